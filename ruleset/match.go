@@ -1,0 +1,98 @@
+package ruleset
+
+import "net/netip"
+
+// Match is one condition: the packet's value of Field is any of the operands (or, with Not, none of them).
+// Which operands a field takes is its Kind in the table Fields. A packet that has no such value (ports of a non-first fragment,
+// TCP flags of UDP) never matches, negated or not.
+type Match struct {
+	Field  FieldID     `json:"field"`
+	Not    bool        `json:"not,omitempty"`
+	Ranges []Range     `json:"ranges,omitempty"` // KindNumber
+	Masked []Masked    `json:"masked,omitempty"` // KindNumber, KindFlags, KindBits
+	Addrs  []AddrRange `json:"addrs,omitempty"`  // KindAddr
+	Set    string      `json:"set,omitempty"`    // KindAddr: the members of a set, instead of Addrs
+	Names  []string    `json:"names,omitempty"`  // KindIface: exact names, or prefixes ending in "+"
+	Limit  *Limit      `json:"limit,omitempty"`  // FieldLimit
+	Pos    Pos         `json:"pos,omitzero"`
+}
+
+// Range is the numbers From..To, both included.
+type Range struct {
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
+}
+
+// Masked is the numbers n with n & Mask == Value.
+type Masked struct {
+	Value uint64 `json:"value"`
+	Mask  uint64 `json:"mask"`
+}
+
+// AddrRange is the addresses From..To, both included, of one family. With a valid Mask (as an address; need not be contiguous)
+// it is instead the addresses a with a & Mask == From, and To is not used.
+type AddrRange struct {
+	From netip.Addr `json:"from"`
+	To   netip.Addr `json:"to,omitzero"`
+	Mask netip.Addr `json:"mask,omitzero"`
+}
+
+// Limit matches while a token bucket has tokens: Rate packets per Per nanoseconds on average, Burst at once (nft_limit, xt_limit).
+// Every rule has a bucket of its own, which starts full.
+type Limit struct {
+	Rate  uint64 `json:"rate"`
+	Per   uint64 `json:"per"`   // ns
+	Burst uint64 `json:"burst"` // packets; iptables' default is 5
+}
+
+// Prefix makes an address operand of a prefix; host bits are cleared as iptables does.
+func Prefix(p netip.Prefix) AddrRange {
+	p = p.Masked()
+	return AddrRange{From: p.Addr(), Mask: maskAddr(p.Bits(), p.Addr().BitLen())}
+}
+
+// MaskedAddr makes an address operand of an address and a mask that need not be contiguous; host bits are cleared.
+func MaskedAddr(a, mask netip.Addr) AddrRange { return AddrRange{From: and(a, mask), Mask: mask} }
+
+// Contains reports whether a is one of the addresses. An address of the other family is not.
+func (r AddrRange) Contains(a netip.Addr) bool {
+	if !a.IsValid() || a.Is4() != r.From.Is4() {
+		return false
+	}
+	if r.Mask.IsValid() {
+		return and(a, r.Mask) == r.From
+	}
+	return r.From.Compare(a) <= 0 && a.Compare(r.To) <= 0
+}
+
+// Prefix is the operand as a prefix, if it is one.
+func (r AddrRange) Prefix() (netip.Prefix, bool) {
+	if !r.Mask.IsValid() {
+		return netip.PrefixFrom(r.From, r.From.BitLen()), r.From == r.To
+	}
+	for bits := 0; bits <= r.From.BitLen(); bits++ {
+		if maskAddr(bits, r.From.BitLen()) == r.Mask {
+			return netip.PrefixFrom(r.From, bits), true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// maskAddr is the netmask of n ones in an address of width bits (32 or 128).
+func maskAddr(n, width int) netip.Addr {
+	b := make([]byte, width/8)
+	for i := range n {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+func and(a, m netip.Addr) netip.Addr {
+	x, y := a.AsSlice(), m.AsSlice()
+	for i := range min(len(x), len(y)) {
+		x[i] &= y[i]
+	}
+	out, _ := netip.AddrFromSlice(x)
+	return out
+}
