@@ -1,0 +1,80 @@
+# `make` lists the targets. Tests that load programs into the kernel run as root, in network namespaces of their own.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
+.DEFAULT_GOAL := help
+
+# Go is often in /usr/local/go/bin and, under sudo, not in PATH.
+export PATH := $(PATH):/usr/local/go/bin
+GO := go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# Git refuses a checkout of another user, and go build with it; the version is stamped by -ldflags instead.
+export GOFLAGS += -buildvcs=false
+
+ROOT := $(filter 0,$(shell id -u))
+# Test binaries are built by the user and run by root, so that no file in the build cache becomes root's.
+EXEC := $(if $(ROOT),,-exec "sudo env PATH=$(PATH)")
+SUDO := $(if $(ROOT),,sudo)
+
+PKG ?= ./...
+SKIPS ?=
+FUZZTIME ?= 10m
+SOAKTIME ?= 1h
+CORPUS ?= ../shared/corpus
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: setup
+setup: ## install the Debian packages that test, demo and bench use
+	@.ci/setup test
+
+.PHONY: generate
+generate: ## rebuild the generated files (bpf/*.o and their Go bindings; needs clang-19)
+	@.ci/setup generate
+	$(GO) generate ./...
+
+.PHONY: build
+build: ## build/bpfwall
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o build/bpfwall ./cmd/bpfwall
+
+.PHONY: check
+check: ## formatting, go vet, staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [[ -z $$unformatted ]] || { echo "gofmt: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+.PHONY: test
+test: setup ## every test, as root; PKG=./ruleset for one package
+	$(GO) test -json $(EXEC) $(PKG) | $(GO) run ./internal/testsum $(SKIPS)
+
+.PHONY: unit
+unit: ## the tests that need no root; the others say that they were skipped
+	$(GO) test $(PKG)
+
+.PHONY: demo
+demo: setup build ## a firewall in two network namespaces: import, apply, traffic, a swap under load, clean-up
+	$(SUDO) demo/run build/bpfwall
+
+.PHONY: bench
+bench: setup ## cost per packet and of a swap, against iptables and nftables
+	$(GO) test $(EXEC) -run '^$$' -bench . -benchtime 2s ./translator ./dataplane ./test/netns
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME each
+	@for dir in $$(grep -lrE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+		for target in $$(grep -hoE '^func Fuzz\w+' $$dir/*_test.go | cut -c6- | sort -u); do \
+			echo "$$dir $$target"; $(GO) test $(EXEC) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; done
+
+.PHONY: diff
+diff: setup ## the same packets through iptables and through bpfwall
+	$(GO) test $(EXEC) -count=1 -v -run 'Differential' ./test/netns
+
+.PHONY: soak
+soak: setup ## swaps under traffic for SOAKTIME
+	SOAKTIME=$(SOAKTIME) $(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'Soak' ./test/netns
+
+.PHONY: corpus
+corpus: ## import every ruleset below CORPUS and say how much was lost
+	CORPUS=$(abspath $(CORPUS)) $(GO) test -count=1 -v -run 'Corpus' ./migrate/...

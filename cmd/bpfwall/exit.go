@@ -1,0 +1,73 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// The exit codes; `bpfwall help exit-codes` prints this table. 2 is kept for "there are differences".
+const (
+	exitOK           = 0
+	exitFailed       = 1
+	exitPolicy       = 3
+	exitIncomplete   = 4
+	exitRefused      = 5
+	exitTest         = 7
+	exitNotPermitted = 8
+	exitUsage        = 64 // sysexits.h EX_USAGE
+)
+
+const exitCodes = `Every command ends with one of these exit codes:
+
+  0   done
+  1   failed
+  3   the policy or rules file is invalid
+  4   the import is incomplete: rules would be lost
+  5   refused for safety, e.g. the new rules would cut this SSH session
+  7   a test failed, or explain --expect differs
+  8   not permitted, or the kernel lacks something
+  64  the command line is wrong
+`
+
+// codeError is an error that ends the program with a code of its own.
+type codeError struct {
+	code int
+	err  error
+	help string // what to do about it; may be empty
+}
+
+func (e *codeError) Error() string { return e.err.Error() }
+
+func (e *codeError) Unwrap() error { return e.err }
+
+// fail makes an error with an exit code.
+func fail(code int, format string, args ...any) *codeError {
+	return &codeError{code: code, err: fmt.Errorf(format, args...)}
+}
+
+// withHelp adds what to do about the error.
+func (e *codeError) withHelp(format string, args ...any) *codeError {
+	e.help = fmt.Sprintf(format, args...)
+	return e
+}
+
+// code is the exit code for an error.
+func code(err error) int {
+	var coded *codeError
+	var list ruleset.ErrorList
+	var one *ruleset.Error
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &coded):
+		return coded.code
+	case errors.As(err, &list), errors.As(err, &one):
+		return exitPolicy
+	case errors.Is(err, fs.ErrPermission):
+		return exitNotPermitted
+	}
+	return exitFailed
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfwall/bpfwall/input"
+)
+
+// app is one run of the program: the world outside, the flags that every verb has, and the texts that errors quote.
+type app struct {
+	*env
+	json, quiet, noInput bool
+	color                string
+	netns                string
+	started              bool // the command line was right, the verb runs
+	sources              input.Sources
+}
+
+// run runs one command line and returns the exit code.
+func run(e *env, args []string) int {
+	a := &app{env: e}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(e.stdin)
+	root.SetOut(e.stdout)
+	root.SetErr(e.stderr)
+	cmd, err := root.ExecuteC()
+	if err != nil && !a.started {
+		err = usage(cmd, err)
+	}
+	if err != nil {
+		a.report(cmd.Name(), err)
+	}
+	return code(err)
+}
+
+// usage is an error of the command line itself.
+func usage(cmd *cobra.Command, err error) error {
+	var coded *codeError
+	if errors.As(err, &coded) {
+		return err
+	}
+	return fail(exitUsage, "%w", err).withHelp("`%s --help` shows how to call it", cmd.CommandPath())
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "bpfwall",
+		Short:         "A host firewall that compiles its rules to eBPF",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if err := a.flags(); err != nil {
+				return err
+			}
+			a.started = true
+			return nil
+		},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	flags := root.PersistentFlags()
+	flags.BoolVar(&a.json, "json", a.getenv("BPFWALL_JSON") == "1", "print one JSON object")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only errors")
+	flags.StringVar(&a.color, "color", "auto", "colours: auto, always or never")
+	flags.BoolVar(&a.noInput, "no-input", a.getenv("BPFWALL_NO_INPUT") != "", "never ask")
+	for _, verb := range a.verbs() {
+		root.AddCommand(verb)
+	}
+	root.AddCommand(&cobra.Command{Use: "exit-codes", Short: "The exit codes", Long: exitCodes})
+	return root
+}
+
+// verbs are the commands, a file each, in the order in which help lists them.
+func (a *app) verbs() []*cobra.Command {
+	return []*cobra.Command{a.check(), a.version()}
+}
+
+// flags checks the values of the flags that every verb has.
+func (a *app) flags() error {
+	switch a.color {
+	case "auto", "always", "never":
+		return nil
+	}
+	return fmt.Errorf("--color %q: want auto, always or never", a.color)
+}
