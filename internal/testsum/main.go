@@ -27,11 +27,15 @@ type summary struct {
 	skips                   []string
 }
 
+func newSummary(out io.Writer) *summary {
+	return &summary{out: out, output: map[string]*strings.Builder{}}
+}
+
 func main() {
 	noSkips := flag.Bool("no-skips", false, "a skipped test is a failure")
 	flag.Parse()
 	start := time.Now()
-	s := &summary{out: os.Stdout, output: map[string]*strings.Builder{}}
+	s := newSummary(os.Stdout)
 	if err := s.read(os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, "testsum:", err)
 		os.Exit(1)
