@@ -31,3 +31,85 @@ type Packet struct {
 
 // Absent is the value of a numeric field that the packet does not have.
 const Absent = -1
+
+// has reports whether the packet has a value for a field. Without one no match of it holds, negated or not.
+func (p *Packet) has(f FieldID) bool {
+	switch f {
+	case FieldSrcPort:
+		return p.SrcPort != Absent
+	case FieldDstPort:
+		return p.DstPort != Absent
+	case FieldTCPFlags, FieldTCPOption: // a TCP packet without options has a list of them: the empty one
+		return p.TCPFlags != Absent
+	case FieldTCPMSS:
+		return p.TCPMSS != Absent
+	case FieldICMPType:
+		return p.ICMPType != Absent
+	case FieldICMPCode:
+		return p.ICMPCode != Absent
+	case FieldSrcMAC:
+		return p.HasMAC
+	}
+	return true
+}
+
+// number is the value of a numeric field that the packet has.
+func (p *Packet) number(f FieldID) uint64 {
+	switch f {
+	case FieldFamily:
+		return uint64(p.Family)
+	case FieldProto:
+		return uint64(p.Proto)
+	case FieldSrcPort:
+		return uint64(p.SrcPort)
+	case FieldDstPort:
+		return uint64(p.DstPort)
+	case FieldTCPFlags:
+		return uint64(p.TCPFlags)
+	case FieldTCPMSS:
+		return uint64(p.TCPMSS)
+	case FieldICMPType:
+		return uint64(p.ICMPType)
+	case FieldICMPCode:
+		return uint64(p.ICMPCode)
+	case FieldState:
+		return p.State
+	case FieldMark:
+		return uint64(p.Mark)
+	case FieldLength:
+		return uint64(p.Length)
+	case FieldTTL:
+		return uint64(p.TTL)
+	case FieldTOS:
+		return uint64(p.TOS)
+	case FieldFragment:
+		if p.Fragment {
+			return 1
+		}
+	case FieldSrcMAC:
+		return p.SrcMAC
+	case FieldPktType:
+		return p.PktType
+	case FieldSrcType:
+		return p.SrcType
+	case FieldDstType:
+		return p.DstType
+	}
+	return 0
+}
+
+// iface is the interface name that a field of KindIface looks at.
+func (p *Packet) iface(f FieldID) string {
+	if f == FieldInIface {
+		return p.In
+	}
+	return p.Out
+}
+
+// addr is the address that a field of KindAddr looks at.
+func (p *Packet) addr(f FieldID) netip.Addr {
+	if f == FieldSrcAddr {
+		return p.Src
+	}
+	return p.Dst
+}

@@ -1,0 +1,191 @@
+package ruleset
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// operandKinds says for every kind of field which operands it takes, as the words that errors use.
+var operandKinds = map[Kind]string{
+	KindNumber: "numbers", KindBits: "bits", KindFlags: "masked numbers", KindAddr: "addresses", KindIface: "interface names", KindLimit: "a rate",
+}
+
+// match checks one match of a rule of a chain.
+func (c *checker) match(chain *Chain, m *Match, pos Pos) {
+	if m.Field >= fieldCount {
+		c.errs.Add(pos, "match: no field has the number %d", m.Field)
+		return
+	}
+	if blind := c.blind(chain, m.Field); blind != 0 {
+		c.errs.Add(pos, "%s: not known on hook %s", m.Field, blind).Help = fmt.Sprintf("it can be matched on %s", hookSet(Fields[m.Field].Hooks))
+	}
+	for _, problem := range m.problems(chain.Family) {
+		c.errs.Add(pos, "%s: %s", m.Field, problem)
+	}
+	if m.Set != "" && c.rs.Set(m.Set) == nil {
+		c.errs.Add(pos, "%s: there is no set %q", m.Field, m.Set)
+	}
+}
+
+// blind is the hooks that lead to a chain and cannot see a field. Interfaces in a user chain count only if none of its hooks sees them:
+// netfilter takes the missing one for a name that equals nothing.
+func (c *checker) blind(chain *Chain, f FieldID) hookSet {
+	hooks := c.hooks[chain]
+	blind := hooks &^ hookSet(Fields[f].Hooks)
+	if Fields[f].Kind == KindIface && chain.Hook == HookNone && blind != hooks {
+		return 0
+	}
+	return blind
+}
+
+// problems are what is wrong with a match's operands, in a chain of family f.
+func (m *Match) problems(f Family) []string {
+	want := Fields[m.Field].Kind
+	got := m.operandsGiven()
+	switch {
+	case len(got) == 0:
+		return []string{"has no operands"}
+	case len(got) > 1 || !takes(want, got[0]):
+		return []string{fmt.Sprintf("takes %s, not %s", operandKinds[want], strings.Join(got, " and "))}
+	}
+	var out []string
+	add := func(s string) {
+		if s != "" {
+			out = append(out, s)
+		}
+	}
+	for _, r := range m.Ranges {
+		add(m.Field.rangeProblem(r))
+	}
+	for _, k := range m.Masked {
+		add(m.Field.maskedProblem(k))
+	}
+	for _, a := range m.Addrs {
+		add(a.problemIn(f))
+	}
+	for _, n := range m.Names {
+		add(ifaceProblem(n))
+	}
+	if m.Limit != nil {
+		add(m.Limit.problem())
+	}
+	return out
+}
+
+// operandsGiven names the sorts of operands that a match has.
+func (m *Match) operandsGiven() []string {
+	var got []string
+	for _, o := range []struct {
+		name  string
+		given bool
+	}{
+		{"ranges", len(m.Ranges) > 0}, {"masked numbers", len(m.Masked) > 0}, {"addresses", len(m.Addrs) > 0},
+		{"a set", m.Set != ""}, {"interface names", len(m.Names) > 0}, {"a rate", m.Limit != nil},
+	} {
+		if o.given {
+			got = append(got, o.name)
+		}
+	}
+	return got
+}
+
+// takes reports whether fields of a kind take a sort of operands.
+func takes(k Kind, operands string) bool {
+	switch k {
+	case KindNumber:
+		return operands == "ranges" || operands == "masked numbers"
+	case KindBits:
+		return operands == "masked numbers"
+	case KindAddr:
+		return operands == "addresses" || operands == "a set"
+	}
+	return operands == operandKinds[k]
+}
+
+func (f FieldID) rangeProblem(r Range) string {
+	switch n := Fields[f].Bits; {
+	case r.From > r.To:
+		return fmt.Sprintf("the range %d-%d starts above its end", r.From, r.To)
+	case width(r.To) > n:
+		return fmt.Sprintf("%d is above %d", r.To, uint64(1)<<n-1)
+	}
+	return ""
+}
+
+func (f FieldID) maskedProblem(k Masked) string {
+	n := Fields[f].Bits
+	switch {
+	case width(k.Value) > n || width(k.Mask) > n:
+		return fmt.Sprintf("%#x/%#x does not fit into %d bits", k.Value, k.Mask, n)
+	case Fields[f].Kind == KindBits && (k.Value != k.Mask || k.Value == 0):
+		return fmt.Sprintf("%#x/%#x is not a set of bits", k.Value, k.Mask)
+	}
+	return ""
+}
+
+// problem is what is wrong with an address operand; "" if nothing.
+func (r AddrRange) problem() string {
+	switch {
+	case !r.From.IsValid():
+		return "an address is missing"
+	case r.From.Zone() != "" || r.From.Is4In6():
+		return fmt.Sprintf("%s is not a plain IPv4 or IPv6 address", r.From)
+	case r.Mask.IsValid() && r.Mask.BitLen() != r.From.BitLen():
+		return fmt.Sprintf("the mask %s is not of the family of %s", r.Mask, r.From)
+	case r.Mask.IsValid() && and(r.From, r.Mask) != r.From:
+		return fmt.Sprintf("%s has bits outside of the mask %s", r.From, r.Mask)
+	case r.Mask.IsValid():
+		return ""
+	case !r.To.IsValid() || r.To.BitLen() != r.From.BitLen():
+		return fmt.Sprintf("the range from %s has no end of the same family", r.From)
+	case r.To.Less(r.From):
+		return fmt.Sprintf("the range %s starts above its end", r)
+	}
+	return ""
+}
+
+// problemIn is problem in a chain of family f, where an address of the other family is a mistake.
+func (r AddrRange) problemIn(f Family) string {
+	if p := r.problem(); p != "" {
+		return p
+	}
+	if !f.Covers(familyOf(r)) {
+		return fmt.Sprintf("%s is not an %s address, and the chain judges no others", r, f)
+	}
+	return ""
+}
+
+func familyOf(r AddrRange) Family {
+	if r.From.Is4() {
+		return FamilyIPv4
+	}
+	return FamilyIPv6
+}
+
+// ifaceProblem: Linux takes names of 1 to 15 bytes without '/', ':' and white space.
+func ifaceProblem(name string) string {
+	switch {
+	case name == "":
+		return "an interface name is empty"
+	case len(name) > 15:
+		return fmt.Sprintf("%q is longer than the 15 bytes of an interface name", name)
+	case strings.ContainsAny(name, "/ \t\n\r\v\f\x00"):
+		return fmt.Sprintf("%q cannot be an interface name", name)
+	}
+	return ""
+}
+
+func (l *Limit) problem() string {
+	switch {
+	case l.Rate == 0 || l.Per == 0:
+		return "the rate is 0"
+	case l.Burst == 0:
+		return "the burst is 0, so that it never matches"
+	case l.Rate > l.Per:
+		return fmt.Sprintf("%d in %d ns is more than one packet per nanosecond", l.Rate, l.Per)
+	case l.Burst > math.MaxInt64/l.Cost():
+		return fmt.Sprintf("the burst %d is too large for the rate", l.Burst)
+	}
+	return ""
+}

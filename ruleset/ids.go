@@ -1,0 +1,63 @@
+package ruleset
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+)
+
+// AssignIDs gives every rule without an ID one that survives edits elsewhere: its chain and its name, or for a rule without a
+// name its chain and a hash of what it does (not of where it stands). The second of two identical rules of a chain gets "~2".
+func (rs *Ruleset) AssignIDs() {
+	given := ids{}
+	for _, c := range rs.Chains {
+		for _, r := range c.Rules {
+			given[r.ID] = 1
+		}
+	}
+	for _, c := range rs.Chains {
+		for _, r := range c.Rules {
+			if r.ID == "" {
+				r.ID = given.free(c.ruleID(r))
+			}
+		}
+	}
+}
+
+// ids counts how often an identity was asked for.
+type ids map[string]int
+
+// free is id, or the first of id~2, id~3 … that is not given away yet.
+func (given ids) free(id string) string {
+	for {
+		given[id]++
+		n := given[id]
+		if n == 1 {
+			return id
+		}
+		if twin := fmt.Sprintf("%s~%d", id, n); given[twin] == 0 {
+			given[twin] = 1
+			return twin
+		}
+	}
+}
+
+// ruleID is a rule's identity, not counting twins.
+func (c *Chain) ruleID(r *Rule) string {
+	if r.Name != "" {
+		return c.Key() + "/" + r.Name
+	}
+	sum := sha256.Sum256([]byte(r.String()))
+	return c.Key() + "#" + hex.EncodeToString(sum[:5])
+}
+
+// Key is a chain's name, and its family unless that is any: unique in a ruleset.
+func (c *Chain) Key() string {
+	if c.Family == FamilyAny {
+		return c.Name
+	}
+	return c.Name + "/" + c.Family.String()
+}
+
+// PolicyID is the identity of a base chain's policy, as rules have theirs.
+func (c *Chain) PolicyID() string { return c.Key() + "#policy" }

@@ -1,0 +1,84 @@
+package ruleset
+
+import (
+	"slices"
+	"strings"
+)
+
+// reach is the hooks from which each chain can be reached by jumps.
+func (rs *Ruleset) reach() map[*Chain]hookSet {
+	hooks := map[*Chain]hookSet{}
+	var visit func(c *Chain, bit hookSet)
+	visit = func(c *Chain, bit hookSet) {
+		if c == nil || hooks[c]&bit != 0 {
+			return
+		}
+		hooks[c] |= bit
+		for _, r := range c.Rules {
+			visit(rs.target(c, r), bit)
+		}
+	}
+	for _, c := range rs.Chains {
+		if c.Hook != HookNone && c.Hook < hookCount {
+			visit(c, 1<<c.Hook)
+		}
+	}
+	return hooks
+}
+
+// target is the chain that a rule of c leads to; nil if none.
+func (rs *Ruleset) target(c *Chain, r *Rule) *Chain {
+	if r.Verdict.Kind != Jump && r.Verdict.Kind != Goto {
+		return nil
+	}
+	return rs.Chain(r.Verdict.Chain, c.Family)
+}
+
+// Reach lists the hooks from which a chain can be reached, in order; none for a chain that nothing jumps to.
+func (rs *Ruleset) Reach(c *Chain) []Hook {
+	var out []Hook
+	set := rs.reach()[c]
+	for _, h := range Hooks {
+		if set&(1<<h) != 0 {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// cycles finds jumps that lead back to where they came from, in chains that packets can reach. As iptables does, cycles that no
+// packet can enter are let be.
+func (c *checker) cycles() {
+	done := map[*Chain]bool{}
+	var path []*Chain
+	var visit func(chain *Chain)
+	visit = func(chain *Chain) {
+		path = append(path, chain)
+		for _, r := range chain.Rules {
+			to := c.rs.target(chain, r)
+			if to == nil || done[to] {
+				continue
+			}
+			if at := slices.Index(path, to); at >= 0 {
+				c.errs.Add(r.Pos, "%s: goes round in circles: %s", r.Verdict.Kind, circle(path[at:])).Help = "take one of these jumps away"
+				continue
+			}
+			visit(to)
+		}
+		path = path[:len(path)-1]
+		done[chain] = true
+	}
+	for _, chain := range c.rs.Chains {
+		if chain.Hook != HookNone && !done[chain] {
+			visit(chain)
+		}
+	}
+}
+
+func circle(chains []*Chain) string {
+	var names []string
+	for _, c := range append(chains[:len(chains):len(chains)], chains[0]) {
+		names = append(names, word(c.Name))
+	}
+	return strings.Join(names, " -> ")
+}

@@ -1,0 +1,31 @@
+package ruleset
+
+// Uses reports whether any rule, reachable or not, looks at a field.
+func (rs *Ruleset) Uses(f FieldID) bool {
+	return rs.any(func(m *Match) bool { return m.Field == f })
+}
+
+// UsesConntrack reports whether any rule looks at the conntrack state. Without one there is nothing to track for.
+func (rs *Ruleset) UsesConntrack() bool { return rs.Uses(FieldState) }
+
+// ReadsTransport reports whether any rule looks into transport headers. Then packets whose headers cannot be read are dropped.
+func (rs *Ruleset) ReadsTransport() bool {
+	return rs.any(func(m *Match) bool {
+		l := Fields[m.Field].Layer
+		return l == LayerPorts || l == LayerTCP || l == LayerICMP
+	})
+}
+
+// any reports whether a condition holds for any match of any rule.
+func (rs *Ruleset) any(cond func(*Match) bool) bool {
+	for _, c := range rs.Chains {
+		for _, r := range c.Rules {
+			for i := range r.Matches {
+				if cond(&r.Matches[i]) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
