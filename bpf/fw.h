@@ -66,4 +66,145 @@ enum fw_state {
  */
 enum fw_verdict { FW_CONTINUE = 0, FW_ACCEPT = 1, FW_DROP = 2, FW_REJECT = 3 };
 
+/* By counter slot. Bytes as fw_pkt.length. */
+struct fw_counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* A token bucket of a rule: tokens are ns, as in nft_limit.c; last 0: not used yet. */
+struct limit_state {
+	struct bpf_spin_lock lock;
+	__u32 pad;
+	__u64 tokens;
+	__u64 last;		/* bpf_ktime_get_ns */
+};
+
+/* The same without a lock, for per-CPU maps. */
+struct fw_bucket {
+	__u64 tokens;
+	__u64 last;
+};
+
+/* By ifindex & 0xffff. */
+struct iface {
+	__u32 ifindex;
+	__u32 flags;		/* FW_IFACE_ */
+	char name[16];
+};
+
+/* Key of addr_types: prefixlen counts the 32 bits of family too. */
+struct addr_key {
+	__u32 prefixlen;
+	__u32 family;		/* 4 or 6 */
+	__be32 addr[4];
+};
+
+/* What a log rule reports. */
+struct fw_event {
+	__u64 ts;		/* ns, bpf_ktime_get_boot_ns */
+	__u32 log_id;
+	__u32 generation;
+	struct fw_pkt pkt;
+};
+
+/*
+ * One key for both directions of a flow: the lower end first. ICMP queries have no ports: lo_port is their id, hi_port
+ * type << 8 | code of the request, and kind tells which end asks. Other protocols: ports 0.
+ */
+struct ct_key {
+	__be32 lo_addr[4];
+	__be32 hi_addr[4];
+	__u16 lo_port;		/* host order */
+	__u16 hi_port;
+	__u8 family;
+	__u8 proto;
+	__u8 kind;		/* 0; ICMP query: 1 the lower end asks, 2 the higher */
+	__u8 pad;
+};
+
+/* What one end of a TCP flow has sent, struct ip_ct_tcp_state of the kernel. */
+struct ct_side {
+	__u32 end;		/* highest sequence number + length sent */
+	__u32 maxend;		/* highest that the other end allows */
+	__u32 maxwin;
+	__u32 maxack;
+	__u8 scale;
+	__u8 flags;		/* CT_SIDE_ */
+	__u16 pad;
+};
+
+/* A flow. Index 0 is the originator's direction, 1 the reply's. Times: ns, bpf_ktime_get_boot_ns. */
+struct ct_flow {
+	__u64 expires;
+	__u64 created;
+	__u64 packets[2];
+	__u64 bytes[2];
+	struct ct_side side[2];
+	__u32 last_seq, last_ack, last_end, last_win;	/* of the last segment, for retransmissions and ignored ones */
+	__u32 mark;		/* room for a connection mark */
+	__u16 flags;		/* CT_FLOW_ */
+	__u8 low_is_orig;	/* 1: the key's lower end is the originator */
+	__u8 tcp_state;		/* enum ct_tcp_state */
+	__u8 last_index, last_dir, last_scale, retrans;
+	__u32 pad;
+};
+
+enum ct_flow_flag {
+	CT_FLOW_SEEN_REPLY = 1,
+	CT_FLOW_ASSURED = 2,
+	CT_FLOW_FORWARDED = 4,	/* judged by the forward hook */
+	CT_FLOW_LOCAL = 8,	/* judged by input or output */
+	CT_FLOW_FULL = 16,	/* assured, but the table of those was full */
+};
+
+/* Value of the map of assured flows. */
+struct ct_assured {
+	struct bpf_spin_lock lock;
+	__u32 pad;
+	struct ct_flow flow;
+};
+
+/* Which datagram a fragment belongs to. */
+struct frag_key {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__u32 id;
+	__u8 family;
+	__u8 proto;		/* IPv4 only: RFC 8200 4.5 leaves it out */
+	__u8 egress;		/* what we send and what we receive do not mix */
+	__u8 pad;
+};
+
+/* What the first fragment said that the later ones lack. */
+struct frag_first {
+	__u64 expires;
+	__u32 sport, dport, tcp_mss;
+	__u32 end;		/* bytes of payload in the first fragment: later ones start there */
+	__u16 tcp_flags, icmp_type, icmp_code, icmp_id;
+	__u8 proto;
+	__u8 ct_state;		/* 0: not judged yet */
+	__u16 pad;
+	__u32 pad2;
+};
+
+/* What is counted beside the rules. */
+enum fw_stat {
+	FW_STAT_MALFORMED,		/* dropped: transport header cut short or lying */
+	FW_STAT_BAD_HEADER,		/* dropped: an IP header that the stack refuses too */
+	FW_STAT_NO_PROGRAM,		/* dropped: the dispatcher's slot is empty */
+	FW_STAT_EVENTS_LOST,		/* ring buffer full */
+	FW_STAT_EVENTS_SUPPRESSED,	/* over the log rate */
+	FW_STAT_CT_FULL,		/* an assured flow found no room */
+	FW_STAT_CT_CREATED,
+	FW_STAT_FRAG_UNKNOWN,		/* dropped: later fragment without its first */
+	FW_STAT_FRAG_OVERLAP,		/* dropped: later fragment that reaches into the first */
+	FW_STAT_CHAIN_TOO_LONG,		/* dropped: more IPv6 extension headers or VLAN tags than are walked */
+	FW_STAT_REJECT_SENT,
+	FW_STAT_REJECT_SUPPRESSED,	/* over the rate of ICMP errors, or no answer is due */
+	FW_STAT_DHCP_PASSED,		/* dropped by rules, but for a DHCP client that netfilter would not see */
+	FW_STAT_INTERNAL,		/* dropped: a map lookup that cannot fail did */
+	FW_STATS,
+};
+
 #endif

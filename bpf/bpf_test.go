@@ -1,0 +1,124 @@
+package bpf
+
+import (
+	"errors"
+	"os"
+	"testing"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/rlimit"
+)
+
+// needRoot skips a test that loads programs.
+func needRoot(tb testing.TB) {
+	tb.Helper()
+	if os.Geteuid() != 0 {
+		tb.Skip("loading BPF programs needs root")
+	}
+	if err := rlimit.RemoveMemlock(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// load puts a spec into the kernel and closes it with the test.
+func load(tb testing.TB, spec *ebpf.CollectionSpec) *ebpf.Collection {
+	tb.Helper()
+	needRoot(tb)
+	coll, err := ebpf.NewCollection(spec)
+	if err != nil {
+		var v *ebpf.VerifierError
+		if errors.As(err, &v) {
+			tb.Fatalf("%-40v", v)
+		}
+		tb.Fatal(err)
+	}
+	tb.Cleanup(coll.Close)
+	return coll
+}
+
+// classifier is the spec of a generation with some switches on.
+func classifier(tb testing.TB, on ...string) *ebpf.CollectionSpec {
+	tb.Helper()
+	spec, err := LoadClassifier()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, name := range on {
+		if err := spec.Variables[name].Set(uint8(1)); err != nil {
+			tb.Fatalf("%s: %s", name, err)
+		}
+	}
+	return spec
+}
+
+var everySwitch = []string{"cfg_conntrack", "cfg_forwarding", "cfg_prerouting", "cfg_raw_output", "cfg_ifnames", "cfg_addrtypes",
+	"cfg_tcp_options", "cfg_mac", "cfg_reads_transport"}
+
+func TestObjectsLoad(t *testing.T) {
+	dispatcher, err := LoadDispatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, spec := range map[string]*ebpf.CollectionSpec{
+		"classifier, nothing on":    classifier(t),
+		"classifier, everything on": classifier(t, everySwitch...),
+		"dispatcher":                dispatcher,
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, p := range load(t, spec).Programs {
+				info, err := p.Info()
+				if err != nil {
+					t.Fatal(err)
+				}
+				n, _ := info.VerifiedInstructions()
+				t.Logf("%s: %d instructions verified", info.Name, n)
+			}
+		})
+	}
+}
+
+func TestStubsAreFunctions(t *testing.T) {
+	spec := classifier(t)
+	for prog, want := range map[string][]string{
+		"tc_ingress": {"fw_prerouting", "fw_input", "fw_log", "fw_limit"},
+		"tc_egress":  {"fw_raw_output", "fw_output", "fw_forward", "fw_log", "fw_limit"},
+		"fw_judge":   {"fw_prerouting", "fw_raw_output", "fw_input", "fw_forward", "fw_output", "fw_log", "fw_limit"},
+	} {
+		found := map[string]bool{}
+		for _, ins := range spec.Programs[prog].Instructions {
+			if f := btf.FuncMetadata(&ins); f != nil {
+				found[f.Name] = true
+				if f.Linkage != btf.GlobalFunc {
+					t.Errorf("%s: %s is not a global function", prog, f.Name)
+				}
+			}
+		}
+		for _, name := range want {
+			if !found[name] {
+				t.Errorf("%s: no function %s", prog, name)
+			}
+		}
+	}
+}
+
+func TestLayout(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		got, want uintptr
+	}{
+		{"fw_pkt", unsafe.Sizeof(Pkt{}), 184},
+		{"fw_counter", unsafe.Sizeof(Counter{}), 16},
+		{"fw_event", unsafe.Sizeof(Event{}), 200},
+		{"iface", unsafe.Sizeof(Iface{}), 24},
+		{"addr_key", unsafe.Sizeof(AddrKey{}), 24},
+		{"ct_key", unsafe.Sizeof(CtKey{}), 40},
+		{"ct_flow", unsafe.Sizeof(CtFlow{}), 120},
+		{"ct_assured", unsafe.Sizeof(CtAssured{}), 128},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %d bytes, want %d", c.name, c.got, c.want)
+		}
+	}
+}

@@ -1,0 +1,82 @@
+//go:build ignore
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What stays attached: two instructions' worth of choice between the programs of the even and the odd generation. */
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+#include "fw.h"
+
+volatile const __u32 l2_len = 14; /* bytes before the IP header: 14 on Ethernet, 0 on tun, WireGuard and the like */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} gen SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u32);
+} progs_ingress SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u32);
+} progs_egress SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FW_STATS);
+	__type(key, enum fw_stat);
+	__type(value, __u64);
+} stats SEC(".maps");
+
+static __always_inline __u32 generation(void)
+{
+	__u32 zero = 0, *word = bpf_map_lookup_elem(&gen, &zero);
+
+	return word ? *(volatile __u32 *)word : 0;
+}
+
+/* No program in the slot: closed. */
+static __always_inline int no_program(void)
+{
+	__u32 key = FW_STAT_NO_PROGRAM;
+	__u64 *n = bpf_map_lookup_elem(&stats, &key);
+
+	if (n)
+		*n += 1;
+	return TC_ACT_SHOT;
+}
+
+/* Constant indices: the JIT makes direct jumps of them. */
+#define DISPATCH(skb, progs) \
+	do { \
+		(skb)->cb[0] = l2_len + 1; \
+		if (generation() & 1) \
+			bpf_tail_call(skb, &(progs), 1); \
+		else \
+			bpf_tail_call(skb, &(progs), 0); \
+	} while (0)
+
+SEC("tc")
+int tc_dispatch_ingress(struct __sk_buff *skb)
+{
+	DISPATCH(skb, progs_ingress);
+	return no_program();
+}
+
+SEC("tc")
+int tc_dispatch_egress(struct __sk_buff *skb)
+{
+	DISPATCH(skb, progs_egress);
+	return no_program();
+}
+
+char _license[] SEC("license") = "GPL";

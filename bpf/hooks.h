@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The places of the compiled rules: the translator puts generated instructions in place of these bodies. */
+#ifndef BPFWALL_HOOKS_H
+#define BPFWALL_HOOKS_H
+
+/*
+ * What a stub does: accept. The asm hides the value and claims to write memory, so that clang neither folds the call away nor
+ * keeps members of pkt in registers across it: the generated body does change them.
+ */
+static __always_inline int stub(struct fw_pkt *pkt)
+{
+	int verdict = FW_ACCEPT;
+
+	if (!pkt)
+		return FW_DROP;
+	asm volatile("" : "+r"(verdict) : "r"(pkt) : "memory");
+	return verdict;
+}
+
+__noinline int fw_prerouting(struct fw_pkt *pkt) { return stub(pkt); }
+__noinline int fw_raw_output(struct fw_pkt *pkt) { return stub(pkt); }
+__noinline int fw_input(struct fw_pkt *pkt) { return stub(pkt); }
+__noinline int fw_forward(struct fw_pkt *pkt) { return stub(pkt); }
+__noinline int fw_output(struct fw_pkt *pkt) { return stub(pkt); }
+
+volatile const __u8 cfg_never; /* always 0; the verifier's first pass does not know */
+
+/* Links the helpers of generated code into each program, whether or not its rules call them. */
+static __always_inline void keep_helpers(struct fw_pkt *pkt)
+{
+	if (cfg_never) {
+		fw_log(pkt, 0);
+		fw_limit(0, 0, 0);
+	}
+}
+
+static __always_inline int verdict_kind(int verdict) { return verdict & 0xff; }
+static __always_inline int verdict_reject(int verdict) { return verdict >> 8 & 0xff; }
+
+#endif

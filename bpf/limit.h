@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Token buckets, with the arithmetic of nft_limit.c: tokens are nanoseconds that accrue with time. */
+#ifndef BPFWALL_LIMIT_H
+#define BPFWALL_LIMIT_H
+
+/* Reports 1 and takes cost_ns if the bucket of this slot holds as much; it never holds more than max_ns. */
+__noinline int fw_limit(__u32 slot, __u64 cost_ns, __u64 max_ns)
+{
+	struct limit_state *limit = bpf_map_lookup_elem(&limits, &slot);
+	__u64 now = bpf_ktime_get_ns(), tokens;
+	int ok;
+
+	if (!limit)
+		return 0;
+	bpf_spin_lock(&limit->lock);
+	tokens = limit->last ? limit->tokens + (now - limit->last) : max_ns;
+	if (tokens > max_ns)
+		tokens = max_ns;
+	ok = tokens >= cost_ns;
+	if (!cfg_dry) {
+		limit->tokens = ok ? tokens - cost_ns : tokens;
+		limit->last = now;
+	}
+	bpf_spin_unlock(&limit->lock);
+	return ok;
+}
+
+/* The same for per-CPU buckets: rate a second, burst in units. */
+static __always_inline int bucket_take(struct fw_bucket *b, __u32 rate, __u32 burst)
+{
+	__u64 now = bpf_ktime_get_ns(), cost = 1000000000ULL / (rate ?: 1), max = cost * burst;
+	__u64 tokens = b->last ? b->tokens + (now - b->last) : max;
+
+	if (tokens > max)
+		tokens = max;
+	b->last = now;
+	b->tokens = tokens;
+	if (tokens < cost)
+		return 0;
+	b->tokens = tokens - cost;
+	return 1;
+}
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The maps. Shared ones carry no pinning attribute: user space pins them and hands them from generation to generation. */
+#ifndef BPFWALL_MAPS_H
+#define BPFWALL_MAPS_H
+
+/* The packet under judgement. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fw_pkt);
+} scratch SEC(".maps");
+
+/* What fw_judge decided. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, enum fw_verdict);
+} judged SEC(".maps");
+
+/* By counter slot; user space sets the size. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fw_counter);
+} counters SEC(".maps");
+
+/* By limit slot; user space sets the size. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct limit_state);
+} limits SEC(".maps");
+
+/* By ifindex & 0xffff; an entry counts only if its ifindex is the one asked for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct iface);
+} ifaces SEC(".maps");
+
+/* What the routing table says of addresses: 1 << RTN_*. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct addr_key);
+	__type(value, __u16);
+} addr_types SEC(".maps");
+
+/* Assured flows: newcomers never push them out. User space sets the size. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 262144);
+	__type(key, struct ct_key);
+	__type(value, struct ct_assured);
+} ct SEC(".maps");
+
+/* Flows without an answer yet: an attacker may churn these. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct ct_key);
+	__type(value, struct ct_flow);
+} ct_new SEC(".maps");
+
+/* First fragments, for the ports of the later ones. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct frag_key);
+	__type(value, struct frag_first);
+} frags SEC(".maps");
+
+/* struct fw_event */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+	__type(value, struct fw_event);
+} events SEC(".maps");
+
+/* The token bucket of log events, one a CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fw_bucket);
+} log_rate SEC(".maps");
+
+/* By enum fw_stat. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FW_STATS);
+	__type(key, enum fw_stat);
+	__type(value, __u64);
+} stats SEC(".maps");
+
+static __always_inline void count(enum fw_stat stat)
+{
+	__u32 key = stat;
+	__u64 *n = bpf_map_lookup_elem(&stats, &key);
+
+	if (n)
+		*n += 1;
+}
+
+static __always_inline struct fw_pkt *scratch_pkt(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratch, &zero);
+}
+
+#endif

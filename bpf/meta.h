@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What a rule may ask that is not in the IP packet: interface names, address types, link layer. */
+#ifndef BPFWALL_META_H
+#define BPFWALL_META_H
+
+/* Leaves the name empty if the interface is not known (yet). */
+static __always_inline void name_of(__u32 ifindex, __u64 *name)
+{
+	__u32 key = ifindex & 0xffff;
+	struct iface *i = bpf_map_lookup_elem(&ifaces, &key);
+
+	if (ifindex && i && i->ifindex == ifindex)
+		__builtin_memcpy(name, i->name, 16);
+}
+
+static __always_inline void set_interfaces(struct fw_pkt *pkt, __u32 in, __u32 out)
+{
+	pkt->in_ifindex = in;
+	pkt->out_ifindex = out;
+	if (!cfg_ifnames)
+		return;
+	name_of(in, pkt->in_name);
+	name_of(out, pkt->out_name);
+}
+
+/* 1 << RTN_* of an address, as inet_addr_type of the kernel: some by value, others from the routing table. */
+static __always_inline __u16 addr_type(__u8 family, const __be32 *addr)
+{
+	struct addr_key key = { .prefixlen = family == 4 ? 64 : 160, .family = family };
+	__u16 *type;
+
+	if (family == 4 && (addr[0] == 0 || addr[0] == 0xffffffff))
+		return 1 << RTN_BROADCAST; /* inet_addr_type: zeronet and limited broadcast */
+	if (family == 4 && (addr[0] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000))
+		return 1 << RTN_MULTICAST;
+	if (family == 6 && (addr[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000))
+		return 1 << RTN_MULTICAST;
+	__builtin_memcpy(key.addr, addr, 16);
+	type = bpf_map_lookup_elem(&addr_types, &key);
+	return type ? *type : 1 << RTN_UNICAST;
+}
+
+static __always_inline void set_addr_types(struct fw_pkt *pkt)
+{
+	if (!cfg_addrtypes)
+		return;
+	pkt->src_type = addr_type(pkt->family, pkt->saddr);
+	pkt->dst_type = addr_type(pkt->family, pkt->daddr);
+}
+
+/* PACKET_HOST 0, PACKET_BROADCAST 1, PACKET_MULTICAST 2; what is sent is as good as PACKET_HOST. */
+static __always_inline void set_pkt_type(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	__u32 t = skb->pkt_type;
+
+	pkt->pkt_type = t == 1 || t == 2 ? 1 << t : 1;
+}
+
+static __always_inline void set_source_mac(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	__u8 m[6];
+
+	if (!cfg_mac || link_len(skb) < 14 || bpf_skb_load_bytes(skb, 6, m, sizeof(m)))
+		return;
+	pkt->smac = (__u64)m[0] << 40 | (__u64)m[1] << 32 | (__u64)m[2] << 24 | m[3] << 16 | m[4] << 8 | m[5];
+}
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* From a frame to struct fw_pkt: link layer, IP header, IPv6 extension headers. transport.h goes on from there. */
+#ifndef BPFWALL_PARSE_H
+#define BPFWALL_PARSE_H
+
+#define MAX_TAGS	3	/* VLAN tags in the frame that are walked */
+#define MAX_EXTENSIONS	32	/* IPv6 extension headers that are walked */
+
+enum parse { PARSE_OK, PARSE_NOT_IP, PARSE_BAD_HEADER, PARSE_TOO_LONG, PARSE_INTERNAL };
+
+/* The IPv6 extension headers that are walked; all others end the chain. linux/in6.h */
+enum { EXT_HOP = 0, EXT_ROUTING = 43, EXT_FRAGMENT = 44, EXT_DEST = 60 };
+
+/* Where reading goes on: bytes from skb->data. What lies past end does not belong to the packet. */
+struct cursor {
+	__u32 off;
+	__u32 end;
+};
+
+/* Copies what is at the cursor, wherever in the buffer it lies. Fails past the end of the packet. */
+static __always_inline int peek(struct __sk_buff *skb, const struct cursor *c, void *to, __u32 len)
+{
+	if (c->off + len > c->end)
+		return -1;
+	return bpf_skb_load_bytes(skb, c->off, to, len);
+}
+
+/* User space and the dispatchers put the length of the link header + 1 into cb[0]; 0 is Ethernet. */
+static __always_inline __u32 link_len(struct __sk_buff *skb)
+{
+	__u32 v = skb->cb[0];
+
+	return v ? (v - 1) & 0xff : 14;
+}
+
+static __always_inline int is_vlan(__be16 proto)
+{
+	return proto == bpf_htons(ETH_P_8021Q) || proto == bpf_htons(ETH_P_8021AD);
+}
+
+/*
+ * Finds the IP header. A frame of a VLAN is judged on the VLAN's own device. Priority tags (VLAN id 0) are walked through,
+ * as __netif_receive_skb_core does.
+ */
+static __always_inline int parse_link(struct __sk_buff *skb, struct cursor *c, __be16 *proto)
+{
+	struct { __be16 tci, proto; } tag;
+	int i;
+
+	c->off = link_len(skb);
+	c->end = skb->len;
+	*proto = skb->protocol;
+	if (skb->vlan_present && (skb->vlan_tci & 0xfff))
+		return PARSE_NOT_IP;
+	for (i = 0; i < MAX_TAGS && is_vlan(*proto); i++) {
+		if (peek(skb, c, &tag, sizeof(tag)))
+			return PARSE_NOT_IP;
+		if (bpf_ntohs(tag.tci) & 0xfff)
+			return PARSE_NOT_IP;
+		*proto = tag.proto;
+		c->off += sizeof(tag);
+	}
+	if (is_vlan(*proto))
+		return PARSE_TOO_LONG;
+	return *proto == bpf_htons(ETH_P_IP) || *proto == bpf_htons(ETH_P_IPV6) ? PARSE_OK : PARSE_NOT_IP;
+}
+
+/* BIG TCP super-packets say 0 for a length of more than 16 bits. */
+static __always_inline __u32 super_length(struct __sk_buff *skb, __u32 said, __u32 real)
+{
+	return !said && skb->gso_segs > 1 ? real : said;
+}
+
+static __always_inline int parse_ipv4(struct __sk_buff *skb, struct fw_pkt *pkt, struct cursor *c)
+{
+	struct iphdr h;
+	__u32 hlen, frag;
+
+	if (peek(skb, c, &h, sizeof(h)))
+		return PARSE_BAD_HEADER;
+	hlen = h.ihl * 4;
+	frag = bpf_ntohs(h.frag_off);
+	pkt->length = super_length(skb, bpf_ntohs(h.tot_len), c->end - c->off);
+	if (h.version != 4 || hlen < sizeof(h) || pkt->length < hlen || c->off + pkt->length > c->end)
+		return PARSE_BAD_HEADER;
+	pkt->family = 4;
+	pkt->saddr[0] = h.saddr;
+	pkt->daddr[0] = h.daddr;
+	pkt->proto = h.protocol;
+	pkt->ttl = h.ttl;
+	pkt->tos = h.tos;
+	pkt->frag = (frag & 0x1fff) != 0;
+	pkt->more_frags = !pkt->frag && (frag & 0x2000);
+	c->end = c->off + pkt->length;
+	c->off += hlen;
+	return PARSE_OK;
+}
+
+/* One header of the chain. Reports 1 if there may be more, 0 at its end. */
+static __always_inline int step_extension(struct __sk_buff *skb, struct fw_pkt *pkt, struct cursor *c)
+{
+	struct { __u8 next, len; __be16 frag; __be32 id; } h;
+	__u16 frag;
+
+	if (pkt->proto != EXT_HOP && pkt->proto != EXT_ROUTING && pkt->proto != EXT_FRAGMENT && pkt->proto != EXT_DEST)
+		return 0;
+	if (peek(skb, c, &h, sizeof(h))) { /* none is shorter than 8 bytes */
+		pkt->malformed = 1;
+		return 0;
+	}
+	if (pkt->proto != EXT_FRAGMENT) {
+		pkt->proto = h.next;
+		c->off += (h.len + 1) * 8;
+		return 1;
+	}
+	frag = bpf_ntohs(h.frag);
+	pkt->proto = h.next;
+	pkt->frag = (frag & 0xfff8) != 0;
+	pkt->more_frags = !pkt->frag && (frag & 1);
+	c->off += sizeof(h);
+	return !pkt->frag;
+}
+
+static __always_inline int parse_ipv6(struct __sk_buff *skb, struct fw_pkt *pkt, struct cursor *c)
+{
+	struct ipv6hdr h;
+	int i;
+
+	if (peek(skb, c, &h, sizeof(h)))
+		return PARSE_BAD_HEADER;
+	pkt->length = sizeof(h) + super_length(skb, bpf_ntohs(h.payload_len), c->end - c->off - sizeof(h));
+	if (h.version != 6 || c->off + pkt->length > c->end)
+		return PARSE_BAD_HEADER;
+	pkt->family = 6;
+	__builtin_memcpy(pkt->saddr, &h.saddr, 16);
+	__builtin_memcpy(pkt->daddr, &h.daddr, 16);
+	pkt->proto = h.nexthdr;
+	pkt->ttl = h.hop_limit;
+	pkt->tos = h.priority << 4 | h.flow_lbl[0] >> 4;
+	c->end = c->off + pkt->length;
+	c->off += sizeof(h);
+	for (i = 0; i < MAX_EXTENSIONS; i++)
+		if (!step_extension(skb, pkt, c))
+			return PARSE_OK;
+	return PARSE_TOO_LONG;
+}
+
+/* Everything that a packet may lack. */
+static __always_inline void clear_pkt(struct fw_pkt *pkt)
+{
+	__builtin_memset(pkt, 0, sizeof(*pkt));
+	pkt->smac = FW_ABSENT48;
+	pkt->sport = FW_ABSENT16;
+	pkt->dport = FW_ABSENT16;
+	pkt->tcp_mss = FW_ABSENT16;
+	pkt->tcp_flags = FW_ABSENT8;
+	pkt->icmp_type = FW_ABSENT8;
+	pkt->icmp_code = FW_ABSENT8;
+	pkt->src_type = 1 << RTN_UNICAST;
+	pkt->dst_type = 1 << RTN_UNICAST;
+	pkt->pkt_type = 1;
+	pkt->ct_state = FW_STATE_UNTRACKED;
+	pkt->tcp_wscale = 255;
+}
+
+/* Fills pkt from the frame. Reports an enum parse; a global function, so that the verifier looks at it once. */
+__noinline int fw_parse(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	struct cursor c;
+	__be16 proto;
+	int rc;
+
+	if (!pkt)
+		return PARSE_INTERNAL;
+	rc = parse_link(skb, &c, &proto);
+	if (rc != PARSE_OK)
+		return rc;
+	clear_pkt(pkt);
+	pkt->l3_off = c.off;
+	if (proto == bpf_htons(ETH_P_IP))
+		rc = parse_ipv4(skb, pkt, &c);
+	else
+		rc = parse_ipv6(skb, pkt, &c);
+	if (rc != PARSE_OK)
+		return rc;
+	pkt->l4_off = c.off;
+	if (!pkt->frag && !pkt->malformed)
+		fw_transport(skb, pkt);
+	return PARSE_OK;
+}
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The transport header of struct fw_pkt: one small function a protocol. A header that is cut short makes the packet malformed. */
+#ifndef BPFWALL_TRANSPORT_H
+#define BPFWALL_TRANSPORT_H
+
+/* TCP as on the wire (RFC 9293); linux/tcp.h has its flags as bitfields. */
+struct tcp_wire {
+	__be16 sport, dport;
+	__be32 seq, ack;
+	__u8 off;		/* upper four bits: header length / 4 */
+	__u8 flags;
+	__be16 window, check, urgent;
+};
+
+struct icmp_wire {
+	__u8 type, code;
+	__be16 check;
+	__be16 id, seq;		/* of queries */
+};
+
+enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_PSH = 8, TCP_ACK = 16, TCP_URG = 32 };
+enum { TCPOPT_END = 0, TCPOPT_NOP = 1, TCPOPT_MSS = 2, TCPOPT_WSCALE = 3 };
+
+/* Bytes of the packet from its transport header on. */
+static __always_inline __u32 transport_len(const struct fw_pkt *pkt)
+{
+	return pkt->length - (pkt->l4_off - pkt->l3_off);
+}
+
+static __always_inline int load_transport(struct __sk_buff *skb, const struct fw_pkt *pkt, void *to, __u32 len)
+{
+	if (transport_len(pkt) < len)
+		return -1;
+	return bpf_skb_load_bytes(skb, pkt->l4_off, to, len);
+}
+
+/* Notes one option; o holds its kind, length and first bytes. */
+static __always_inline void note_option(struct fw_pkt *pkt, const __u8 *o)
+{
+	pkt->tcp_options[o[0] >> 6] |= 1ULL << (o[0] & 63);
+	if (o[0] == TCPOPT_MSS && o[1] == 4)
+		pkt->tcp_mss = o[2] << 8 | o[3];
+	if (o[0] == TCPOPT_WSCALE && o[1] == 3)
+		pkt->tcp_wscale = o[2] > 14 ? 14 : o[2]; /* RFC 7323 2.3 */
+}
+
+/* Walks the options as nft_exthdr.c does: up to the first that does not fit. len: bytes of options. */
+__noinline int fw_tcp_options(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len)
+{
+	__u32 off, end;
+	__u8 o[4];
+	int i;
+
+	if (!pkt || len > 40)
+		return 0;
+	off = pkt->l4_off + sizeof(struct tcp_wire);
+	end = off + len;
+	for (i = 0; i < 40 && off < end; i++) {
+		__builtin_memset(o, 0, sizeof(o));
+		if (bpf_skb_load_bytes(skb, off, o, 1))
+			break;
+		if (o[0] == TCPOPT_END)
+			break;
+		if (o[0] == TCPOPT_NOP) {
+			pkt->tcp_options[0] |= 1 << TCPOPT_NOP;
+			off++;
+			continue;
+		}
+		if (bpf_skb_load_bytes(skb, off, o, 2) || o[1] < 2 || off + o[1] > end)
+			break;
+		if ((o[0] == TCPOPT_MSS && o[1] == 4) || (o[0] == TCPOPT_WSCALE && o[1] == 3))
+			bpf_skb_load_bytes(skb, off + 2, &o[2], o[0] == TCPOPT_MSS ? 2 : 1);
+		note_option(pkt, o);
+		off += o[1];
+	}
+	return 0;
+}
+
+static __always_inline int parse_tcp(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	__u32 len = transport_len(pkt), hlen;
+	struct tcp_wire h;
+
+	if (load_transport(skb, pkt, &h, sizeof(h)))
+		return -1;
+	pkt->sport = bpf_ntohs(h.sport);
+	pkt->dport = bpf_ntohs(h.dport);
+	pkt->tcp_flags = h.flags;
+	pkt->seq = bpf_ntohl(h.seq);
+	pkt->ack = bpf_ntohl(h.ack);
+	pkt->wnd = bpf_ntohs(h.window);
+	hlen = h.off >> 4 << 2;
+	if (hlen < sizeof(h) || hlen > len)
+		return -1;
+	pkt->payload = len - hlen;
+	if (hlen > sizeof(h) && (cfg_tcp_options || (cfg_conntrack && (h.flags & TCP_SYN))))
+		fw_tcp_options(skb, pkt, hlen - sizeof(h));
+	return 0;
+}
+
+/* UDP, and UDP-Lite, whose length field is how much the checksum covers (0: all). */
+static __always_inline int parse_udp(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	__u32 len = transport_len(pkt), said;
+	struct udphdr h;
+
+	if (load_transport(skb, pkt, &h, sizeof(h)))
+		return -1;
+	pkt->sport = bpf_ntohs(h.source);
+	pkt->dport = bpf_ntohs(h.dest);
+	said = bpf_ntohs(h.len);
+	if (said == 0 && (pkt->proto == IPPROTO_UDPLITE || len > 0xffff))
+		return 0;
+	/* The length of a first fragment counts the others too. */
+	return said < sizeof(h) || (said > len && !pkt->more_frags) ? -1 : 0;
+}
+
+/* SCTP and DCCP: ports come first, the headers are at least 12 bytes long. */
+static __always_inline int parse_ports(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	struct { __be16 sport, dport; __be32 rest[2]; } h;
+
+	if (load_transport(skb, pkt, &h, sizeof(h)))
+		return -1;
+	pkt->sport = bpf_ntohs(h.sport);
+	pkt->dport = bpf_ntohs(h.dport);
+	return 0;
+}
+
+static __always_inline int parse_icmp(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	struct icmp_wire h;
+
+	if (load_transport(skb, pkt, &h, sizeof(h)))
+		return -1;
+	pkt->icmp_type = h.type;
+	pkt->icmp_code = h.code;
+	pkt->icmp_id = bpf_ntohs(h.id);
+	return 0;
+}
+
+/* ICMP belongs to IPv4, ICMPv6 to IPv6. */
+static __always_inline int is_icmp(const struct fw_pkt *pkt)
+{
+	return pkt->proto == (pkt->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
+
+/* Reads the transport header at pkt->l4_off. */
+__noinline int fw_transport(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	int rc = 0;
+
+	if (!pkt)
+		return 0;
+	if (pkt->proto == IPPROTO_TCP)
+		rc = parse_tcp(skb, pkt);
+	else if (pkt->proto == IPPROTO_UDP || pkt->proto == IPPROTO_UDPLITE)
+		rc = parse_udp(skb, pkt);
+	else if (pkt->proto == IPPROTO_SCTP || pkt->proto == IPPROTO_DCCP)
+		rc = parse_ports(skb, pkt);
+	else if (is_icmp(pkt))
+		rc = parse_icmp(skb, pkt);
+	pkt->malformed = rc != 0;
+	return 0;
+}
+
+#endif
