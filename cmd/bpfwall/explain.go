@@ -1,0 +1,230 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfwall/bpfwall/packet"
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// explanation is the answer of explain.
+type explanation struct {
+	schema
+	Packet  string        `json:"packet"`
+	Hook    string        `json:"hook"`
+	Verdict string        `json:"verdict"`
+	By      string        `json:"by,omitempty"` // ID of the rule or policy that decided
+	Pos     *ruleset.Pos  `json:"pos,omitempty"`
+	Reason  string        `json:"reason,omitempty"`
+	Steps   []explainStep `json:"steps"`
+	// Measured is what the loaded programs did with the packet; null if only a file was asked.
+	Measured *measured `json:"measured"`
+}
+
+// explainStep is a rule or policy that was tried.
+type explainStep struct {
+	Hook    string       `json:"hook"`
+	Chain   string       `json:"chain"`
+	Depth   int          `json:"depth,omitempty"` // jumps between here and the base chain
+	Rule    string       `json:"rule"`            // name, or what it does
+	ID      string       `json:"id,omitempty"`
+	Matched bool         `json:"matched"`
+	Because string       `json:"because,omitempty"` // the match that did not hold
+	Verdict string       `json:"verdict,omitempty"`
+	Pos     *ruleset.Pos `json:"pos,omitempty"`
+}
+
+// measured is what the loaded programs say of a packet.
+type measured struct {
+	Verdict    string `json:"verdict"`
+	By         string `json:"by,omitempty"`
+	Generation uint64 `json:"generation"`
+	Agrees     bool   `json:"agrees"` // with the evaluator
+}
+
+func (a *app) explain() *cobra.Command {
+	var expect, policy string
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "explain PACKET...",
+		Short: "Say what happens to a packet, by which rule, and why",
+		Long: `Say what happens to a packet, by which rule, and why. A packet reads like
+
+  tcp 203.0.113.9:40000 to 192.0.2.1:22 in eth0
+  udp 192.0.2.1 to :53 out eth0 state established
+  icmp echo-request in eth0
+  tcp 10.0.0.1 to 10.9.0.1:443 in eth0 out eth1 mark 7
+
+What is left out gets a usual value. "->" may stand for "to", in quotes: the shell takes > for a redirection.
+
+The verdict is that of the programs in the kernel; the steps come from evaluating the same rules. With --policy it is the verdict of
+a file that need not be loaded, and needs no root.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, words []string) error {
+			lit, err := a.packet(words)
+			if err != nil {
+				return err
+			}
+			ex, err := a.explanation(lit, policy)
+			if err != nil {
+				return err
+			}
+			if err := a.emit(ex, func() { a.printExplanation(ex, all) }); err != nil {
+				return err
+			}
+			return ex.check(expect)
+		},
+	}
+	cmd.Flags().StringVar(&expect, "expect", "", "allow, drop or reject: exit with 7 if it is another verdict")
+	cmd.Flags().StringVar(&policy, "policy", "", "explain this file instead of what is loaded")
+	cmd.Flags().BoolVar(&all, "all", false, "show every step, however many")
+	return cmd
+}
+
+// arrow stands for "->" among the arguments, which the flag parser would take for a flag.
+const arrow = "→"
+
+// packet reads a packet from the words of the command line.
+func (a *app) packet(words []string) (*packet.Literal, error) {
+	if last := words[len(words)-1]; last == "-" || strings.HasSuffix(last, " -") {
+		return nil, fail(exitUsage, "packet: nothing after %q", last).withHelp(`the shell took ">" for a redirection: write "to", or put the packet in quotes`)
+	}
+	text := strings.Join(words, " ")
+	text = strings.ReplaceAll(strings.ReplaceAll(" "+text+" ", " "+arrow+" ", " -> "), " to ", " -> ")
+	text = strings.TrimSpace(text)
+	a.sources = map[string][]byte{"packet": []byte(text)}
+	lit, err := packet.Parse(text)
+	if err != nil {
+		return nil, &codeError{code: exitUsage, err: err}
+	}
+	return lit, nil
+}
+
+// explanation evaluates the packet, and runs it through the loaded programs unless a policy file is named.
+func (a *app) explanation(lit *packet.Literal, policy string) (*explanation, error) {
+	in, err := a.load([]string{policy})
+	if err != nil {
+		return nil, err
+	}
+	return explain(in.Ruleset, lit), nil
+}
+
+// explain puts the evaluator's traces into an answer.
+func explain(rs *ruleset.Ruleset, lit *packet.Literal) *explanation {
+	verdict, traces := rs.Walk(lit.Hook, &lit.Packet, nil)
+	last := traces[len(traces)-1]
+	ex := &explanation{
+		schema: schemaOf("explain"), Packet: lit.String(), Hook: last.Hook.String(), Verdict: verdict.String(),
+		By: last.DecidedBy(), Reason: last.Reason, Steps: []explainStep{},
+	}
+	for _, t := range traces {
+		for _, s := range t.Steps {
+			ex.Steps = append(ex.Steps, stepOf(t.Hook, s))
+		}
+	}
+	if decided := last.Decided(); decided != nil {
+		ex.Pos = ex.Steps[len(ex.Steps)-1].Pos
+	} else if ex.Reason == "" {
+		ex.Reason = "no chain judges " + lit.Family.String() + " packets on " + last.Hook.String()
+	}
+	return ex
+}
+
+func stepOf(h ruleset.Hook, s ruleset.Step) explainStep {
+	step := explainStep{Hook: h.String(), Chain: s.Chain.Key(), Depth: s.Depth, Matched: s.Failed == nil}
+	pos := s.Chain.Pos
+	if s.Rule == nil {
+		step.Rule, step.ID = "policy", s.Chain.PolicyID()
+	} else {
+		step.Rule, step.ID, pos = label(s.Rule), s.Rule.ID, s.Rule.Pos
+	}
+	if step.Matched {
+		step.Verdict = s.Verdict.String()
+	} else {
+		step.Because = s.Failed.String()
+	}
+	if pos.Line > 0 {
+		step.Pos = &pos
+	}
+	return step
+}
+
+// label is a rule's name, or what it does.
+func label(r *ruleset.Rule) string {
+	if r.Name != "" {
+		return r.Name
+	}
+	return r.String()
+}
+
+// check compares the verdict with --expect.
+func (ex *explanation) check(expect string) error {
+	want, ok := map[string]string{"": "", "allow": "accept", "accept": "accept", "drop": "drop", "reject": "reject"}[expect]
+	if !ok {
+		return fail(exitUsage, "--expect %q: want allow, drop or reject", expect)
+	}
+	got, _, _ := strings.Cut(ex.result(), " ")
+	if want != "" && got != want {
+		return fail(exitTest, "the verdict is %s, not %s", got, want)
+	}
+	return nil
+}
+
+// result is the verdict that counts: the measured one if there is one.
+func (ex *explanation) result() string {
+	if ex.Measured != nil {
+		return ex.Measured.Verdict
+	}
+	return ex.Verdict
+}
+
+// fewSteps is how many steps are shown in full; of more, only those that matched.
+const fewSteps = 40
+
+func (a *app) printExplanation(ex *explanation, all bool) {
+	p := paint(a.colours(a.color, 1))
+	var rows [][]string
+	hidden := 0
+	for i, s := range ex.Steps {
+		if !all && !s.Matched && len(ex.Steps) > fewSteps {
+			hidden++
+			continue
+		}
+		rows = append(rows, s.row(i+1, p))
+	}
+	a.printf("%s", columns(rows))
+	if hidden > 0 {
+		a.printf("%d rules that did not match are not shown; --all shows them\n", hidden)
+	}
+	a.printVerdict(ex, p)
+}
+
+func (s explainStep) row(n int, p paint) []string {
+	outcome, why := "no", s.Because
+	if s.Matched {
+		outcome, why = p.verdict(strings.ToUpper(s.Verdict)), ""
+	}
+	indent := strings.Repeat("  ", s.Depth)
+	return []string{pad(n), indent + s.Chain, p.bold(escape(s.Rule)), outcome, escape(why), p.dim(place(s.Pos))}
+}
+
+func (a *app) printVerdict(ex *explanation, p paint) {
+	a.printf("verdict %s", p.verdict(strings.ToUpper(ex.result())))
+	switch {
+	case ex.Reason != "":
+		a.printf("   %s", ex.Reason)
+	case ex.Pos != nil:
+		a.printf("   %s", place(ex.Pos))
+	}
+	if ex.Measured == nil {
+		a.printf("   by evaluating the file; nothing was run\n")
+		return
+	}
+	a.printf("   measured by running the loaded programs, generation %d\n", ex.Measured.Generation)
+	if !ex.Measured.Agrees {
+		a.printf("the evaluator says %s by %q, the programs %s by %q: this is a bug, please report it\n",
+			ex.Verdict, ex.By, ex.Measured.Verdict, ex.Measured.By)
+	}
+}
