@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,7 @@ type app struct {
 func run(e *env, args []string) int {
 	a := &app{env: e}
 	root := a.root()
-	root.SetArgs(args)
+	root.SetArgs(replaceArrows(args))
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
@@ -35,6 +36,17 @@ func run(e *env, args []string) int {
 		a.report(cmd.Name(), err)
 	}
 	return code(err)
+}
+
+// replaceArrows makes "->" an argument that does not look like a flag.
+func replaceArrows(args []string) []string {
+	out := slices.Clone(args)
+	for i, arg := range out {
+		if arg == "->" {
+			out[i] = arrow
+		}
+	}
+	return out
 }
 
 // usage is an error of the command line itself.

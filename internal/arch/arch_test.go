@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"policies":         {"ruleset", "services"},
 	"migrate/iptables": {"ruleset", "services"},
 	"migrate/nftables": {"ruleset", "services"},
+	"session":          {"ruleset"},
 	"input":            {"ruleset", "policies", "migrate/iptables", "migrate/nftables"},
 	"translator":       {"ruleset", "bpf"},
 	"dataplane":        {"ruleset", "bpf", "packet", "translator"},
