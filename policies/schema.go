@@ -1,0 +1,212 @@
+package policies
+
+// scope is a set of kinds of table, to say where a key is allowed.
+type scope uint32
+
+// The kinds of table of a policy.
+const (
+	inTop scope = 1 << iota
+	inZones
+	inZone
+	inServices
+	inSets
+	inSet
+	inDefaults
+	inFamilies
+	inSafety
+	inFailsafe
+	inLogging
+	inEssentials
+	inRules
+	inInbound
+	inOutbound
+	inForward
+	inGuard
+	inGroups
+	inGroup
+	inGroupRule
+	inLog
+	inAlso
+	inTest
+
+	inRule  = inInbound | inOutbound | inForward | inGuard | inGroupRule
+	inMatch = inRule | inAlso
+	tracked = inInbound | inOutbound | inForward | inGroupRule | inAlso
+)
+
+// form is a set of TOML types that a key takes.
+type form uint8
+
+// The forms.
+const (
+	isText   form = 1 << iota
+	isList        // of strings
+	isBool        // true or false
+	isInt         // a number
+	isDate        // 2027-01-31
+	isTable       // { … } or a [table]
+	isTables      // [ {…}, … ] or [[table]]
+	texts    = isText | isList
+)
+
+var formNames = []struct {
+	form form
+	name string
+}{
+	{isText, "a string"}, {isList, "a list of strings"}, {isBool, "true or false"}, {isInt, "a number"}, {isDate, "a date"},
+	{isTable, "a table"}, {isTables, "a list of tables"},
+}
+
+// row describes one key of the language. The walk that checks a file, the parser and the reference documentation read this table.
+type row struct {
+	in    scope
+	key   string // "*" for names that the author chooses
+	form  form
+	sub   scope  // the kind of table that isTable and isTables hold
+	later string // not empty: known, but not supported yet; says what to do instead
+	doc   string
+	// example is a line that uses the key as it stands under the first of its tables.
+	example string
+}
+
+// schema is the language. The conditions of rules have a second table, conditions, with their parsers.
+var schema = append([]row{
+	{inTop, "version", isInt, 0, "", "the version of the language, 1", `version = 1`},
+	{inTop, "name", isText, 0, "", "a name for the policy, shown by status and logs", `name = "web-01"`},
+	{inTop, "zones", isTable, inZones, "", "names for interfaces and the networks behind them", `[zones]`},
+	{inTop, "services", isTable, inServices, "", "services of your own", `[services]`},
+	{inTop, "sets", isTable, inSets, "", "named lists of addresses", `[sets]`},
+	{inTop, "defaults", isTable, inDefaults, "", "what happens to packets that no rule matches", `[defaults]`},
+	{inTop, "safety", isTable, inSafety, "", "guards against locking yourself out", `[safety]`},
+	{inTop, "log", isTable, inLogging, "", "logging that is not part of a rule", `[log]`},
+	{inTop, "essentials", isTable, inEssentials, "", "traffic that hosts need to work at all; all on unless switched off", `[essentials]`},
+	{inTop, "rules", isTable, inRules, "", "rules in the one-line spelling", `[rules]`},
+	{inTop | inRules, "inbound", isTables, inInbound, "", "rules for packets to this host", `[[inbound]]`},
+	{inTop | inRules, "outbound", isTables, inOutbound, "", "rules for packets from this host", `[[outbound]]`},
+	{inTop | inRules, "forward", isTables, inForward, "", "rules for packets that this host routes", `[[forward]]`},
+	{inTop | inRules, "guard", isTables, inGuard, "", "stateless rules before everything else; on what the host sends for rules with out, else on what it receives", `[[guard]]`},
+	{inTop, "groups", isTable, inGroups, "", "named lists of rules that others use", `[groups.lan-services]`},
+	{inTop, "test", isTables, inTest, "", "what the policy must do with some packets", `[[test]]`},
+	{inTop, "include", texts, 0, "keep the policy in one file", "further policy files", `include = "policy.d/*.toml"`},
+	{inTop, "nat", isTables, 0, "leave address translation to nftables, which goes on working beside bpfwall", "address translation", `[[nat]]`},
+
+	{inZones, "*", texts | isTable, inZone, "", "interfaces, a * at the end standing for any ending, or a table", `lan = ["br-lan", "wg*"]`},
+	{inZone, "interfaces", texts, 0, "", "interfaces of the zone", `mgmt = { interfaces = "eth1", sources = "10.20.0.0/16" }`},
+	{inZone, "sources", texts, 0, "", "addresses of the zone; with interfaces too, both must match", `home = { sources = "192.168.1.0/24" }`},
+	{inZone, "note", isText, 0, "", "why; for readers", `dmz = { interfaces = "docker0", note = "containers" }`},
+	{inZone, "trusted", isBool, 0, "write rules with in = the zone", "", `home = { sources = "192.168.1.0/24", trusted = true }`},
+
+	{inServices, "*", texts, 0, "", "what a service is made of: literals or other services", `web = ["tcp/80", "tcp/443", "udp/443"]`},
+
+	{inSets, "*", texts | isTable, inSet, "", "addresses, prefixes, ranges, or @names of other sets", `admins = ["10.20.0.0/24", "2001:db8:a::/48", "@vpn"]`},
+	{inSet, "file", isText, 0, "", "a file of addresses, one a line, # for comments; relative to the policy's directory", `blocklist = { file = "lists/blocklist.txt" }`},
+	{inSet, "note", isText, 0, "", "why; for readers", `blocklist = { file = "lists/blocklist.txt", note = "by hand" }`},
+	{inSet, "url", isText, 0, "download the list and use file", "a list to download", `spamhaus = { url = "https://lists.example.net/drop.txt" }`},
+	{inSet, "hosts", texts, 0, "write the addresses", "host names", `git = { hosts = ["git.example.com"] }`},
+	{inSet, "country", texts, 0, "use file with the country's prefixes", "countries", `closed = { country = ["KP"] }`},
+	{inSet, "dynamic", isBool, 0, "use file and apply again", "a set that is changed at run time", `banned = { dynamic = true }`},
+	{inSet, "every", isText, 0, "it belongs to url and hosts, which are not supported yet either", "how often to refresh", ""},
+	{inSet, "on_error", isText, 0, "it belongs to url, which is not supported yet either", "what to do when a refresh does not work", ""},
+	{inSet, "timeout", isText, 0, "it belongs to dynamic, which is not supported yet either", "how long members stay", ""},
+	{inSet, "max", isInt, 0, "sets are as large as they need to be", "greatest size", ""},
+
+	{inDefaults, "inbound", isText | isTable, inFamilies, "", `"drop", "allow" or "reject"; "drop" if absent; a table { ipv4 = …, ipv6 = … } for one each`, `inbound = "drop"`},
+	{inDefaults, "outbound", isText | isTable, inFamilies, "", `the same for packets from this host; "allow" if absent`, `outbound = "allow"`},
+	{inDefaults, "forward", isText | isTable, inFamilies, "", `the same for routed packets; "drop" if absent`, `forward = { ipv4 = "drop", ipv6 = "reject" }`},
+	{inFamilies, "ipv4", isText, 0, "", "the default for IPv4", `inbound = { ipv4 = "drop", ipv6 = "allow" }`},
+	{inFamilies, "ipv6", isText, 0, "", "the default for IPv6", `inbound = { ipv4 = "drop", ipv6 = "allow" }`},
+	{inDefaults, "state", isText, 0, "", `"automatic": established and related packets are allowed and invalid ones dropped before the rules; "explicit": only rules decide`, `state = "explicit"`},
+	{inDefaults, "essentials", isText, 0, "", `"all", or "none" to switch off every one of [essentials]`, `essentials = "none"`},
+	{inDefaults, "published_ports", isText, 0, "write rules for what containers publish", "ports published by containers", ""},
+	{inDefaults, "offload", isText, 0, "rules run on the host's processors", "use of the network card", ""},
+
+	{inSafety, "failsafe", isTables, inFailsafe, "", "compiled first; no rule can shadow it", `failsafe = [{ allow = "ssh", from = "@admins" }]`},
+	{inSafety, "confirm", isText, 0, "", "apply takes the change back unless it is confirmed in this time", `confirm = "60s"`},
+	{inSafety, "on_boot_failure", isText, 0, "the last confirmed generation is loaded at boot", "", ""},
+	{inFailsafe, "allow", texts, 0, "", "services that stay open", `failsafe = [{ allow = "ssh" }]`},
+	{inFailsafe, "from", texts, 0, "", "for these addresses and sets; everybody if absent", `failsafe = [{ allow = "ssh", from = "@admins" }]`},
+	{inFailsafe, "in", texts, 0, "", "by these zones or interfaces", `failsafe = [{ allow = "ssh", in = "mgmt" }]`},
+
+	{inLogging, "drops", isText | isBool, 0, "", "log what the defaults drop or reject, at most at this rate", `drops = "10/second"`},
+
+	{inEssentials, "loopback", isBool, 0, "", "everything on the interface lo", `loopback = false`},
+	{inEssentials, "nd", isBool, 0, "", "IPv6 neighbour and router discovery, hop limit 255 only", `nd = false`},
+	{inEssentials, "mld", isBool, 0, "", "IPv6 multicast listener discovery, hop limit 1 only", `mld = false`},
+	{inEssentials, "pmtu", isBool, 0, "", "ICMPv6 packet-too-big, without which large packets vanish", `pmtu = false`},
+	{inEssentials, "dhcp", isBool, 0, "", "this host as a DHCP and DHCPv6 client", `dhcp = false`},
+	{inEssentials, "igmp", isBool, 0, "", "IPv4 multicast group membership", `igmp = false`},
+
+	{inGroups, "*", isTable, inGroup, "", "a named list of rules", `[groups.lan-services]`},
+	{inGroup, "rules", isTables, inGroupRule, "", "the rules, in the order in which they are tried", `rules = [{ allow = ["dns", "ntp"] }]`},
+	{inGroup, "note", isText, 0, "", "why; for readers", `note = "what every internal network gets"`},
+
+	{inRule, "allow", texts | isBool, 0, "", `let the packet pass; services, or "any"`, `allow = ["http", "https"]`},
+	{inRule, "drop", texts | isBool, 0, "", "drop it without an answer", `drop = "any"`},
+	{inRule &^ inGuard, "reject", texts | isBool, 0, "", "drop it and tell the sender", `reject = "smtp"`},
+	{inRule, "log_only", texts | isBool, 0, "", "log it and go on with the next rule", `log_only = "tcp/23"`},
+	{inRule, "continue", texts | isBool, 0, "", "do what the other keys say (set_mark, notrack, log) and go on with the next rule", `continue = "any"`},
+	{inRule, "return", texts | isBool, 0, "", "leave the group: go on after the rule that used it; in a direction: go to the default", `return = "any"`},
+	{inRule, "use", isText, 0, "", "run the rules of a group here, and go on if none of them decides", `use = "lan-services"`},
+	{inRule, "goto", isText, 0, "", "as use, but do not come back to this list of rules", `goto = "lan-services"`},
+
+	{inRule | inTest, "name", isText, 0, "", "a unique name, by which counters, logs and tests know the rule", `name = "site"`},
+	{inRule, "note", isText, 0, "", "why; shown by show and explain", `note = "dev servers"`},
+	{inRule, "also", isTables, inAlso, "", "further conditions; all of them must hold too", `also = [{ from = "!@guests" }]`},
+	{inRule, "limit", isText, 0, "", "the rule holds up to this rate: number/second, /minute, /hour or /day, and a burst (5 if absent)", `limit = "6/minute burst 10"`},
+	{inRule, "over", isText, 0, "", `what happens beyond the limit: "drop" (for allow, if absent), "reject", or "next" to go on with the next rule`, `over = "reject"`},
+	{inRule, "log", isText | isBool | isTable, inLog, "", `log the packet: true, "new" (once a connection), or a rate; or a table`, `log = "10/second"`},
+	{inLog, "prefix", isText, 0, "", "text in front of the line", `log = { prefix = "ssh: " }`},
+	{inLog, "level", isText | isInt, 0, "", "syslog severity: a number 0 to 7 or its name; warning if absent", `log = { level = "info" }`},
+	{inLog, "group", isInt, 0, "", "NFLOG group", `log = { group = 5 }`},
+	{inLog, "limit", isText, 0, "", "at most at this rate", `log = { prefix = "drop: ", limit = "3/minute burst 10" }`},
+	{inLog, "new", isBool, 0, "", "once a connection", `log = { prefix = "ssh: ", new = true }`},
+	{inRule &^ inGuard, "with", isText, 0, "", `the answer of reject: "tcp-reset", "port-unreachable", "admin-prohibited" …; if absent what a closed port would do`, `with = "tcp-reset"`},
+	{inRule, "set_mark", isText, 0, "", "set the packet's mark: value, or value/mask to clear the bits of the mask and flip those of the value", `set_mark = "0x1/0xff"`},
+	{inGuard | inGroupRule, "notrack", isBool, 0, "", "keep the packet out of connection tracking; only in guard, or in groups that only guard uses", `notrack = true`},
+	{inRule, "expires", isDate | isText, 0, "", "from this day on the rule is left out, with a warning", `expires = 2027-01-31`},
+	{inRule, "user", texts, 0, "match addresses or ports", "the user of the socket", `user = "anna"`},
+	{inRule, "group", texts, 0, "match addresses or ports", "the group of the socket", `group = "staff"`},
+	{inRule, "unit", texts, 0, "match addresses or ports", "the systemd unit of the socket", `unit = "nginx.service"`},
+	{inRule, "hook", isText, 0, "the place is chosen for you", "where the rule runs", `hook = "xdp"`},
+	{inRule, "offload", isText, 0, "rules run on the host's processors", "use of the network card", `offload = "require"`},
+	{inRule, "above", isText, 0, `use limit on an allow rule, with over = "drop"`, "match what exceeds a rate", `above = "2000/second"`},
+
+	{inTest, "in", isText, 0, "", "the interface, or a zone, that the packets come in by", `in = "wan"`},
+	{inTest, "out", isText, 0, "", "the interface, or a zone, that they leave by; with in: forwarded packets", `out = "wan"`},
+	{inTest, "from", isText, 0, "", "the sender", `from = "203.0.113.9"`},
+	{inTest, "to", isText, 0, "", "the receiver; some address if absent", `to = "10.0.0.5"`},
+	{inTest, "allow", texts, 0, "", "services whose packets must pass", `allow = ["http", "https"]`},
+	{inTest, "drop", texts, 0, "", "services whose packets must be dropped", `drop = ["ssh", "tcp/5432"]`},
+	{inTest, "reject", texts, 0, "", "services whose packets must be rejected", `reject = "smtp"`},
+	{inTest, "rule", isText, 0, "", "the rule that must decide", `rule = "site"`},
+	{inTest, "state", isText, 0, "", `the packets' state: "new" if absent, "established", "related", "invalid" or "untracked"`, `state = "established"`},
+}, conditionRows()...)
+
+// lookup gives the row of a key in a kind of table.
+func lookup(where scope, key string) *row {
+	var any *row
+	for i := range schema {
+		r := &schema[i]
+		if r.in&where == 0 {
+			continue
+		}
+		if r.key == key {
+			return r
+		}
+		if r.key == "*" {
+			any = r
+		}
+	}
+	return any
+}
+
+// keysOf lists the keys that a kind of table can hold.
+func keysOf(where scope) []string {
+	var out []string
+	for _, r := range schema {
+		if r.in&where != 0 && r.key != "*" {
+			out = append(out, r.key)
+		}
+	}
+	return out
+}
