@@ -87,7 +87,7 @@ func (a *app) root() *cobra.Command {
 
 // verbs are the commands, a file each, in the order in which help lists them.
 func (a *app) verbs() []*cobra.Command {
-	return []*cobra.Command{a.check(), a.explain(), a.version()}
+	return []*cobra.Command{a.check(), a.explain(), a.show(), a.version()}
 }
 
 // flags checks the values of the flags that every verb has.

@@ -1,0 +1,19 @@
+package main
+
+import "github.com/spf13/cobra"
+
+func (a *app) show() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show rules|sets|flows|code|services",
+		Short: "Show what is loaded, with counters",
+		Args:  cobra.NoArgs,
+		RunE:  needsSubcommand,
+	}
+	cmd.AddCommand(a.showServices())
+	return cmd
+}
+
+// needsSubcommand is what a command does that only groups others.
+func needsSubcommand(cmd *cobra.Command, _ []string) error {
+	return fail(exitUsage, "%s: what?", cmd.CommandPath()).withHelp("%s", cmd.UseLine())
+}
