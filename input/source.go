@@ -1,0 +1,80 @@
+package input
+
+import (
+	"fmt"
+	"io"
+	"os"
+)
+
+// MaxSize is the size in bytes beyond which a file is refused: no rules are that long.
+const MaxSize = 64 << 20
+
+// Stdin is the file name that stands for standard input.
+const Stdin = "-"
+
+// Sources are the texts that were read, by the file name that positions carry.
+type Sources map[string][]byte
+
+// read adds one file.
+func (s Sources) read(name string, stdin io.Reader) error {
+	if _, twice := s[displayName(name)]; twice {
+		return fmt.Errorf("%s: named twice", displayName(name))
+	}
+	read := func() ([]byte, error) { return ReadFile(name) }
+	if name == Stdin {
+		read = func() ([]byte, error) { return readAll(displayName(name), stdin) }
+	}
+	text, err := read()
+	if err == nil {
+		s[displayName(name)] = text
+	}
+	return err
+}
+
+// ReadFile reads an ordinary file of at most MaxSize bytes. It does not wait for pipes, nor read devices without end.
+func ReadFile(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: is a %s, not a file; to read from a pipe, give - for the name", name, kindOf(info.Mode()))
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAll(name, f)
+}
+
+func readAll(name string, r io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if len(text) > MaxSize {
+		return nil, fmt.Errorf("%s: longer than %d MiB", name, MaxSize>>20)
+	}
+	return text, nil
+}
+
+// displayName is the name of a file in messages.
+func displayName(name string) string {
+	if name == Stdin {
+		return "<stdin>"
+	}
+	return name
+}
+
+func kindOf(m os.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "directory"
+	case m&os.ModeNamedPipe != 0:
+		return "pipe"
+	case m&os.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
+}
