@@ -11,7 +11,9 @@ import (
 
 // Options are what Load needs besides the names.
 type Options struct {
-	Stdin io.Reader
+	Stdin   io.Reader
+	Partial bool     // leave out what has no equivalent, instead of an error
+	IPSets  []string // files that `ipset save` printed
 }
 
 // Input is what the files say.
@@ -19,6 +21,7 @@ type Input struct {
 	Ruleset *ruleset.Ruleset // checked, its rules with IDs; nil with an error
 	Policy  *policies.Policy // nil unless a policy was read
 	Sources Sources
+	Files   []string // the names of the rule files, as in Sources
 }
 
 // Load reads the files: one policy, or any number of iptables-save files that add up. It never returns a nil Input: with an error,
@@ -32,6 +35,7 @@ func Load(files []string, opt Options) (*Input, error) {
 		}
 		f := Detect(name, in.Sources[displayName(name)])
 		formats[f] = append(formats[f], displayName(name))
+		in.Files = append(in.Files, displayName(name))
 	}
 	if len(formats[TOML]) > 1 || len(formats[TOML]) > 0 && len(formats[Iptables]) > 0 {
 		return in, fmt.Errorf("%s: a policy stands alone; only iptables-save files add up", formats[TOML][len(formats[TOML])-1])
@@ -71,6 +75,22 @@ func (in *Input) finish(rs *ruleset.Ruleset) error {
 	rs.AssignIDs()
 	in.Ruleset = rs
 	return nil
+}
+
+// Warnings are about what is allowed and probably not meant.
+func (in *Input) Warnings() ruleset.ErrorList {
+	if in.Policy == nil {
+		return nil
+	}
+	return in.Policy.Warnings
+}
+
+// Tests are the tests that the policy carries.
+func (in *Input) Tests() []policies.Test {
+	if in.Policy == nil {
+		return nil
+	}
+	return in.Policy.Tests
 }
 
 // Rules is the number of rules.

@@ -55,3 +55,11 @@ func place(pos *ruleset.Pos) string {
 	}
 	return escape(fmt.Sprintf("%s:%d", pos.File, pos.Line))
 }
+
+// count is "1 hook", "2 hooks".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -45,7 +45,7 @@ func TestProblem(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var out strings.Builder
-			renderer{w: &out, sources: map[string][]byte{"f": []byte(test.source)}}.problem(&test.err)
+			renderer{w: &out, sources: map[string][]byte{"f": []byte(test.source)}}.problem("error:", &test.err)
 			if diff := cmp.Diff(test.want, out.String()); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}

@@ -104,7 +104,7 @@ func (a *app) packet(words []string) (*packet.Literal, error) {
 
 // explanation evaluates the packet, and runs it through the loaded programs unless a policy file is named.
 func (a *app) explanation(lit *packet.Literal, policy string) (*explanation, error) {
-	in, err := a.load([]string{policy})
+	in, err := a.load([]string{policy}, importFlags{})
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func (ex *explanation) check(expect string) error {
 	}
 	got, _, _ := strings.Cut(ex.result(), " ")
 	if want != "" && got != want {
-		return fail(exitTest, "the verdict is %s, not %s", got, want)
+		return fail(exitTest, "the verdict is %s, not %s as expected", got, want)
 	}
 	return nil
 }

@@ -1,10 +1,26 @@
 package main
 
-import "github.com/bpfwall/bpfwall/input"
+import (
+	"github.com/spf13/cobra"
 
-// load reads and checks rule files, and keeps their text for error messages.
-func (a *app) load(files []string) (*input.Input, error) {
-	in, err := input.Load(files, input.Options{Stdin: a.stdin})
+	"github.com/bpfwall/bpfwall/input"
+)
+
+// importFlags are the flags of every verb that reads iptables-save files.
+type importFlags struct {
+	partial bool
+	ipsets  []string
+}
+
+func (f *importFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.partial, "allow-partial", false, "go on without the rules of an iptables-save file that have no equivalent")
+	cmd.Flags().StringArrayVar(&f.ipsets, "ipset", nil, "what `ipset save` printed, for rules that match sets")
+}
+
+// load reads and checks rule files, prints their warnings, and keeps their text for error messages.
+func (a *app) load(files []string, f importFlags) (*input.Input, error) {
+	in, err := input.Load(files, input.Options{Stdin: a.stdin, Partial: f.partial, IPSets: f.ipsets})
 	a.sources = in.Sources
+	a.warnings(in.Warnings())
 	return in, err
 }

@@ -35,15 +35,13 @@ func (a *app) report(verb string, err error) {
 	}
 	if a.json {
 		f := failure{schema: schemaOf(verb), Error: err.Error(), Help: help, Exit: code(err)}
-		for _, p := range list {
-			f.Problems = append(f.Problems, problem{p.Pos, p.Msg, p.Hint, p.Help})
-		}
+		f.Problems = problemsOf(list)
 		_ = a.emit(f, nil)
 		return
 	}
-	r := renderer{w: a.stderr, sources: a.sources, paint: paint(a.colours(a.color, 2))}
+	r := a.renderer()
 	for _, p := range list {
-		r.problem(p)
+		r.problem(r.paint.error("error:"), p)
 	}
 	if len(list) == 0 {
 		fmt.Fprintf(a.stderr, "%s %s\n", r.paint.error("error:"), escape(err.Error()))
@@ -51,6 +49,29 @@ func (a *app) report(verb string, err error) {
 	if help != "" {
 		fmt.Fprintf(a.stderr, "  = help: %s\n", help)
 	}
+}
+
+func (a *app) renderer() renderer {
+	return renderer{w: a.stderr, sources: a.sources, paint: paint(a.colours(a.color, 2))}
+}
+
+// warnings prints what is allowed and probably not meant.
+func (a *app) warnings(list ruleset.ErrorList) {
+	if a.quiet || a.json {
+		return
+	}
+	r := a.renderer()
+	for _, p := range list {
+		r.problem(r.paint.warning("warning:"), p)
+	}
+}
+
+func problemsOf(list []*ruleset.Error) []problem {
+	out := []problem{}
+	for _, p := range list {
+		out = append(out, problem{p.Pos, p.Msg, p.Hint, p.Help})
+	}
+	return out
 }
 
 // problems are the positioned errors inside err.
@@ -76,9 +97,10 @@ func (p paint) wrap(sgr, s string) string {
 	return "\x1b[" + sgr + "m" + s + "\x1b[0m"
 }
 
-func (p paint) error(s string) string { return p.wrap("1;31", s) }
-func (p paint) dim(s string) string   { return p.wrap("2", s) }
-func (p paint) bold(s string) string  { return p.wrap("1", s) }
+func (p paint) error(s string) string   { return p.wrap("1;31", s) }
+func (p paint) warning(s string) string { return p.wrap("1;33", s) }
+func (p paint) dim(s string) string     { return p.wrap("2", s) }
+func (p paint) bold(s string) string    { return p.wrap("1", s) }
 
 // verdict colours a verdict's name: allow green, drop red, reject yellow.
 func (p paint) verdict(s string) string {
@@ -96,12 +118,12 @@ type renderer struct {
 	paint   paint
 }
 
-func (r renderer) problem(e *ruleset.Error) {
+func (r renderer) problem(kind string, e *ruleset.Error) {
 	where := e.Pos.String()
 	if where != "" {
 		where = r.paint.bold(escape(where)) + ": "
 	}
-	fmt.Fprintf(r.w, "%s%s %s\n", where, r.paint.error("error:"), escape(e.Msg))
+	fmt.Fprintf(r.w, "%s%s %s\n", where, kind, escape(e.Msg))
 	gutter := r.excerpt(e)
 	if e.Help != "" {
 		fmt.Fprintf(r.w, "%s= help: %s\n", gutter, escape(e.Help))
