@@ -50,6 +50,7 @@ type file struct {
 	path, dir string // relative to the root, with slashes
 	test      bool
 	generated bool
+	fset      *token.FileSet
 	*ast.File
 }
 
@@ -234,13 +235,14 @@ func goFiles(t *testing.T) []file {
 		if !strings.HasSuffix(path, ".go") || strings.Contains(path, "/testdata/") {
 			return
 		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, path), nil, parser.ParseComments)
+		fset := token.NewFileSet()
+		parsed, err := parser.ParseFile(fset, filepath.Join(root, path), nil, parser.ParseComments)
 		if err != nil {
 			t.Errorf("%v", err)
 			return
 		}
 		dir := filepath.ToSlash(filepath.Dir(path))
-		files = append(files, file{path, dir, strings.HasSuffix(path, "_test.go"), ast.IsGenerated(parsed), parsed})
+		files = append(files, file{path, dir, strings.HasSuffix(path, "_test.go"), ast.IsGenerated(parsed), fset, parsed})
 	})
 	if err != nil {
 		t.Fatal(err)
