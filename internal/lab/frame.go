@@ -228,3 +228,6 @@ func fold(s uint32) uint16 {
 	}
 	return uint16(s)
 }
+
+// The TCP flags.
+const FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32

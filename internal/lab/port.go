@@ -24,6 +24,9 @@ type Port struct {
 // OpenPort opens a port for every EtherType.
 func (n *NS) OpenPort(iface string) (*Port, error) { return n.openPort(iface, unix.ETH_P_ALL) }
 
+// OpenFence opens a port for fences only.
+func (n *NS) OpenFence(iface string) (*Port, error) { return n.openPort(iface, etherFence) }
+
 func (n *NS) openPort(iface string, etherType uint16) (*Port, error) {
 	l, err := n.nl.LinkByName(iface)
 	if err != nil {
@@ -160,8 +163,8 @@ func (p *Port) Close() error {
 	return unix.Close(fd)
 }
 
-// fence is a frame that no firewall judges.
-func fence(dst, src []byte) []byte {
+// Fence is a frame that no firewall of IP packets judges: everything that was sent before it has arrived when it does.
+func Fence(dst, src []byte) []byte {
 	f := make([]byte, 60)
 	copy(f, dst)
 	copy(f[6:], src)

@@ -23,7 +23,7 @@ type listener struct {
 // Protocols are the IP protocols that Local listens for.
 var Protocols = struct{ V4, V6 []int }{
 	V4: []int{unix.IPPROTO_ICMP, unix.IPPROTO_IGMP, unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_GRE, unix.IPPROTO_ESP, unix.IPPROTO_SCTP, unix.IPPROTO_UDPLITE, 253},
-	V6: []int{unix.IPPROTO_ICMPV6, unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_GRE, unix.IPPROTO_SCTP, unix.IPPROTO_UDPLITE, 253},
+	V6: []int{unix.IPPROTO_ICMPV6, unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_GRE, unix.IPPROTO_ESP, unix.IPPROTO_SCTP, unix.IPPROTO_UDPLITE, 253},
 }
 
 // OpenLocal opens the sockets.
@@ -69,8 +69,10 @@ func (l *Local) open(family, proto int) error {
 	}
 	l.listen = append(l.listen, listener{fd, proto, family == unix.AF_INET6})
 	if family == unix.AF_INET6 {
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, ipv6FlowInfo, 1); err != nil {
-			return err
+		for _, option := range []int{ipv6FlowInfo, unix.IPV6_RECVPKTINFO} {
+			if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, option, 1); err != nil {
+				return err
+			}
 		}
 	}
 	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
@@ -78,6 +80,19 @@ func (l *Local) open(family, proto int) error {
 
 // ipv6FlowInfo is IPV6_FLOWINFO of linux/in6.h: the flow label as a control message.
 const ipv6FlowInfo = 11
+
+// Join makes the namespace a member of a multicast group on an interface.
+func (l *Local) Join(n *NS, iface string, group netip.Addr) error {
+	link, err := n.nl.LinkByName(iface)
+	if err != nil {
+		return err
+	}
+	index := link.Attrs().Index
+	if group.Is4() {
+		return unix.SetsockoptIPMreqn(l.out4, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreqn{Multiaddr: group.As4(), Ifindex: int32(index)})
+	}
+	return unix.SetsockoptIPv6Mreq(l.out6, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, &unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(index)})
+}
 
 // Send sends an IP packet, header included, as a program of the namespace would.
 func (l *Local) Send(packet []byte) error {
@@ -94,6 +109,7 @@ type Delivered struct {
 	ID      uint32 // IPv4 identification, IPv6 flow label
 	TTL     uint8  // IPv4 only
 	Source  netip.Addr
+	Dest    netip.Addr
 	Payload []byte // from the transport header on
 }
 
@@ -121,8 +137,8 @@ func (s listener) delivered(b, oob []byte, from unix.Sockaddr) (Delivered, bool)
 		if len(b) < 20 || int(b[0]&15)*4 > len(b) {
 			return Delivered{}, false
 		}
-		src := netip.AddrFrom4([4]byte(b[12:16]))
-		return Delivered{4, s.proto, uint32(binary.BigEndian.Uint16(b[4:])), b[8], src, b[b[0]&15*4:]}, true
+		src, dst := netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
+		return Delivered{4, s.proto, uint32(binary.BigEndian.Uint16(b[4:])), b[8], src, dst, b[b[0]&15*4:]}, true
 	}
 	d := Delivered{Family: 6, Proto: s.proto, Payload: b}
 	if sa, ok := from.(*unix.SockaddrInet6); ok {
@@ -130,8 +146,12 @@ func (s listener) delivered(b, oob []byte, from unix.Sockaddr) (Delivered, bool)
 	}
 	msgs, _ := unix.ParseSocketControlMessage(oob)
 	for _, m := range msgs {
-		if m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == ipv6FlowInfo && len(m.Data) >= 4 {
+		switch {
+		case m.Header.Level != unix.IPPROTO_IPV6:
+		case m.Header.Type == ipv6FlowInfo && len(m.Data) >= 4:
 			d.ID = binary.BigEndian.Uint32(m.Data) & 0xfffff
+		case m.Header.Type == unix.IPV6_PKTINFO && len(m.Data) >= 16:
+			d.Dest = netip.AddrFrom16([16]byte(m.Data[:16]))
 		}
 	}
 	return d, true

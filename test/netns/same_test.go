@@ -1,0 +1,273 @@
+package netns
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bpfwall/bpfwall/internal/lab"
+)
+
+var (
+	packets = flag.Int("packets", 10_000, "packets that TestSameAsIptables compares, at least")
+	mutants = flag.Bool("mutants", false, "run TestRigNoticesEveryRule")
+	seed    = flag.Uint64("seed", 1, "seed of the packet generator")
+)
+
+// explained are disagreements with iptables that are meant, each with its reason.
+var explained = []struct {
+	reason string
+	is     func(d disagreement) bool
+}{}
+
+// disagreement is a packet that fared differently.
+type disagreement struct {
+	flow      flow
+	step      int
+	want, got outcome
+}
+
+// filter is a way to put the office's firewall into a world.
+type filter struct {
+	name   string
+	engine *lab.Engine // nil unless it is iptables
+	load   func(t *testing.T, n *lab.NS, v4, v6 string)
+}
+
+func iptables(name string, e lab.Engine) filter {
+	return filter{name, &e, func(t *testing.T, n *lab.NS, v4, v6 string) {
+		if err := e.Restore(n, v4, v6); err != nil {
+			t.Fatal(err)
+		}
+	}}
+}
+
+func office(t *testing.T) (v4, v6 string) {
+	t.Helper()
+	a, err := os.ReadFile("../../demo/office.v4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile("../../demo/office.v6")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(a), string(b)
+}
+
+// TestRig compares iptables with itself: what it finds is wrong with the rig.
+func TestRig(t *testing.T) {
+	r := compare(t, iptables("iptables-nft", lab.Nft), iptables("iptables-legacy", lab.Legacy), *packets)
+	r.report(t)
+}
+
+// TestRigNoticesEveryRule takes the office's rules away one by one: the rig must see the difference each makes.
+func TestRigNoticesEveryRule(t *testing.T) {
+	if !*mutants {
+		t.Skip("slow: one run for each rule; use -mutants")
+	}
+	v4, v6 := office(t)
+	for _, file := range []*string{&v4, &v6} {
+		whole := *file
+		for _, rule := range regexp.MustCompile(`(?m)^-A .*\n`).FindAllString(whole, -1) {
+			if noDifference.MatchString(rule) {
+				continue
+			}
+			if n := mutant(t, whole, strings.Replace(whole, rule, "", 1), file == &v6); n == 0 {
+				t.Errorf("without it nothing changes: %s", rule)
+			}
+		}
+	}
+}
+
+// noDifference are the rules without which another drops or accepts the same packets.
+var noDifference = regexp.MustCompile(`log-drop|--pkt-type broadcast|-A OUTPUT -o lo -j ACCEPT`)
+
+// mutant counts the disagreements of two files of one family.
+func mutant(t *testing.T, whole, part string, six bool) (n int) {
+	t.Run("", func(t *testing.T) {
+		rigs := [2]*rig{newRig(t, 0), newRig(t, 1)}
+		for i, file := range []string{whole, part} {
+			v4, v6 := file, ""
+			if six {
+				v4, v6 = "", file
+			}
+			iptables("iptables-nft", lab.Nft).load(t, rigs[i].world.DUT, v4, v6)
+		}
+		c := &comparison{explains: map[string]int{}}
+		g := newGenerator()
+		for turn := range 3 {
+			g.aims = append(g.aims, aims(whole, six, turn)...)
+		}
+		for c.packets < *packets && len(c.differ) == 0 {
+			w := g.window(windowFlows)
+			got, err := playBoth(rigs, w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.take(w, got)
+		}
+		n = len(c.differ)
+	})
+	return n
+}
+
+func newGenerator() *generator { return &generator{rng: rand.New(rand.NewPCG(*seed, 0))} }
+
+// comparison is what a run found.
+type comparison struct {
+	a, b     filter
+	packets  int
+	passed   int
+	explains map[string]int
+	differ   []disagreement
+	strays   map[string]int // packets that nobody knows
+}
+
+// compare plays the same packets to two worlds.
+func compare(t *testing.T, a, b filter, n int) *comparison {
+	t.Helper()
+	v4, v6 := office(t)
+	rigs := [2]*rig{newRig(t, 0), newRig(t, 1)}
+	for i, f := range []filter{a, b} {
+		f.load(t, rigs[i].world.DUT, v4, v6)
+	}
+	g := newGenerator()
+	for turn := range 3 {
+		g.aims = append(append(g.aims, aims(v4, false, turn)...), aims(v6, true, turn)...)
+	}
+	c := &comparison{a: a, b: b, explains: map[string]int{}, strays: map[string]int{}}
+	start := time.Now()
+	for c.packets < n {
+		w := g.window(windowFlows)
+		got, err := playBoth(rigs, w)
+		if err != nil {
+			t.Fatalf("seed %d: %v", *seed, err)
+		}
+		c.take(w, got)
+		for i, r := range rigs {
+			for _, s := range r.strays {
+				c.strays[[]string{a.name, b.name}[i]+": "+s]++
+			}
+		}
+		if len(c.differ) > 200 {
+			t.Errorf("more than 200 disagreements: giving up after %d packets", c.packets)
+			break
+		}
+	}
+	if n >= 10_000 {
+		for i, f := range []filter{a, b} {
+			if f.engine == nil {
+				continue
+			}
+			for _, rule := range unused(t, *f.engine, rigs[i].world.DUT) {
+				t.Errorf("%s: no packet met %s", f.name, rule)
+			}
+		}
+	}
+	t.Logf("%d packets in %s, seed %d: %d passed somewhere", c.packets, time.Since(start).Round(time.Millisecond), *seed, c.passed)
+	return c
+}
+
+// playBoth plays a window into both worlds at once.
+func playBoth(rigs [2]*rig, w *window) (out [2][]outcome, err error) {
+	done := make(chan error)
+	go func() {
+		var err error
+		out[1], err = rigs[1].play(w)
+		done <- err
+	}()
+	out[0], err = rigs[0].play(w)
+	if other := <-done; err == nil {
+		err = other
+	}
+	return out, err
+}
+
+// take counts a window's outcomes. After the first disagreement of a flow its later packets are not compared: they depend on it.
+func (c *comparison) take(w *window, got [2][]outcome) {
+	for _, f := range w.flows {
+		for i, s := range f.steps {
+			c.packets++
+			x, y := got[0][s.id], got[1][s.id]
+			if len(x) > 0 {
+				c.passed++
+			}
+			if x.String() == y.String() {
+				continue
+			}
+			d := disagreement{f, i, x, y}
+			if why := d.explanation(); why != "" {
+				c.explains[why]++
+			} else {
+				c.differ = append(c.differ, d)
+			}
+			c.packets += len(f.steps) - i - 1
+			break
+		}
+	}
+}
+
+func (d disagreement) explanation() string {
+	for _, e := range explained {
+		if e.is(d) {
+			return e.reason
+		}
+	}
+	return ""
+}
+
+// report prints every kind of disagreement once, with the packets that led to it.
+func (c *comparison) report(t *testing.T) {
+	t.Helper()
+	for why, n := range c.explains {
+		t.Logf("%d explained: %s", n, why)
+	}
+	for what, n := range c.strays {
+		t.Errorf("%d strays in %s", n, what)
+	}
+	kinds := map[string][]disagreement{}
+	for _, d := range c.differ {
+		s := d.flow.steps[d.step]
+		k := fmt.Sprintf("%s, packet %d: %s %s, %s %s", s.what, d.step+1, c.a.name, d.want, c.b.name, d.got)
+		kinds[k] = append(kinds[k], d)
+	}
+	keys := make([]string, 0, len(kinds))
+	for k := range kinds {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(x, y string) int { return len(kinds[y]) - len(kinds[x]) })
+	for _, k := range keys[:min(len(keys), 25)] {
+		d := kinds[k][0]
+		var text strings.Builder
+		for _, s := range d.flow.steps[:d.step+1] {
+			fmt.Fprintf(&text, "\n    %s", s)
+		}
+		t.Errorf("%d times: %s\n    made for %s%s", len(kinds[k]), k, d.flow.aim, text.String())
+	}
+	if len(keys) > 25 {
+		t.Errorf("and %d kinds more", len(keys)-25)
+	}
+}
+
+var unusedRule = regexp.MustCompile(`(?m)^\[0:0\] (-A .*)$`)
+
+// unused lists the rules that no packet has met.
+func unused(t *testing.T, e lab.Engine, n *lab.NS) []string {
+	t.Helper()
+	v4, v6, err := e.Save(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, m := range unusedRule.FindAllStringSubmatch(v4+v6, -1) {
+		out = append(out, m[1])
+	}
+	return out
+}
