@@ -1,0 +1,167 @@
+package translator
+
+import (
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// cond is a condition that code can be written for: a jump that is taken if it holds, or unless it does.
+type cond interface {
+	jumpIf(e *emitter, label string)
+	jumpUnless(e *emitter, label string)
+}
+
+// allOf holds if every part does, anyOf if one does. Parts are tried in order, until one decides.
+type (
+	allOf []cond
+	anyOf []cond
+)
+
+func (c allOf) jumpUnless(e *emitter, label string) {
+	for _, part := range c {
+		part.jumpUnless(e, label)
+	}
+}
+
+func (c allOf) jumpIf(e *emitter, label string) {
+	if len(c) == 0 {
+		e.goTo(label)
+		return
+	}
+	skip := e.newLabel("skip")
+	c[:len(c)-1].jumpUnless(e, skip)
+	c[len(c)-1].jumpIf(e, label)
+	e.place(skip)
+}
+
+func (c anyOf) jumpIf(e *emitter, label string) {
+	for _, part := range c {
+		part.jumpIf(e, label)
+	}
+}
+
+func (c anyOf) jumpUnless(e *emitter, label string) {
+	if len(c) == 0 {
+		e.goTo(label)
+		return
+	}
+	hit := e.newLabel("hit")
+	c[:len(c)-1].jumpIf(e, hit)
+	c[len(c)-1].jumpUnless(e, label)
+	e.place(hit)
+}
+
+// not holds if its condition does not.
+type not struct{ cond }
+
+func (c not) jumpIf(e *emitter, label string)     { c.cond.jumpUnless(e, label) }
+func (c not) jumpUnless(e *emitter, label string) { c.cond.jumpIf(e, label) }
+
+// compare holds if ((field & mask) - base) op value. A mask of 0 stands for none.
+type compare struct {
+	field      fieldPart
+	mask, base uint64
+	op         asm.JumpOp
+	value      uint64
+}
+
+// inverse is the jump that is taken where another is not.
+var inverse = map[asm.JumpOp]asm.JumpOp{
+	asm.JEq: asm.JNE, asm.JNE: asm.JEq, asm.JLE: asm.JGT, asm.JGT: asm.JLE, asm.JGE: asm.JLT, asm.JLT: asm.JGE,
+}
+
+func (c compare) jumpIf(e *emitter, label string)     { c.jump(e, c.op, label) }
+func (c compare) jumpUnless(e *emitter, label string) { c.jump(e, inverse[c.op], label) }
+
+func (c compare) jump(e *emitter, op asm.JumpOp, label string) {
+	e.load(c.field)
+	if c.mask != 0 {
+		e.alu(asm.And, c.field.size, c.mask)
+	}
+	if c.base != 0 {
+		e.alu(asm.Sub, c.field.size, c.base)
+	}
+	e.branch(op, c.field.size, c.value, label)
+}
+
+// search holds if a number is in one of many ranges, which are sorted and apart. It is a tree of comparisons. The number stays in
+// its register: no path through the tree compares it more than about 2 log2(n) times, and it is dead at the end.
+type search struct {
+	field  fieldPart
+	ranges []ruleset.Range
+}
+
+func (c search) jumpIf(e *emitter, label string) {
+	miss := e.newLabel("miss")
+	e.load(c.field)
+	c.node(e, c.ranges, label, miss)
+	e.place(miss)
+}
+
+func (c search) jumpUnless(e *emitter, label string) {
+	hit := e.newLabel("hit")
+	e.load(c.field)
+	c.node(e, c.ranges, hit, label)
+	e.place(hit)
+}
+
+// node jumps to hit or to miss.
+func (c search) node(e *emitter, ranges []ruleset.Range, hit, miss string) {
+	if len(ranges) == 0 {
+		e.goTo(miss)
+		return
+	}
+	mid := len(ranges) / 2
+	r := ranges[mid]
+	above := e.newLabel("above")
+	e.branch(asm.JGT, c.field.size, r.To, above)
+	e.branch(asm.JGE, c.field.size, r.From, hit)
+	c.node(e, ranges[:mid], hit, miss)
+	e.place(above)
+	c.node(e, ranges[mid+1:], hit, miss)
+}
+
+// lookup holds if an address is in a set's map.
+type lookup struct {
+	set   *SetMap
+	parts []fieldPart // of the address
+}
+
+func (c lookup) jumpIf(e *emitter, label string)     { c.jump(e, asm.JNE, label) }
+func (c lookup) jumpUnless(e *emitter, label string) { c.jump(e, asm.JEq, label) }
+
+func (c lookup) jump(e *emitter, op asm.JumpOp, label string) {
+	at := int16(stackKey)
+	for _, p := range c.parts {
+		e.load(p)
+		e.put(asm.StoreMem(asm.R10, at, regVal, p.size))
+		at += int16(p.size.Sizeof())
+	}
+	key := int32(stackKey)
+	if c.set.prefixes {
+		key = stackPrefix
+		e.put(asm.StoreImm(asm.R10, stackPrefix, int64(c.set.bits()), asm.Word))
+	}
+	e.put(asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, key))
+	e.loadMap(asm.R1, c.set.Name)
+	e.put(asm.FnMapLookupElem.Call(), op.Imm(asm.R0, 0, label))
+}
+
+// bucket holds if a token bucket has a token, which it takes.
+type bucket struct {
+	slot      uint32
+	cost, max uint64 // ns
+}
+
+func (c bucket) jumpIf(e *emitter, label string)     { c.jump(e, asm.JNE, label) }
+func (c bucket) jumpUnless(e *emitter, label string) { c.jump(e, asm.JEq, label) }
+
+func (c bucket) jump(e *emitter, op asm.JumpOp, label string) {
+	e.put(
+		asm.Mov.Imm32(asm.R1, int32(c.slot)),
+		asm.LoadImm(asm.R2, int64(c.cost), asm.DWord),
+		asm.LoadImm(asm.R3, int64(c.max), asm.DWord),
+		asm.Call.Label("fw_limit"),
+		op.Imm32(asm.R0, 0, label))
+}

@@ -1,0 +1,175 @@
+package translator
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// plan is what is to be compiled, as data: chains as blocks of steps, and in the end the functions they are divided into.
+type plan struct {
+	rs        *ruleset.Ruleset
+	slots     Slots
+	limits    limits
+	blocks    []*block // reachable chains, each after the chains that jump to it
+	functions []*function
+	sets      []*SetMap
+	logs      []LogPoint
+}
+
+// block is a chain.
+type block struct {
+	chain *ruleset.Chain
+	steps []*step
+	slot  uint32    // of the policy
+	fn    *function // nil: the block stands wherever it is jumped to
+}
+
+// step is a rule, or (rule nil) the call of a piece that was cut out of a long chain.
+type step struct {
+	rule   *ruleset.Rule
+	slot   uint32
+	tests  []*test
+	does   []action
+	verb   verb
+	code   uint32    // decide: what the function returns
+	target *block    // jump
+	piece  *function // run
+	back   bool      // jump: the chain is left after it (goto)
+}
+
+// verb is how a step ends.
+type verb uint8
+
+const (
+	verbNext   verb = iota // with the next step
+	verbDecide             // the verdict is known
+	verbLeave              // return
+	verbJump               // through another chain first
+	verbRun                // a piece of the same chain
+)
+
+// test is a match, with what the plan has found out about it.
+type test struct {
+	ruleset.Match
+	limitSlot uint32
+	sets      []*SetMap // maps that hold operands
+}
+
+// action is a statement, with the id of its log point.
+type action struct {
+	ruleset.Statement
+	log uint32
+}
+
+// function is what becomes a BPF function.
+type function struct {
+	name  string
+	doc   string
+	hook  ruleset.Hook // HookNone: a chain's, or a piece's
+	entry []*block     // the hook's base chains; for a chain or a piece the one block
+	part  []*step      // a piece's share of that block's steps
+}
+
+// piece reports whether the function is part of a chain; it then tells its caller whether the chain was left.
+func (f *function) piece() bool { return f.part != nil }
+
+// newPlan takes the chains that packets can reach into the plan as they are.
+func newPlan(rs *ruleset.Ruleset, prev Slots, limits limits) *plan {
+	p := &plan{rs: rs, slots: assignSlots(rs, prev), limits: limits}
+	seen := map[*ruleset.Chain]*block{}
+	for _, c := range slices.Backward(rs.Chains) {
+		if c.Hook != ruleset.HookNone {
+			p.add(c, seen)
+		}
+	}
+	slices.Reverse(p.blocks)
+	return p
+}
+
+// add makes a chain's block after those of the chains it jumps to.
+func (p *plan) add(c *ruleset.Chain, seen map[*ruleset.Chain]*block) *block {
+	if b := seen[c]; b != nil {
+		return b
+	}
+	b := &block{chain: c}
+	if c.Hook != ruleset.HookNone {
+		b.slot = p.slots.Counters[c.PolicyID()]
+	}
+	seen[c] = b
+	for _, r := range c.Rules {
+		s := p.step(r)
+		if s.verb == verbJump {
+			s.target = p.add(p.rs.Chain(r.Verdict.Chain, c.Family), seen)
+		}
+		b.steps = append(b.steps, s)
+	}
+	p.blocks = append(p.blocks, b)
+	return b
+}
+
+// step makes a rule's step.
+func (p *plan) step(r *ruleset.Rule) *step {
+	s := &step{rule: r, slot: p.slots.Counters[r.ID]}
+	for i, m := range r.Matches {
+		s.tests = append(s.tests, &test{Match: m, limitSlot: p.slots.Limits[LimitID(r, i)]})
+	}
+	for _, st := range r.Statements {
+		a := action{Statement: st, log: uint32(len(p.logs))}
+		if st.Log != nil {
+			p.logs = append(p.logs, LogPoint{Rule: r, Log: *st.Log})
+		}
+		s.does = append(s.does, a)
+	}
+	switch v := r.Verdict; v.Kind {
+	case ruleset.Continue:
+	case ruleset.Return:
+		s.verb = verbLeave
+	case ruleset.Jump, ruleset.Goto:
+		s.verb, s.back = verbJump, v.Kind == ruleset.Goto
+	default:
+		s.verb, s.code = verbDecide, verdictCode(v.Kind, v.With)
+	}
+	return s
+}
+
+// verdictCode is a verdict as functions return it.
+func verdictCode(k ruleset.VerdictKind, with ruleset.RejectWith) uint32 {
+	return uint32(k) | uint32(with)<<8
+}
+
+// ends reports whether no step after this one can be reached.
+func (s *step) ends() bool {
+	return len(s.tests) == 0 && (s.verb == verbDecide || s.verb == verbLeave || s.verb == verbJump && s.back)
+}
+
+// families are the families of a test's addresses, in order.
+func (t *test) families() []ruleset.Family {
+	var out []ruleset.Family
+	for _, f := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
+		if t.hasFamily(f) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func (t *test) hasFamily(f ruleset.Family) bool {
+	return slices.ContainsFunc(t.Addrs, func(a ruleset.AddrRange) bool { return familyOf(a.From) == f }) ||
+		slices.ContainsFunc(t.sets, func(s *SetMap) bool { return s.Family == f })
+}
+
+// number reports whether v is one of a test's numbers.
+func (t *test) number(v uint64) bool {
+	return slices.ContainsFunc(t.Ranges, func(r ruleset.Range) bool { return r.From <= v && v <= r.To }) ||
+		slices.ContainsFunc(t.Masked, func(k ruleset.Masked) bool { return v&k.Mask == k.Value })
+}
+
+// functionName is the C name of a hook's function.
+func functionName(h ruleset.Hook) string {
+	return [...]string{"", "fw_prerouting", "fw_raw_output", "fw_input", "fw_forward", "fw_output"}[h]
+}
+
+// title is what a chain's function is called in listings.
+func (b *block) title() string { return fmt.Sprintf("chain %s", b.chain.Key()) }

@@ -1,0 +1,202 @@
+package translator
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// inlineAddrs is the number of addresses that are compared one by one; above it they go into a map.
+const inlineAddrs = 8
+
+// bpfNoPrealloc is BPF_F_NO_PREALLOC of linux/bpf.h, without which there is no LPM trie.
+const bpfNoPrealloc = 1
+
+// SetMap is a map that holds addresses of one family: the members of a set, or a long list of operands.
+type SetMap struct {
+	Name     string         // of the map
+	Set      string         // of the set in the ruleset; "" for a list that stands in a rule
+	Family   ruleset.Family // of the keys
+	Entries  []netip.Prefix // what is in it, sorted
+	prefixes bool           // an LPM trie, else a hash of single addresses
+}
+
+// bits is the width of an address.
+func (s *SetMap) bits() int {
+	if s.Family == ruleset.FamilyIPv4 {
+		return 32
+	}
+	return 128
+}
+
+// setMaps moves long lists of addresses into maps: a hash if all of them are single addresses, else a longest-prefix trie. Lists
+// with the same members share one. Addresses with masks that are no prefixes stay where they are.
+func setMaps(p *plan) error {
+	made := map[string]*SetMap{}
+	for _, b := range p.blocks {
+		for _, s := range b.steps {
+			for _, t := range s.tests {
+				p.resolve(b, t)
+				p.moveAddrs(t, made)
+			}
+		}
+		dropNever(b)
+	}
+	return nil
+}
+
+// resolve puts a set's members in place of its name, without those that the chain's packets cannot have.
+func (p *plan) resolve(b *block, t *test) {
+	set := p.rs.Set(t.Set)
+	if set == nil {
+		return
+	}
+	t.Addrs = nil
+	for _, a := range mergeAddrs(set.Members) {
+		if b.chain.Family.Covers(familyOf(a.From)) {
+			t.Addrs = append(t.Addrs, a)
+		}
+	}
+}
+
+// moveAddrs moves the prefixes among a test's addresses into maps, family by family, if they are many.
+func (p *plan) moveAddrs(t *test, made map[string]*SetMap) {
+	for _, f := range t.families() {
+		var move []netip.Prefix
+		keep := slices.DeleteFunc(slices.Clone(t.Addrs), func(a ruleset.AddrRange) bool {
+			parts, ok := prefixesOf(a)
+			if familyOf(a.From) != f || !ok {
+				return false
+			}
+			move = append(move, parts...)
+			return true
+		})
+		if len(t.Addrs)-len(keep) <= inlineAddrs {
+			continue
+		}
+		t.Addrs = keep
+		t.sets = append(t.sets, p.setMap(t.Set, f, move, made))
+	}
+}
+
+// setMap finds the map with these members, or makes it.
+func (p *plan) setMap(name string, f ruleset.Family, members []netip.Prefix, made map[string]*SetMap) *SetMap {
+	slices.SortFunc(members, netip.Prefix.Compare)
+	members = slices.Compact(members)
+	var key strings.Builder
+	for _, m := range members {
+		fmt.Fprintf(&key, "%s ", m)
+	}
+	if s := made[key.String()]; s != nil {
+		return s
+	}
+	s := &SetMap{Name: fmt.Sprintf("set_%d", len(p.sets)), Set: name, Family: f, Entries: members}
+	s.prefixes = slices.ContainsFunc(members, func(m netip.Prefix) bool { return !m.IsSingleIP() })
+	made[key.String()] = s
+	p.sets = append(p.sets, s)
+	return s
+}
+
+// dropNever drops rules that ask for an address of an empty list, and tests that ask for an address outside of one.
+func dropNever(b *block) {
+	empty := func(t *test) bool {
+		return ruleset.Fields[t.Field].Kind == ruleset.KindAddr && len(t.Addrs) == 0 && len(t.sets) == 0
+	}
+	b.steps = slices.DeleteFunc(b.steps, func(s *step) bool {
+		return slices.ContainsFunc(s.tests, func(t *test) bool { return empty(t) && !t.Not })
+	})
+	for _, s := range b.steps {
+		s.tests = slices.DeleteFunc(s.tests, empty)
+	}
+}
+
+// spec is the map as it is to be made.
+func (s *SetMap) spec(order binary.ByteOrder) *ebpf.MapSpec {
+	m := &ebpf.MapSpec{Name: s.Name, Type: ebpf.Hash, KeySize: uint32(s.bits() / 8), ValueSize: 1, MaxEntries: uint32(len(s.Entries))}
+	if s.prefixes {
+		m.Type, m.Flags = ebpf.LPMTrie, bpfNoPrealloc
+		m.KeySize += 4
+	}
+	for _, p := range s.Entries {
+		key := p.Addr().AsSlice()
+		if s.prefixes {
+			key = append(order.AppendUint32(nil, uint32(p.Bits())), key...)
+		}
+		m.Contents = append(m.Contents, ebpf.MapKV{Key: key, Value: []byte{1}})
+	}
+	return m
+}
+
+// prefixTable is a set of prefixes.
+type prefixTable map[netip.Prefix]bool
+
+// above reports whether a shorter prefix covers p.
+func (t prefixTable) above(p netip.Prefix) bool {
+	for n := p.Bits() - 1; n >= 0; n-- {
+		if q, err := p.Addr().Prefix(n); err == nil && t[q] {
+			return true
+		}
+	}
+	return false
+}
+
+// prefixesOf is the operand as prefixes; none if its mask is not one.
+func prefixesOf(r ruleset.AddrRange) ([]netip.Prefix, bool) {
+	if p, ok := r.Prefix(); ok {
+		return []netip.Prefix{p}, true
+	}
+	if r.Mask.IsValid() {
+		return nil, false
+	}
+	var out []netip.Prefix
+	for from := r.From; ; {
+		p := largestPrefix(from, r.To)
+		out = append(out, p)
+		last := lastAddr(p)
+		if last == r.To {
+			return out, true
+		}
+		from = last.Next()
+	}
+}
+
+// largestPrefix is the largest prefix that starts at an address and does not go beyond another.
+func largestPrefix(from, to netip.Addr) netip.Prefix {
+	p := netip.PrefixFrom(from, from.BitLen())
+	for n := from.BitLen() - trailingZeros(from); n < from.BitLen(); n++ {
+		q := netip.PrefixFrom(from, n)
+		if lastAddr(q).Compare(to) <= 0 {
+			return q
+		}
+	}
+	return p
+}
+
+func trailingZeros(a netip.Addr) int {
+	b := a.AsSlice()
+	n := 0
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i] != 0 {
+			return n + bits.TrailingZeros8(b[i])
+		}
+		n += 8
+	}
+	return n
+}
+
+// lastAddr is the highest address of a prefix.
+func lastAddr(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}

@@ -1,0 +1,72 @@
+package translator
+
+import (
+	"fmt"
+	"maps"
+	"math/bits"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// Slots says where in the shared maps the counters and token buckets of a ruleset are: identity → index. Rules and policies that
+// two generations have in common keep their slots, and with them what was counted.
+type Slots struct {
+	Counters map[string]uint32 `json:"counters"` // by Rule.ID and Chain.PolicyID
+	Limits   map[string]uint32 `json:"limits"`   // by LimitID
+}
+
+// NoRule is fw_pkt.rule where no rule or policy decided: a malformed packet, or a hook without a chain for the packet's family.
+const NoRule = ^uint32(0)
+
+// LimitID is the identity of the bucket of a rule's i-th match.
+func LimitID(r *ruleset.Rule, i int) string { return fmt.Sprintf("%s#limit%d", r.ID, i) }
+
+// assignSlots keeps the slots of identities that were there before, and gives new ones the lowest that are free.
+func assignSlots(rs *ruleset.Ruleset, prev Slots) Slots {
+	var counters, limits []string
+	for _, c := range rs.Chains {
+		if c.Hook != ruleset.HookNone {
+			counters = append(counters, c.PolicyID())
+		}
+		for _, r := range c.Rules {
+			counters = append(counters, r.ID)
+			for i, m := range r.Matches {
+				if m.Limit != nil {
+					limits = append(limits, LimitID(r, i))
+				}
+			}
+		}
+	}
+	return Slots{Counters: assign(counters, prev.Counters), Limits: assign(limits, prev.Limits)}
+}
+
+// assign gives slots to identities. A slot that an identity gave up is free for the generation after the next only, since packets
+// still run through the programs of the previous one while its successor takes over.
+func assign(ids []string, prev map[string]uint32) map[string]uint32 {
+	taken := map[uint32]bool{}
+	for slot := range maps.Values(prev) {
+		taken[slot] = true
+	}
+	out := make(map[string]uint32, len(ids))
+	next := uint32(0)
+	for _, id := range ids {
+		slot, ok := prev[id]
+		for ; !ok && taken[next]; next++ {
+		}
+		if !ok {
+			slot = next
+			taken[slot] = true
+		}
+		out[id] = slot
+	}
+	return out
+}
+
+// mapSize is the number of entries of a map that has all the slots: a power of two, so that small edits fit into the map that is there.
+func mapSize(slots map[string]uint32) int {
+	top := uint32(63)
+	for slot := range maps.Values(slots) {
+		top = max(top, slot)
+	}
+	return 1 << bits.Len32(top)
+}
