@@ -12,12 +12,12 @@ var passes = []struct {
 	name string
 	run  func(*plan) error
 }{
-	{"own family", eachStep(ownFamily)},        // what a chain's family decides is decided
+	{"own family", eachStep(ownFamily)},         // what a chain's family decides is decided
 	{"merge operands", eachStep(mergeOperands)}, // ranges are sorted and apart; addresses are there once
-	{"set maps", setMaps},                      // long lists of addresses become maps
-	{"cheap first", eachStep(cheapFirst)},      // needs the final operands
-	{"unreachable", unreachable},               // needs the tests that are left
-	{"functions", functions},                   // needs final steps: decides by their cost
+	{"set maps", setMaps},                       // long lists of addresses become maps
+	{"cheap first", eachStep(cheapFirst)},       // needs the final operands
+	{"unreachable", unreachable},                // needs the tests that are left
+	{"functions", functions},                    // needs final steps: decides by their cost
 }
 
 // eachStep makes a pass of a function that changes one step, or finds that the rule can never match.

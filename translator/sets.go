@@ -127,7 +127,9 @@ func (s *SetMap) spec(order binary.ByteOrder) *ebpf.MapSpec {
 	for _, p := range s.Entries {
 		key := p.Addr().AsSlice()
 		if s.prefixes {
-			key = append(order.AppendUint32(nil, uint32(p.Bits())), key...)
+			head := make([]byte, 4)
+			order.PutUint32(head, uint32(p.Bits()))
+			key = append(head, key...)
 		}
 		m.Contents = append(m.Contents, ebpf.MapKV{Key: key, Value: []byte{1}})
 	}

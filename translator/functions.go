@@ -1,0 +1,312 @@
+package translator
+
+import (
+	"fmt"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// limits is what the verifier allows (kernel/bpf/verifier.c), as far as it concerns the division into functions.
+type limits struct {
+	frames    int // call frames from a hook's function on, itself included: MAX_CALL_FRAMES without those above it
+	leaf      int // frames of the helpers that rules call: fw_log, fw_limit
+	functions int // functions that can be added: BPF_MAX_SUBPROGS without those of the C
+}
+
+const (
+	maxFrames    = 8
+	maxFunctions = 256
+	maxInsns     = 1_000_000
+
+	// minPiece and maxPiece bound how many conditional jumps a function has. The verifier gives up at 8192 branches
+	// (BPF_COMPLEXITY_LIMIT_JMP_SEQ) that it has yet to follow, and a rule leaves it up to one for each comparison.
+	minPiece = 2000
+	maxPiece = 6000
+)
+
+// LimitError is a ruleset that the kernel's verifier would refuse.
+type LimitError struct {
+	Pos  ruleset.Pos // of the chain, if it is one chain's doing
+	What string      // subject and cause
+	Help string
+}
+
+func (e *LimitError) Error() string {
+	if s := e.Pos.String(); s != "" {
+		return s + ": " + e.What
+	}
+	return e.What
+}
+
+// division decides which chains become functions (a call costs some 9 ns where the processor needs its returns guarded) and which
+// stand wherever they are jumped to.
+type division struct {
+	plan    *plan
+	uses    map[*block]int  // jumps to it
+	own     map[*block]bool // becomes a function
+	forced  map[*block]bool // must not: calls would nest too deep
+	weights map[*block]int
+	piece   int // conditional jumps above which a chain is cut into pieces
+}
+
+// functions divides the plan.
+func functions(p *plan) error {
+	d := &division{plan: p, uses: map[*block]int{}, forced: map[*block]bool{}, piece: minPiece}
+	for _, b := range p.blocks {
+		for _, s := range b.steps {
+			if s.verb == verbJump {
+				d.uses[s.target]++
+			}
+		}
+	}
+	if err := d.divide(); err != nil {
+		return err
+	}
+	d.make()
+	return d.checkCount()
+}
+
+// divide chooses until calls nest no deeper than they may, and functions are no more than they may be.
+func (d *division) divide() error {
+	once, often := 500, 4
+	for {
+		n, total := d.choose(once, often)
+		d.piece = min(max(minPiece, total/100), maxPiece)
+		if deep := d.tooDeep(); len(deep) > 0 {
+			if err := d.force(deep); err != nil {
+				return err
+			}
+			continue
+		}
+		if n+total/d.piece <= d.plan.limits.functions || often > d.piece {
+			return nil
+		}
+		once, often = d.piece, often*4
+	}
+}
+
+// choose makes functions of the chains that are jumped to more than once and weigh more than often, or once and more than once.
+// It returns how many these are and what all of them weigh. Callees come first, so that their weight is known.
+func (d *division) choose(once, often int) (n, total int) {
+	d.own, d.weights = map[*block]bool{}, map[*block]int{}
+	for i := len(d.plan.blocks) - 1; i >= 0; i-- {
+		b := d.plan.blocks[i]
+		w := d.weigh(b)
+		d.weights[b] = w
+		switch {
+		case b.chain.Hook != ruleset.HookNone:
+			d.own[b] = !d.alone(b.chain)
+		case d.uses[b] == 1:
+			d.own[b] = w > once && !d.forced[b]
+		default:
+			d.own[b] = w > often && !d.forced[b]
+		}
+		if d.own[b] {
+			n++
+		}
+		if d.own[b] || b.chain.Hook != ruleset.HookNone {
+			total += w
+		}
+	}
+	return n, total
+}
+
+// alone reports whether no packet meets another base chain beside c on its hook.
+func (d *division) alone(c *ruleset.Chain) bool {
+	for _, f := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
+		if c.Family.Covers(f) && len(d.plan.rs.Base(c.Hook, f)) > 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// weigh is the number of conditional jumps that a block's code will have, about.
+func (d *division) weigh(b *block) int {
+	w := 0
+	for _, s := range b.steps {
+		w += d.weighStep(s)
+	}
+	return w
+}
+
+func (d *division) weighStep(s *step) int {
+	w := 1
+	for _, t := range s.tests {
+		w += max(1, 2*len(t.Ranges)+len(t.Masked)+3*len(t.Addrs)+2*len(t.Names)+2*len(t.sets))
+	}
+	if s.verb == verbJump && !d.own[s.target] {
+		return w + d.weights[s.target]
+	}
+	return w + 1
+}
+
+// tooDeep is the functions on a path of calls that is too long, below the hook's; none if there is no such path.
+func (d *division) tooDeep() []*block {
+	memo := map[*block]path{}
+	for _, b := range d.plan.blocks {
+		if b.chain.Hook == ruleset.HookNone {
+			continue
+		}
+		if p := d.below(b, memo); 1+d.pieces(b)+p.frames+boolFrames(d.own[b]) > d.plan.limits.frames {
+			return p.calls
+		}
+	}
+	return nil
+}
+
+// path is the longest way down from a chain: its frames, and the chains on it that are functions.
+type path struct {
+	frames int
+	calls  []*block
+}
+
+// pieces is 1 if a chain is cut: its pieces are another frame.
+func (d *division) pieces(b *block) int { return boolFrames(d.weights[b] > d.piece) }
+
+func boolFrames(more bool) int {
+	if more {
+		return 1
+	}
+	return 0
+}
+
+// below finds the longest path of calls below the function that a block stands in.
+func (d *division) below(b *block, memo map[*block]path) path {
+	if p, ok := memo[b]; ok {
+		return p
+	}
+	var longest path
+	for _, s := range b.steps {
+		p := path{frames: d.leaf(s)}
+		if s.verb == verbJump {
+			q := d.below(s.target, memo)
+			if d.own[s.target] {
+				q = path{q.frames + 1 + d.pieces(s.target), append(q.calls[:len(q.calls):len(q.calls)], s.target)}
+			}
+			p = longer(p, q)
+		}
+		longest = longer(longest, p)
+	}
+	memo[b] = longest
+	return longest
+}
+
+func longer(a, b path) path {
+	if b.frames > a.frames {
+		return b
+	}
+	return a
+}
+
+// leaf is the frames of the helpers that a step itself calls.
+func (d *division) leaf(s *step) int {
+	for _, t := range s.tests {
+		if t.Limit != nil {
+			return d.plan.limits.leaf
+		}
+	}
+	for _, a := range s.does {
+		if a.Log != nil {
+			return d.plan.limits.leaf
+		}
+	}
+	return 0
+}
+
+// force takes the function whose code costs least to repeat out of a path that is too deep.
+func (d *division) force(deep []*block) error {
+	var best *block
+	growth := func(b *block) int { return d.weights[b] * (d.uses[b] - 1) }
+	for _, b := range deep {
+		if d.weights[b] <= d.piece && (best == nil || growth(b) < growth(best)) {
+			best = b
+		}
+	}
+	if best == nil {
+		return &LimitError{
+			Pos:  deep[0].chain.Pos,
+			What: fmt.Sprintf("chain %q: jumps nest deeper than the %d call frames of the kernel", deep[0].chain.Key(), maxFrames),
+			Help: "make the chains on the way to it shorter, or the jumps fewer",
+		}
+	}
+	d.forced[best] = true
+	return nil
+}
+
+// make makes the functions: the hooks', in their order, then the chains'; pieces stand before what calls them.
+func (d *division) make() {
+	for _, h := range ruleset.Hooks {
+		f := &function{name: functionName(h), doc: "hook " + h.String(), hook: h}
+		for _, b := range d.bases(h) {
+			f.entry = append(f.entry, b)
+		}
+		d.add(f)
+	}
+	n := 0
+	for _, b := range d.plan.blocks {
+		if d.own[b] {
+			n++
+			b.fn = &function{name: fmt.Sprintf("chain_%d", n), doc: "chain " + b.chain.Key(), entry: []*block{b}}
+			d.add(b.fn)
+		}
+	}
+}
+
+// bases is the base chains of a hook.
+func (d *division) bases(h ruleset.Hook) []*block {
+	var out []*block
+	for _, c := range d.plan.rs.Chains {
+		for _, b := range d.plan.blocks {
+			if b.chain == c && c.Hook == h {
+				out = append(out, b)
+			}
+		}
+	}
+	return out
+}
+
+// add adds a function, and cuts the chains in it that are too long.
+func (d *division) add(f *function) {
+	d.plan.functions = append(d.plan.functions, f)
+	n := 0
+	for _, b := range f.entry {
+		if f.hook != ruleset.HookNone && d.own[b] || d.pieces(b) == 0 {
+			continue
+		}
+		var calls []*step
+		for _, part := range d.cut(b.steps) {
+			n++
+			piece := &function{name: fmt.Sprintf("%s_%d", f.name, n), doc: fmt.Sprintf("%s, part %d", "chain "+b.chain.Key(), n), entry: []*block{b}, part: part}
+			d.plan.functions = append(d.plan.functions, piece)
+			calls = append(calls, &step{verb: verbRun, piece: piece})
+		}
+		b.steps = calls
+	}
+}
+
+// cut divides steps into runs that are not too heavy.
+func (d *division) cut(steps []*step) [][]*step {
+	var out [][]*step
+	from, weight := 0, 0
+	for i, s := range steps {
+		w := d.weighStep(s)
+		if i > from && weight+w > d.piece {
+			out = append(out, steps[from:i])
+			from, weight = i, 0
+		}
+		weight += w
+	}
+	return append(out, steps[from:])
+}
+
+// checkCount checks that the functions are not more than the kernel takes.
+func (d *division) checkCount() error {
+	if n := len(d.plan.functions); n > d.plan.limits.functions+len(ruleset.Hooks) {
+		return &LimitError{
+			What: fmt.Sprintf("ruleset: its chains make %d functions, more than the kernel's %d", n, maxFunctions),
+			Help: "the ruleset has too many long chains",
+		}
+	}
+	return nil
+}

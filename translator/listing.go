@@ -1,0 +1,126 @@
+package translator
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf/asm"
+)
+
+// Listing is the generated functions as text: labels, the source line of each rule, and the names of fields beside the instructions
+// that touch them.
+func (o *Output) Listing() string {
+	var b strings.Builder
+	for _, c := range o.code {
+		at := slots(c.insns)
+		for i, ins := range c.insns {
+			if s := ins.Symbol(); s != "" {
+				fmt.Fprintf(&b, "%s:\n", s)
+			}
+			if src := ins.Source(); src != nil {
+				fmt.Fprintf(&b, "\t; %s\n", src)
+			}
+			fmt.Fprintf(&b, "\t%4d  %s\n", at[i], o.at.text(ins))
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// text is an instruction, and the member of fw_pkt that it reads or writes.
+func (l *layout) text(ins asm.Instruction) string {
+	s := fmt.Sprint(ins)
+	base := ins.Src
+	if ins.OpCode.Class().IsStore() {
+		base = ins.Dst
+	}
+	if c := ins.OpCode.Class(); base == regPkt && (c.IsLoad() || c.IsStore()) {
+		return fmt.Sprintf("%-48s ; %s", s, l.names[ins.Offset])
+	}
+	return s
+}
+
+// Plan is what is compiled before it becomes instructions: the functions, and a line for every step.
+func (o *Output) Plan() string {
+	var b strings.Builder
+	for _, s := range o.Sets {
+		fmt.Fprintf(&b, "map %s: %s\n", s.Name, s)
+	}
+	for _, f := range o.plan.functions {
+		fmt.Fprintf(&b, "%s: %s\n", f.name, f.doc)
+		if f.piece() {
+			writeSteps(&b, f.part, 1)
+			continue
+		}
+		for _, e := range f.entry {
+			e.write(&b)
+		}
+	}
+	return b.String()
+}
+
+// write writes a block as an entry of a function.
+func (b *block) write(w *strings.Builder) {
+	writeSteps(w, b.steps, 1)
+	if b.chain.Policy != 0 {
+		fmt.Fprintf(w, "  chain %s: policy %s, counter %d\n", b.chain.Key(), b.chain.Policy, b.slot)
+	}
+}
+
+func writeSteps(w *strings.Builder, steps []*step, depth int) {
+	for _, s := range steps {
+		fmt.Fprintf(w, "%s%s\n", strings.Repeat("  ", depth), s)
+		if s.verb == verbJump && s.target.fn == nil {
+			writeSteps(w, s.target.steps, depth+1)
+		}
+	}
+}
+
+// String is the step in one line.
+func (s *step) String() string {
+	if s.verb == verbRun {
+		return "run " + s.piece.name
+	}
+	var parts []string
+	for _, t := range s.tests {
+		parts = append(parts, t.String())
+	}
+	if len(parts) == 0 {
+		parts = []string{"all"}
+	}
+	end := s.rule.Verdict.String()
+	if s.verb == verbJump && s.target.fn != nil {
+		end += " (" + s.target.fn.name + ")"
+	}
+	for i := len(s.does) - 1; i >= 0; i-- {
+		end = s.does[i].String() + ", " + end
+	}
+	return fmt.Sprintf("%s: %s, counter %d", strings.Join(parts, ", "), end, s.slot)
+}
+
+// String is the test in words: the maps in place of the addresses that are in them.
+func (t *test) String() string {
+	m := t.Match
+	if len(t.sets) == 0 {
+		return m.String()
+	}
+	var names []string
+	for _, s := range t.sets {
+		names = append(names, s.Name)
+	}
+	m.Set = strings.Join(names, "+")
+	return m.String()
+}
+
+// String is what kind of map it is and what it holds.
+func (s *SetMap) String() string {
+	kind := "hash"
+	if s.prefixes {
+		kind = "trie"
+	}
+	text := fmt.Sprintf("%s of %d %s addresses", kind, len(s.Entries), s.Family)
+	if s.Set != "" {
+		text += fmt.Sprintf(", set %q", s.Set)
+	}
+	return text
+}

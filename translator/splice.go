@@ -1,0 +1,158 @@
+package translator
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// object is the C programs, taken apart into functions.
+type object struct {
+	spec     *ebpf.CollectionSpec
+	programs map[string][]*code // by program, in order; the first is its entry
+	stub     *btf.Func          // fw_input: the type of all generated functions
+}
+
+// code is a BPF function.
+type code struct {
+	fn    *btf.Func
+	insns asm.Instructions
+}
+
+// newObject takes the programs of a spec apart.
+func newObject(spec *ebpf.CollectionSpec) (*object, error) {
+	o := &object{spec: spec, programs: map[string][]*code{}}
+	for name, prog := range spec.Programs {
+		o.programs[name] = split(prog.Instructions)
+		for _, c := range o.programs[name] {
+			if c.fn.Name == functionName(ruleset.HookInput) {
+				o.stub = c.fn
+			}
+		}
+	}
+	if o.stub == nil {
+		return nil, errors.New("classifier object: no stub fw_input")
+	}
+	return o, nil
+}
+
+// split finds the functions by their BTF.
+func split(insns asm.Instructions) []*code {
+	var out []*code
+	for _, ins := range insns {
+		if fn := btf.FuncMetadata(&ins); fn != nil {
+			out = append(out, &code{fn: fn})
+		}
+		if len(out) > 0 {
+			c := out[len(out)-1]
+			c.insns = append(c.insns, ins)
+		}
+	}
+	return out
+}
+
+// calls is the functions that a function calls.
+func (c *code) calls() []string { return c.insns.FunctionReferences() }
+
+// limits is what the C leaves of the kernel's limits.
+func (o *object) limits() limits {
+	l := limits{frames: maxFrames}
+	for name, fns := range o.programs {
+		depth := depths(fns)
+		for _, h := range ruleset.Hooks {
+			if above, ok := depth[functionName(h)]; ok {
+				l.frames = min(l.frames, maxFrames-above)
+			}
+		}
+		l.functions = max(l.functions, len(o.programs[name]))
+		l.leaf = max(l.leaf, height(fns, "fw_log"), height(fns, "fw_limit"))
+	}
+	l.functions = maxFunctions - l.functions
+	return l
+}
+
+// depths is how many frames are above each function of a program, at most.
+func depths(fns []*code) map[string]int {
+	byName := index(fns)
+	depth := map[string]int{}
+	var visit func(c *code, above int)
+	visit = func(c *code, above int) {
+		if c == nil || above > maxFrames {
+			return
+		}
+		depth[c.fn.Name] = max(depth[c.fn.Name], above)
+		for _, to := range c.calls() {
+			visit(byName[to], above+1)
+		}
+	}
+	visit(fns[0], 0)
+	return depth
+}
+
+// height is how many frames a function and those that it calls take.
+func height(fns []*code, name string) int {
+	c := index(fns)[name]
+	if c == nil {
+		return 0
+	}
+	below := 0
+	for _, to := range c.calls() {
+		below = max(below, height(fns, to))
+	}
+	return 1 + below
+}
+
+func index(fns []*code) map[string]*code {
+	byName := map[string]*code{}
+	for _, c := range fns {
+		byName[c.fn.Name] = c
+	}
+	return byName
+}
+
+// generated makes a function of the stub's type of instructions.
+func (o *object) generated(name string, insns asm.Instructions) *code {
+	fn := &btf.Func{Name: name, Type: o.stub.Type, Linkage: btf.GlobalFunc}
+	insns[0] = btf.WithFuncMetadata(insns[0], fn)
+	return &code{fn: fn, insns: insns}
+}
+
+// replace puts generated functions in place of those of the same name, and the others behind, in every program that runs hooks.
+// Functions that are no longer called go, since the verifier refuses what cannot be reached.
+func (o *object) replace(generated []*code) error {
+	for name, fns := range o.programs {
+		all := index(append(fns[:len(fns):len(fns)], generated...))
+		var insns asm.Instructions
+		for _, c := range reachable(fns[0], all) {
+			insns = append(insns, c.insns...)
+		}
+		if n := int(insns.Size() / asm.InstructionSize); n > maxInsns {
+			return &LimitError{
+				What: fmt.Sprintf("ruleset: its rules make %d instructions, more than the kernel's %d", n, maxInsns),
+				Help: "move long lists of addresses into sets, and of ports into one rule",
+			}
+		}
+		o.spec.Programs[name].Instructions = insns
+	}
+	return nil
+}
+
+// reachable is a function and all that it calls, in the order of the calls.
+func reachable(entry *code, all map[string]*code) []*code {
+	out := []*code{entry}
+	seen := map[*code]bool{entry: true}
+	for i := 0; i < len(out); i++ {
+		for _, name := range out[i].calls() {
+			if c := all[name]; c != nil && !seen[c] {
+				seen[c] = true
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}

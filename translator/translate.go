@@ -1,0 +1,105 @@
+package translator
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/bpfwall/bpfwall/bpf"
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// Output is a compiled ruleset.
+type Output struct {
+	// Spec is the programs tc_ingress, tc_egress and fw_judge, their maps with the contents of the sets, and the switches
+	// (cfg_… variables) that the ruleset decides. It is the caller's to change further.
+	Spec  *ebpf.CollectionSpec
+	Slots Slots      // of every counter and token bucket of the ruleset
+	Logs  []LogPoint // by the log_id of events
+	Sets  []*SetMap  // the maps that hold addresses
+
+	Counters, Limits int // entries that the shared maps of these names need
+
+	plan *plan
+	code []*code
+	at   *layout
+}
+
+// LogPoint is a log statement of a rule.
+type LogPoint struct {
+	Rule *ruleset.Rule
+	ruleset.Log
+}
+
+// Translate compiles a ruleset, which it checks and whose rules it gives identities. Slots of prev are kept.
+// Errors are a ruleset.ErrorList for rules without a meaning, or a *LimitError for what the kernel would refuse.
+func Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
+	if err := rs.Check(); err != nil {
+		return nil, err
+	}
+	rs.AssignIDs()
+	spec, err := bpf.LoadClassifier()
+	if err != nil {
+		return nil, fmt.Errorf("classifier object: %s", err)
+	}
+	obj, err := newObject(spec)
+	if err != nil {
+		return nil, err
+	}
+	at, err := newLayout(spec)
+	if err != nil {
+		return nil, err
+	}
+	p := newPlan(rs, prev, obj.limits())
+	for _, pass := range passes {
+		if err := pass.run(p); err != nil {
+			return nil, err
+		}
+	}
+	out := &Output{Spec: spec, Slots: p.slots, Logs: p.logs, Sets: p.sets, plan: p, at: at}
+	if err := out.lower(obj); err != nil {
+		return nil, err
+	}
+	return out, out.finish()
+}
+
+// lower writes the functions and puts them into the programs.
+func (o *Output) lower(obj *object) error {
+	for _, f := range o.plan.functions {
+		insns, err := o.plan.lower(f, o.at)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.doc, err)
+		}
+		o.code = append(o.code, obj.generated(f.name, insns))
+	}
+	return obj.replace(o.code)
+}
+
+// finish sets what else of the spec depends on the ruleset: maps and switches.
+func (o *Output) finish() error {
+	o.Counters, o.Limits = mapSize(o.Slots.Counters), mapSize(o.Slots.Limits)
+	o.Spec.Maps["counters"].MaxEntries = uint32(o.Counters)
+	o.Spec.Maps["limits"].MaxEntries = uint32(o.Limits)
+	for _, s := range o.Sets {
+		o.Spec.Maps[s.Name] = s.spec(o.Spec.ByteOrder)
+	}
+	rs := o.plan.rs
+	on := func(h ruleset.Hook) bool {
+		return len(rs.Base(h, ruleset.FamilyIPv4))+len(rs.Base(h, ruleset.FamilyIPv6)) > 0
+	}
+	for name, value := range map[string]bool{
+		"cfg_conntrack":       rs.UsesConntrack(),
+		"cfg_prerouting":      on(ruleset.HookPrerouting),
+		"cfg_raw_output":      on(ruleset.HookRawOutput),
+		"cfg_ifnames":         rs.Uses(ruleset.FieldInIface) || rs.Uses(ruleset.FieldOutIface),
+		"cfg_addrtypes":       rs.Uses(ruleset.FieldSrcType) || rs.Uses(ruleset.FieldDstType),
+		"cfg_tcp_options":     rs.Uses(ruleset.FieldTCPOption) || rs.Uses(ruleset.FieldTCPMSS),
+		"cfg_mac":             rs.Uses(ruleset.FieldSrcMAC),
+		"cfg_reads_transport": rs.ReadsTransport(),
+	} {
+		if err := o.Spec.Variables[name].Set(value); err != nil {
+			return fmt.Errorf("switch %s: %s", name, err)
+		}
+	}
+	return nil
+}
