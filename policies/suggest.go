@@ -8,10 +8,14 @@ import (
 
 // suggest is `did you mean "x"?` for the candidate nearest to word, or "" if none is near.
 func suggest(word string, candidates []string) string {
-	best, limit := "", 1+len(word)/3
+	best, limit := "", 2*(1+len(word)/3)-1
 	sort.Strings(candidates)
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < limit {
+		d := 2 * distance(strings.ToLower(word), strings.ToLower(c))
+		if word != "" && c != "" && word[0] == c[0] {
+			d-- // slips in the first letter are rare
+		}
+		if d < limit {
 			best, limit = c, d
 		}
 	}

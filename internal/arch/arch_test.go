@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"bpf":              {},
 	"services":         {},
 	"packet":           {"ruleset", "services"},
-	"policies":         {"ruleset", "services"},
+	"policies":         {"ruleset", "services", "packet"},
 	"migrate/iptables": {"ruleset", "services"},
 	"migrate/nftables": {"ruleset", "services"},
 	"session":          {"ruleset"},
