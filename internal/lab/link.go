@@ -117,8 +117,8 @@ func (w *World) join(leg Leg, far *NS, mtu int, o Options) error {
 	if err := w.DUT.behind(leg); err != nil {
 		return err
 	}
-	if o.Wires {
-		return nil
+	if o.Wires { // nobody there answers to ARP: the gateway stands for the link too
+		return w.DUT.routes(leg.Iface, leg.Gateway4, leg.Gateway6, append(halves(leg.DUT4), halves(leg.DUT6)...)...)
 	}
 	if err := far.address("eth0", leg.Far4, leg.Far6); err != nil {
 		return err
@@ -212,11 +212,19 @@ func (n *NS) routes(iface string, gw4, gw6 netip.Addr, to ...netip.Prefix) error
 		if p.Addr().Is6() {
 			gw = gw6
 		}
-		if err := n.nl.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipnet(p), Gw: gw.AsSlice()}); err != nil {
+		if err := n.nl.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipnet(p), Gw: gw.AsSlice(), Flags: int(netlink.FLAG_ONLINK)}); err != nil {
 			return fmt.Errorf("route %s: %w", p, err)
 		}
 	}
 	return nil
+}
+
+// halves are the two more specific prefixes of a prefix.
+func halves(p netip.Prefix) []netip.Prefix {
+	upper := p.Masked().Addr().AsSlice()
+	upper[p.Bits()/8] |= 0x80 >> (p.Bits() % 8)
+	a, _ := netip.AddrFromSlice(upper)
+	return []netip.Prefix{netip.PrefixFrom(p.Masked().Addr(), p.Bits()+1), netip.PrefixFrom(a, p.Bits()+1)}
 }
 
 func ipnet(p netip.Prefix) *net.IPNet {

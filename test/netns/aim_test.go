@@ -117,6 +117,11 @@ func readAim(words []string, a aim, turn int) (aim, string) {
 	target := ""
 	for i := 0; i+1 < len(words); i++ {
 		value := words[i+1]
+		if words[i] == "!" { // anything else will do, mostly
+			a.otherThan(value)
+			i += 2
+			continue
+		}
 		switch words[i] {
 		case "-p":
 			a.proto = number(value, protocols)
@@ -165,6 +170,18 @@ func readAim(words []string, a aim, turn int) (aim, string) {
 		}
 	}
 	return a, target
+}
+
+// otherThan aims at a value that a negated option matches, where one of the usual values would not.
+func (a *aim) otherThan(option string) {
+	switch option {
+	case "--icmp-type":
+		a.icmpType = 13
+	case "--icmpv6-type":
+		a.icmpType = 139
+	case "--tcp-flags":
+		a.flags = lab.ACK
+	}
 }
 
 func number(s string, names map[string]int) int {
