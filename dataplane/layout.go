@@ -1,0 +1,56 @@
+package dataplane
+
+import (
+	"fmt"
+	"path/filepath"
+)
+
+// layout is where things are. Below the BPF file system:
+//
+//	bpfwall/                    or bpfwall/netns/NAME/
+//	  maps/NAME                 shared by all generations
+//	  links/IFINDEX-ingress     what keeps the dispatchers attached
+//	  progs/gen-42/PROGRAM      the live and the previous generation's
+//
+// and on disk:
+//
+//	/var/lib/bpfwall/           or /var/lib/bpfwall/netns/NAME/
+//	  generations/0042/         ruleset.json, meta.json, sources/
+//	  current -> generations/0042
+//	/run/bpfwall/lock           or /run/bpfwall/NAME.lock
+type layout struct {
+	pins, maps, links, progs    string
+	state, generations, current string
+	lock, eventsLock            string
+}
+
+func newLayout(cfg Config) layout {
+	pins, state, lockName := filepath.Join(cfg.BPFFS, "bpfwall"), cfg.StateDir, ""
+	if cfg.Netns != "" {
+		pins, state = filepath.Join(pins, "netns", cfg.Netns), filepath.Join(state, "netns", cfg.Netns)
+		lockName = cfg.Netns + "."
+	}
+	return layout{
+		pins:        pins,
+		maps:        filepath.Join(pins, "maps"),
+		links:       filepath.Join(pins, "links"),
+		progs:       filepath.Join(pins, "progs"),
+		state:       state,
+		generations: filepath.Join(state, "generations"),
+		current:     filepath.Join(state, "current"),
+		lock:        filepath.Join(cfg.RunDir, lockName+"lock"),
+		eventsLock:  filepath.Join(cfg.RunDir, lockName+"events.lock"),
+	}
+}
+
+func (l layout) mapPin(name string) string { return filepath.Join(l.maps, name) }
+
+func (l layout) linkPin(h hook) string {
+	return filepath.Join(l.links, fmt.Sprintf("%d-%s", h.ifindex, h.dir))
+}
+
+func (l layout) programs(n uint32) string { return filepath.Join(l.progs, fmt.Sprintf("gen-%d", n)) }
+
+func (l layout) generation(n uint32) string {
+	return filepath.Join(l.generations, fmt.Sprintf("%04d", n))
+}

@@ -1,0 +1,84 @@
+package dataplane
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
+	"golang.org/x/sys/unix"
+)
+
+// needs is what a kernel must have, with the first version that does.
+var needs = []struct {
+	feature, kernel string
+	probe           func() error
+}{
+	{"tc programs", "4.1", func() error { return features.HaveProgramType(ebpf.SchedCLS) }},
+	{"bounded loops", "5.3", features.HaveBoundedLoops},
+	{"programs of a million instructions", "5.2", features.HaveLargeInstructions},
+	{"LRU hash maps", "4.10", func() error { return features.HaveMapType(ebpf.LRUHash) }},
+	{"ring buffers", "5.8", func() error { return features.HaveMapType(ebpf.RingBuf) }},
+	{"spin locks in maps", "5.1", func() error { return features.HaveProgramHelper(ebpf.SchedCLS, asm.FnSpinLock) }},
+	{"route lookups", "4.18", func() error { return features.HaveProgramHelper(ebpf.SchedCLS, asm.FnFibLookup) }},
+}
+
+// probe returns ErrUnsupported, with the feature, if the kernel cannot run the programs. Probes that could not tell count as passed:
+// loading has the last word.
+func probe() error {
+	for _, n := range needs {
+		if err := n.probe(); errors.Is(err, ebpf.ErrNotSupported) {
+			return &UnsupportedError{Feature: n.feature, Kernel: n.kernel, Running: kernelRelease()}
+		}
+	}
+	return nil
+}
+
+func kernelRelease() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return "unknown"
+	}
+	return string(bytes.TrimRight(u.Release[:], "\x00"))
+}
+
+// Capabilities that everything here needs; CAP_SYS_ADMIN stands in for CAP_BPF (capabilities(7)).
+const (
+	capNetAdmin = 12
+	capSysAdmin = 21
+	capPerfmon  = 38
+	capBPF      = 39
+)
+
+// checkPermitted returns ErrNotPermitted, with what is missing.
+func checkPermitted() error {
+	has, err := capabilities()
+	if err != nil {
+		return nil // the system calls will tell
+	}
+	var missing []string
+	if !has(capBPF) && !has(capSysAdmin) {
+		missing = append(missing, "CAP_BPF")
+	}
+	if !has(capPerfmon) && !has(capSysAdmin) {
+		missing = append(missing, "CAP_PERFMON")
+	}
+	if !has(capNetAdmin) {
+		missing = append(missing, "CAP_NET_ADMIN")
+	}
+	if missing == nil {
+		return nil
+	}
+	return &NotPermittedError{For: "the kernel's firewall hooks", Missing: missing}
+}
+
+// capabilities tells which capabilities are in effect.
+func capabilities() (has func(uint) bool, err error) {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&hdr, &data[0]); err != nil {
+		return nil, err
+	}
+	return func(c uint) bool { return data[c/32].Effective&(1<<(c%32)) != 0 }, nil
+}
