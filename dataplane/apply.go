@@ -2,11 +2,14 @@ package dataplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
 
+	"github.com/bpfwall/bpfwall/bpf"
 	"github.com/bpfwall/bpfwall/ruleset"
 	"github.com/bpfwall/bpfwall/translator"
 )
@@ -41,16 +44,16 @@ type step struct {
 // applySteps are Apply, in order. Nothing that a packet can see changes before "flip", and there everything does, at once: all hooks of
 // all interfaces read the same generation word.
 var applySteps = []step{
-	{"sweep", (*transaction).sweep},           // remove what a killed predecessor left
-	{"check", (*transaction).check},           // can this kernel, and may this host, run it?
-	{"compile", (*transaction).compile},       // rules that stay keep their counters' slots
-	{"open maps", (*transaction).openMaps},    // flows, counters, …: shared with the live generation
-	{"load", (*transaction).load},             // aside; the verifier speaks here
-	{"save", (*transaction).save},             // on disk, for boot, history and rollback
-	{"fill slot", (*transaction).fillSlot},    // the one of the two that is not live
-	{"attach", (*transaction).attachMissing},  // to new interfaces: at once under the old rules
-	{"flip", (*transaction).flip},             // one store of four bytes
-	{"retire", (*transaction).retire},         // all but the live and the previous generation
+	{"sweep", (*transaction).sweep},          // remove what a killed predecessor left
+	{"check", (*transaction).check},          // can this kernel, and may this host, run it?
+	{"compile", (*transaction).compile},      // rules that stay keep their counters' slots
+	{"open maps", (*transaction).openMaps},   // flows, counters, …: shared with the live generation
+	{"load", (*transaction).load},            // aside; the verifier speaks here
+	{"save", (*transaction).save},            // on disk, for boot, history and rollback
+	{"fill slot", (*transaction).fillSlot},   // the one of the two that is not live
+	{"attach", (*transaction).attachMissing}, // to new interfaces: at once under the old rules
+	{"flip", (*transaction).flip},            // one store of four bytes
+	{"retire", (*transaction).retire},        // all but the live and the previous generation
 }
 
 // Apply makes rs the ruleset in force. The lock, the namespace and the BPF file system are taken care of.
@@ -58,9 +61,12 @@ var applySteps = []step{
 // Returns ErrBusy, ErrNotPermitted, ErrUnsupported, ErrStateFull, *MissingInterfaceError, *NATError, *VerifierError, or what
 // translator.Translate says of the rules.
 func (d *Dataplane) Apply(ctx context.Context, rs *ruleset.Ruleset, meta Meta, opts Options) (*Result, error) {
-	var res *Result
-	err := d.change(ctx, func() (err error) {
-		res, err = d.run(ctx, applySteps, &transaction{rs: rs, meta: meta, opts: opts})
+	return d.apply(ctx, &transaction{rs: rs, meta: meta, opts: opts})
+}
+
+func (d *Dataplane) apply(ctx context.Context, t *transaction) (res *Result, err error) {
+	err = d.change(ctx, func() error {
+		res, err = d.run(ctx, applySteps, t)
 		return err
 	})
 	return res, err
@@ -73,6 +79,8 @@ type transaction struct {
 	meta Meta
 	opts Options
 
+	tolerant bool // of named interfaces that are not there
+
 	live *Generation // nil: nothing decides yet
 	next *Generation
 	out  *translator.Output
@@ -80,6 +88,7 @@ type transaction struct {
 	dispatch map[string]*ebpf.Map     // the maps of the dispatchers
 	shared   map[string]*ebpf.Map     // those that every generation uses
 	staged   map[string]*ebpf.Map     // of these, the ones that take over from a pinned map (maps.go)
+	copied   [][]bpf.Counter          // what a staged counters map started with
 	programs map[string]*ebpf.Program // of the next generation
 	ifaces   []iface                  // to be judged
 	attacher attacher
@@ -150,9 +159,24 @@ func (t *transaction) check() error {
 	if err := t.checkNAT(); err != nil {
 		return err
 	}
-	var err error
-	t.ifaces, err = wanted(t.opts.Interfaces)
-	return err
+	return t.chooseInterfaces()
+}
+
+// chooseInterfaces finds out what is to be judged.
+func (t *transaction) chooseInterfaces() (err error) {
+	names := t.opts.Interfaces
+	var missing *MissingInterfaceError
+	for {
+		t.ifaces, err = wanted(names)
+		if !t.tolerant || !errors.As(err, &missing) {
+			return err
+		}
+		t.warn("%s", missing)
+		names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == missing.Name })
+		if len(names) == 0 {
+			return nil
+		}
+	}
 }
 
 // compile translates the rules. Those that the live generation has too keep their slots of counters and limits.
@@ -170,7 +194,10 @@ func (t *transaction) compile() error {
 		return err
 	}
 	t.out = out
-	t.next = &Generation{Number: n, Loaded: n, Meta: t.meta, Options: t.opts, Slots: out.Slots, Logs: out.Logs}
+	t.next = &Generation{
+		Number: n, Loaded: n, Forwarding: forwarding(),
+		Meta: t.meta, Options: t.opts, Slots: out.Slots, Logs: out.Logs,
+	}
 	if t.live != nil {
 		t.next.Previous = t.live.Number
 	}
@@ -197,7 +224,7 @@ func (t *transaction) nextNumber() (uint32, error) {
 // load verifies the programs in the kernel, with the shared maps in place of their own.
 func (t *transaction) load() error {
 	spec := t.out.Spec
-	if err := setSwitches(spec, t.next.Number); err != nil {
+	if err := setSwitches(spec, t.next); err != nil {
 		return err
 	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: t.shared})

@@ -39,13 +39,17 @@ type Generation struct {
 	Loaded     uint32 `json:"loaded"`                // number under which its programs were loaded: another one after a rollback
 	RollbackTo uint32 `json:"rollback_to,omitempty"` // the generation that this one is again
 	Confirmed  bool   `json:"confirmed,omitempty"`   // see Confirm
+	Forwarding bool   `json:"forwarding,omitempty"`  // the host forwarded packets when the programs were loaded
 	Meta
 	Options Options               `json:"options"`
 	Slots   translator.Slots      `json:"slots"`
 	Logs    []translator.LogPoint `json:"logs,omitempty"`
 }
 
-const tmpPrefix = ".tmp-" // of directories that are being written
+const (
+	tmpPrefix = ".tmp-" // of directories that are being written
+	offSuffix = ".off"  // of the link "current" while the firewall is turned off
+)
 
 // History lists the generations that the disk remembers, oldest first. It needs no rights over the kernel.
 func (d *Dataplane) History() ([]*Generation, error) {
@@ -200,11 +204,39 @@ func (l layout) setCurrent(n uint32) error {
 	return syncDir(l.state)
 }
 
-// currentGeneration is what setCurrent was told last; 0: never.
-func (l layout) currentGeneration() uint32 {
-	to, _ := os.Readlink(l.current)
+// currentGeneration is what setCurrent was told last; 0: never, or the firewall was turned off since.
+func (l layout) currentGeneration() uint32 { return linkNumber(l.current) }
+
+// lastGeneration is the same, turned off or not.
+func (l layout) lastGeneration() uint32 {
+	return max(linkNumber(l.current), linkNumber(l.current+offSuffix))
+}
+
+// forgetCurrent remembers that the firewall was turned off, so that a boot does not turn it on.
+func (l layout) forgetCurrent() error {
+	if err := os.Rename(l.current, l.current+offSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return errKernel(err)
+	}
+	return nil
+}
+
+func linkNumber(path string) uint32 {
+	to, _ := os.Readlink(path)
 	n, _ := strconv.ParseUint(filepath.Base(to), 10, 32)
 	return uint32(n)
+}
+
+// rewriteMeta changes what is remembered of a generation.
+func (l layout) rewriteMeta(g *Generation) error {
+	path := filepath.Join(l.generation(g.Number), "meta.json")
+	err := writeJSON(path+".tmp", g)
+	if err == nil {
+		err = os.Rename(path+".tmp", path)
+	}
+	if err != nil {
+		return fmt.Errorf("generation %d: %w", g.Number, errKernel(err))
+	}
+	return syncDir(filepath.Dir(path))
 }
 
 // tidyDisk removes half-written directories and the oldest generations, but for those that must stay.

@@ -1,0 +1,257 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+
+	"github.com/bpfwall/bpfwall/bpf"
+)
+
+// Mode is how dispatchers are attached.
+type Mode string
+
+// The modes.
+const (
+	ModeAuto   Mode = ""       // tcx where the kernel has it
+	ModeTCX    Mode = "tcx"    // links, Linux 6.6 and later
+	ModeClsact Mode = "clsact" // filters of a clsact qdisc
+)
+
+// direction is one of the two hooks that an interface has.
+type direction string
+
+const (
+	ingress direction = "ingress"
+	egress  direction = "egress"
+)
+
+// hook is a place that a dispatcher is attached to.
+type hook struct {
+	ifindex int
+	dir     direction
+}
+
+// iface is a network interface.
+type iface struct {
+	index    int
+	name     string
+	l2       uint32 // bytes in front of the IP header
+	enslaved string // "bridge br0", "" if it is its own
+}
+
+// attacher attaches programs to hooks: attach_tcx.go and attach_clsact.go.
+type attacher interface {
+	attach(h hook, p *ebpf.Program) error
+	detach(h hook) error
+	attached() (map[hook]bool, error)
+}
+
+// interfaces lists those of this namespace.
+func interfaces() ([]iface, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("interfaces: %w", errKernel(err))
+	}
+	masters := map[int]netlink.Link{}
+	for _, l := range links {
+		masters[l.Attrs().Index] = l
+	}
+	var all []iface
+	for _, l := range links {
+		a := l.Attrs()
+		i := iface{index: a.Index, name: a.Name, l2: l2Length(a.EncapType)}
+		if m := masters[a.MasterIndex]; m != nil && a.NetNsID <= 0 && slices.Contains(switching, m.Type()) {
+			i.enslaved = m.Type() + " " + m.Attrs().Name
+		}
+		all = append(all, i)
+	}
+	return all, nil
+}
+
+// switching are the kinds of interface whose ports are not judged: a frame is judged at the interface that the ports belong to.
+var switching = []string{"bridge", "bond", "team"}
+
+// l2Length is what stands in front of the IP header, by link type (ARPHRD_*).
+func l2Length(encap string) uint32 {
+	if encap == "ether" || encap == "loopback" {
+		return 14
+	}
+	return 0
+}
+
+// wanted are the interfaces to be judged: those of these names, or all that are no ports of another one.
+func wanted(names []string) ([]iface, error) {
+	all, err := interfaces()
+	if err != nil {
+		return nil, err
+	}
+	free := slices.DeleteFunc(slices.Clone(all), func(i iface) bool { return i.enslaved != "" })
+	if len(names) == 0 {
+		return free, nil
+	}
+	var out []iface
+	for _, name := range names {
+		n := slices.IndexFunc(all, func(i iface) bool { return i.name == name })
+		switch {
+		case n < 0:
+			return nil, &MissingInterfaceError{Name: name, Have: namesOf(free)}
+		case all[n].enslaved != "":
+			return nil, &MissingInterfaceError{Name: name, Have: namesOf(free),
+				Why: fmt.Sprintf("a port of %s; name that one instead", all[n].enslaved)}
+		}
+		out = append(out, all[n])
+	}
+	return out, nil
+}
+
+func namesOf(ifaces []iface) []string {
+	var names []string
+	for _, i := range ifaces {
+		names = append(names, i.name)
+	}
+	return names
+}
+
+// hooks are both hooks of every interface.
+func hooks(ifaces []iface) map[hook]iface {
+	all := map[hook]iface{}
+	for _, i := range ifaces {
+		all[hook{i.index, ingress}] = i
+		all[hook{i.index, egress}] = i
+	}
+	return all
+}
+
+// attachMissing attaches dispatchers where there are none yet.
+func (t *transaction) attachMissing() error {
+	disp := newDispatchers(t.dispatch)
+	t.atEnd(disp.close)
+	mode := t.opts.Mode
+	if mode == ModeAuto {
+		mode = ModeTCX
+	}
+	err := t.attachAs(mode, disp)
+	if t.opts.Mode == ModeAuto && errors.Is(err, ebpf.ErrNotSupported) {
+		return t.attachAs(ModeClsact, disp)
+	}
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return &UnsupportedError{Feature: "tcx", Kernel: "6.6", Running: kernelRelease()}
+	}
+	return err
+}
+
+func (t *transaction) attachAs(mode Mode, disp *dispatchers) error {
+	t.attacher = t.d.attachers()[mode]
+	if t.attacher == nil {
+		return fmt.Errorf("mode %q: unknown; there are %q and %q", mode, ModeTCX, ModeClsact)
+	}
+	has, err := t.attacher.attached()
+	if err != nil {
+		return err
+	}
+	for h, i := range hooks(t.ifaces) {
+		t.result.Hooks = append(t.result.Hooks, Hook{Interface: i.name, Ifindex: i.index, Direction: string(h.dir), Mode: mode, Attached: true})
+		if has[h] {
+			continue
+		}
+		p, err := disp.program(i.l2, h.dir)
+		if err != nil {
+			return err
+		}
+		if err := t.attacher.attach(h, p); err != nil {
+			t.result.Hooks = nil
+			return fmt.Errorf("interface %q: %s: %w", i.name, h.dir, errKernelKeep(err))
+		}
+		t.onError(func() { _ = t.attacher.detach(h) })
+	}
+	slices.SortFunc(t.result.Hooks, Hook.compare)
+	return nil
+}
+
+// errKernelKeep is errKernel, but what tells that a feature is missing stays visible.
+func errKernelKeep(err error) error {
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return err
+	}
+	return errKernel(err)
+}
+
+// detachUnwanted detaches from interfaces that the live generation does not judge, and what is attached in another mode.
+func (t *transaction) detachUnwanted() {
+	want := hooks(t.ifaces)
+	for mode, a := range t.d.attachers() {
+		has, err := a.attached()
+		if err != nil {
+			t.warn("%s: %s", mode, err)
+			continue
+		}
+		for h := range has {
+			if _, ok := want[h]; ok && a == t.attacher {
+				continue
+			}
+			if err := a.detach(h); err != nil {
+				t.warn("interface %d: %s: %s", h.ifindex, h.dir, err)
+			}
+		}
+	}
+}
+
+func (d *Dataplane) attachers() map[Mode]attacher {
+	return map[Mode]attacher{ModeTCX: tcx{d.at}, ModeClsact: clsact{}}
+}
+
+// dispatchers loads the programs that stay attached, one variant for each length of link header.
+type dispatchers struct {
+	maps   map[string]*ebpf.Map
+	loaded map[uint32]*ebpf.Collection
+}
+
+func newDispatchers(maps map[string]*ebpf.Map) *dispatchers {
+	return &dispatchers{maps: maps, loaded: map[uint32]*ebpf.Collection{}}
+}
+
+func (d *dispatchers) program(l2 uint32, dir direction) (*ebpf.Program, error) {
+	if d.loaded[l2] == nil {
+		spec, err := bpf.LoadDispatcher()
+		if err != nil {
+			return nil, fmt.Errorf("dispatcher: %s", err)
+		}
+		if err := spec.Variables["l2_len"].Set(l2); err != nil {
+			return nil, fmt.Errorf("dispatcher: %s", err)
+		}
+		coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: d.maps})
+		if err != nil {
+			return nil, fmt.Errorf("dispatcher: %w", errKernel(err))
+		}
+		d.loaded[l2] = coll
+	}
+	return d.loaded[l2].Programs["tc_dispatch_"+string(dir)], nil
+}
+
+func (d *dispatchers) close() error {
+	for _, c := range d.loaded {
+		c.Close()
+	}
+	return nil
+}
+
+// Hook is one place where packets are judged.
+type Hook struct {
+	Interface string
+	Ifindex   int
+	Direction string // "ingress" or "egress"
+	Mode      Mode
+	Attached  bool
+}
+
+func (h Hook) compare(o Hook) int {
+	if h.Ifindex != o.Ifindex {
+		return h.Ifindex - o.Ifindex
+	}
+	return -strings.Compare(h.Direction, o.Direction)
+}

@@ -1,0 +1,96 @@
+package dataplane
+
+import (
+	"fmt"
+	"net"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/bpfwall/bpfwall/bpf"
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// describeHost tells the programs what this host's interfaces are called and, if the rules ask, what its addresses are. The live
+// generation reads these maps too; it only sees newer facts.
+func (t *transaction) describeHost() error {
+	if err := nameInterfaces(t.shared["ifaces"]); err != nil {
+		return err
+	}
+	if !t.rs.Uses(ruleset.FieldSrcType) && !t.rs.Uses(ruleset.FieldDstType) {
+		return nil
+	}
+	return typeAddresses(t.shared["addr_types"])
+}
+
+// nameInterfaces fills the map of interfaces. Entries of interfaces that are gone may stay: they name an index that nothing has.
+func nameInterfaces(m *ebpf.Map) error {
+	all, err := interfaces()
+	if err != nil {
+		return err
+	}
+	for _, i := range all {
+		v := bpf.Iface{Ifindex: uint32(i.index)}
+		for n := range min(len(i.name), len(v.Name)-1) {
+			v.Name[n] = int8(i.name[n])
+		}
+		if err := m.Put(uint32(i.index)&0xffff, v); err != nil {
+			return fmt.Errorf("interface %q: %w", i.name, errKernel(err))
+		}
+	}
+	return nil
+}
+
+// typeAddresses makes the map of address types a copy of the kernel's table "local".
+func typeAddresses(m *ebpf.Map) error {
+	want, err := localAddresses()
+	if err != nil {
+		return err
+	}
+	for key, types := range want {
+		if err := m.Put(key, types); err != nil {
+			return fmt.Errorf("address types: %w", errKernel(err))
+		}
+	}
+	var key bpf.AddrKey
+	var types uint16
+	var stale []bpf.AddrKey
+	for all := m.Iterate(); all.Next(&key, &types); {
+		if _, ok := want[key]; !ok {
+			stale = append(stale, key)
+		}
+	}
+	for _, key := range stale {
+		_ = m.Delete(key)
+	}
+	return nil
+}
+
+// localAddresses reads the table "local": its routes have the types RTN_LOCAL, _BROADCAST, _ANYCAST and _MULTICAST.
+func localAddresses() (map[bpf.AddrKey]uint16, error) {
+	all := map[bpf.AddrKey]uint16{}
+	for family, version := range map[int]uint32{unix.AF_INET: 4, unix.AF_INET6: 6} {
+		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_LOCAL}, netlink.RT_FILTER_TABLE)
+		if err != nil {
+			return nil, fmt.Errorf("routes: %w", errKernel(err))
+		}
+		for _, r := range routes {
+			if r.Dst != nil {
+				all[addrKey(version, r.Dst)] = 1 << r.Type
+			}
+		}
+	}
+	return all, nil
+}
+
+func addrKey(version uint32, n *net.IPNet) bpf.AddrKey {
+	ones, _ := n.Mask.Size()
+	key := bpf.AddrKey{Prefixlen: 32 + uint32(ones), Family: version}
+	ip := n.IP.To16()
+	if version == 4 {
+		ip = n.IP.To4()
+	}
+	putAddr(&key.Addr, ip)
+	return key
+}

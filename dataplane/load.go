@@ -1,0 +1,119 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cilium/ebpf"
+)
+
+// setSwitches fixes what the programs are to know of the host and of themselves.
+func setSwitches(spec *ebpf.CollectionSpec, g *Generation) error {
+	for name, value := range map[string]any{"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number} {
+		v := spec.Variables[name]
+		if v == nil {
+			continue // the compiler left it out
+		}
+		if err := v.Set(value); err != nil {
+			return fmt.Errorf("%s: %s", name, err)
+		}
+	}
+	return nil
+}
+
+// forwarding reports whether this network namespace passes packets on from one interface to another. It is read when a generation
+// is loaded: a host that starts to forward later must apply again, which Status says.
+func forwarding() bool {
+	for _, path := range []string{"/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"} {
+		if b, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(b)) != "0" {
+			return true
+		}
+	}
+	return false
+}
+
+// loadError makes a *VerifierError of what the verifier said, and writes the whole of it down.
+func (d *Dataplane) loadError(err error) error {
+	var ve *ebpf.VerifierError
+	if !errors.As(err, &ve) {
+		return fmt.Errorf("load: %w", errKernel(err))
+	}
+	e := &VerifierError{Summary: fmt.Sprintf("%v", ve)}
+	path := filepath.Join(d.at.state, "verifier.log")
+	if os.MkdirAll(d.at.state, 0o700) == nil && os.WriteFile(path, fmt.Appendf(nil, "%+v\n", ve), 0o600) == nil {
+		e.LogFile = path
+	}
+	return e
+}
+
+// save writes the generation to disk.
+func (t *transaction) save() error {
+	if err := t.d.at.writeGeneration(t.next, t.rs); err != nil {
+		return err
+	}
+	t.onError(func() { _ = os.RemoveAll(t.d.at.generation(t.next.Number)) })
+	return nil
+}
+
+// slotMaps says which program goes into which map.
+var slotMaps = map[string]string{"progs_ingress": "tc_ingress", "progs_egress": "tc_egress"}
+
+// fillSlot pins the programs and puts them where the dispatchers look for generations of this parity.
+func (t *transaction) fillSlot() error {
+	dir := t.d.at.programs(t.next.Number)
+	t.onError(func() { _ = os.RemoveAll(dir) })
+	if err := pinPrograms(dir, t.programs); err != nil {
+		return fmt.Errorf("%s: %w", dir, errKernel(err))
+	}
+	t.onError(t.restoreSlot)
+	for name, program := range slotMaps {
+		if err := t.dispatch[name].Put(t.next.Number%2, t.programs[program]); err != nil {
+			return fmt.Errorf("map %s: %w", name, errKernel(err))
+		}
+	}
+	return nil
+}
+
+func pinPrograms(dir string, programs map[string]*ebpf.Program) error {
+	if err := makeDirs(dir); err != nil {
+		return err
+	}
+	for name, p := range programs {
+		clone, err := p.Clone() // pinning a program twice would move its pin
+		if err != nil {
+			return err
+		}
+		err = clone.Pin(filepath.Join(dir, name))
+		_ = clone.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restoreSlot puts the previous generation's programs back into the slot that is not live, or empties it.
+func (t *transaction) restoreSlot() {
+	if t.live == nil {
+		t.setSlot(0, 0)
+		t.setSlot(1, 0)
+		return
+	}
+	t.setSlot((t.live.Number+1)%2, t.live.Previous)
+}
+
+// setSlot fills a slot with the pinned programs of a generation, and empties it if there are none.
+func (t *transaction) setSlot(slot, generation uint32) {
+	for name, program := range slotMaps {
+		p, err := ebpf.LoadPinnedProgram(filepath.Join(t.d.at.programs(generation), program), nil)
+		if err != nil {
+			_ = t.dispatch[name].Delete(slot)
+			continue
+		}
+		_ = t.dispatch[name].Put(slot, p)
+		_ = p.Close()
+	}
+}

@@ -1,0 +1,19 @@
+package dataplane
+
+// retire clears away what is not needed now that the next generation is live. Nothing here can fail the change: what stays behind is
+// swept by the next one.
+func (t *transaction) retire() error {
+	at, next := t.d.at, t.next
+	t.promote()
+	t.detachUnwanted()
+	at.dropPrograms(at.programs(next.Number), at.programs(next.Previous))
+	if err := at.setCurrent(next.Number); err != nil {
+		t.warn("generation %d is live, but will not be found at boot: %s", next.Number, errKernel(err))
+	}
+	stay := []uint32{next.Number, next.Previous, next.Loaded}
+	if t.live != nil {
+		stay = append(stay, t.live.Loaded)
+	}
+	at.tidyDisk(t.d.cfg.Keep, stay...)
+	return nil
+}

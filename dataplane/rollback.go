@@ -1,0 +1,144 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+
+	"github.com/cilium/ebpf"
+)
+
+// rollbackSteps are Rollback, in order: the programs are in the kernel still, so that there is nothing to compile or verify.
+var rollbackSteps = []step{
+	{"sweep", (*transaction).sweep},
+	{"reuse", (*transaction).reuse},
+	{"save", (*transaction).save},
+	{"fill slot", (*transaction).fillSlot},
+	{"attach", (*transaction).attachMissing},
+	{"flip", (*transaction).flip},
+	{"retire", (*transaction).retire},
+}
+
+// errNotReusable: the previous programs use maps that others have taken over from.
+var errNotReusable = errors.New("programs of another time")
+
+// Rollback brings back the generation before the live one, under a new number. Flows stay, and so do the counters of rules that both
+// have. Rolling back twice ends where it began.
+//
+// Returns ErrNotLoaded, ErrNoPrevious, and what Apply does.
+func (d *Dataplane) Rollback(ctx context.Context, meta Meta) (*Result, error) {
+	var res *Result
+	err := d.change(ctx, func() (err error) {
+		res, err = d.run(ctx, rollbackSteps, &transaction{meta: meta, tolerant: true})
+		return err
+	})
+	if !errors.Is(err, errNotReusable) {
+		return res, err
+	}
+	n, err := d.previous()
+	if err != nil {
+		return nil, err
+	}
+	return d.Restore(ctx, n, meta)
+}
+
+// Restore applies a generation that the disk remembers once more, as it was: to go further back than Rollback does, and at boot.
+// Interfaces that are not there (any more, or yet) are left out with a warning.
+// Returns ErrNoGeneration, and what Apply does.
+func (d *Dataplane) Restore(ctx context.Context, n uint32, meta Meta) (*Result, error) {
+	g, rs, err := d.Generation(n)
+	if err != nil {
+		return nil, err
+	}
+	meta.Sources = g.Sources
+	return d.apply(ctx, &transaction{rs: rs, meta: meta, opts: g.Options, tolerant: true})
+}
+
+// Confirm says that the live generation has proved itself: it is the one to start with after a boot. Returns ErrNotLoaded.
+func (d *Dataplane) Confirm(ctx context.Context) (uint32, error) {
+	var n uint32
+	err := d.change(ctx, func() (err error) {
+		if n, err = d.liveNumber(); err != nil {
+			return err
+		}
+		g, err := d.at.readGeneration(n)
+		if err != nil {
+			return err
+		}
+		g.Confirmed = true
+		return d.at.rewriteMeta(g)
+	})
+	return n, err
+}
+
+// previous is the number of the generation before the live one.
+func (d *Dataplane) previous() (uint32, error) {
+	n, err := d.liveNumber()
+	if err != nil {
+		return 0, err
+	}
+	g, err := d.at.readGeneration(n)
+	if err != nil || g.Previous == 0 {
+		return 0, ErrNoPrevious
+	}
+	return g.Previous, nil
+}
+
+// reuse takes the previous generation as the next one.
+func (t *transaction) reuse() error {
+	if t.live == nil {
+		return ErrNotLoaded
+	}
+	prev, rs, err := t.d.Generation(t.live.Previous)
+	if t.live.Previous == 0 || errors.Is(err, ErrNoGeneration) {
+		return ErrNoPrevious
+	}
+	if err != nil {
+		return err
+	}
+	if t.programs, err = t.loadPinned(prev.Number); err != nil {
+		return errNotReusable
+	}
+	if err := t.openSharedPins(prev); err != nil {
+		return err
+	}
+	n, err := t.nextNumber()
+	if err != nil {
+		return err
+	}
+	next := *prev
+	next.Number, next.Previous, next.RollbackTo, next.Confirmed = n, t.live.Number, prev.Number, false
+	next.Time, next.User, next.Command, next.Note = t.meta.Time, t.meta.User, t.meta.Command, t.meta.Note
+	t.rs, t.opts, t.next = rs, prev.Options, &next
+	t.countKept()
+	return t.chooseInterfaces()
+}
+
+// loadPinned opens the programs of a generation.
+func (t *transaction) loadPinned(n uint32) (map[string]*ebpf.Program, error) {
+	programs := map[string]*ebpf.Program{}
+	for _, name := range []string{"tc_ingress", "tc_egress", "fw_judge"} {
+		p, err := ebpf.LoadPinnedProgram(filepath.Join(t.d.at.programs(n), name), nil)
+		if err != nil {
+			return nil, err
+		}
+		t.atEnd(p.Close)
+		programs[name] = p
+	}
+	return programs, nil
+}
+
+// openSharedPins checks that the programs of a generation use the counters that are pinned now.
+func (t *transaction) openSharedPins(g *Generation) error {
+	m, err := t.d.openPinned("counters")
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	id, ok := mapID(m)
+	if !ok || !slices.Contains(t.d.usedMaps(g), id) {
+		return errNotReusable
+	}
+	return nil
+}

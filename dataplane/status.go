@@ -1,0 +1,169 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+
+	"github.com/bpfwall/bpfwall/bpf"
+)
+
+// Status is what is in force.
+type Status struct {
+	Generation *Generation
+	Hooks      []Hook            // those that should be attached, and whether they are
+	Missing    []string          // interfaces that the generation names and that are not there
+	Stats      map[string]uint64 // what is counted beside the rules, by name
+	Flows      int               // in the conntrack maps
+	Warnings   []string
+}
+
+// Status tells what is in force and whether it is whole. Returns ErrNotLoaded.
+func (d *Dataplane) Status() (*Status, error) {
+	s := new(Status)
+	err := d.look(func() error {
+		n, err := d.liveNumber()
+		if err != nil {
+			return err
+		}
+		if s.Generation, err = d.at.readGeneration(n); err != nil {
+			s.Generation = &Generation{Number: n, Loaded: n}
+			s.warn(err.Error())
+		}
+		return errors.Join(d.hookStatus(s), d.mapStatus(s))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Status) warn(text string) { s.Warnings = append(s.Warnings, text) }
+
+// hookStatus compares the interfaces that are there with the hooks that are attached.
+func (d *Dataplane) hookStatus(s *Status) error {
+	all, err := interfaces()
+	if err != nil {
+		return err
+	}
+	names := s.Generation.Options.Interfaces
+	for _, name := range names {
+		if !slices.ContainsFunc(all, func(i iface) bool { return i.name == name }) {
+			s.Missing = append(s.Missing, name)
+		}
+	}
+	modes, err := d.modes()
+	if err != nil {
+		return err
+	}
+	for _, i := range all {
+		if i.enslaved != "" || len(names) > 0 && !slices.Contains(names, i.name) {
+			continue
+		}
+		for _, dir := range []direction{ingress, egress} {
+			mode, ok := modes[hook{i.index, dir}]
+			s.Hooks = append(s.Hooks, Hook{Interface: i.name, Ifindex: i.index, Direction: string(dir), Mode: mode, Attached: ok})
+		}
+	}
+	slices.SortFunc(s.Hooks, Hook.compare)
+	return d.hostStatus(s)
+}
+
+// hostStatus looks for what changed on the host since the apply and matters.
+func (d *Dataplane) hostStatus(s *Status) error {
+	if chains, err := natChains(); err == nil && len(chains) > 0 {
+		s.warn(fmt.Sprintf(natWarning, strings.Join(chains, "; ")))
+	}
+	if forwarding() && !s.Generation.Forwarding {
+		s.warn("this host began to forward packets after the apply: apply again, so that forwarded packets are told from local ones")
+	}
+	return nil
+}
+
+// modes says which hooks have a dispatcher, and how.
+func (d *Dataplane) modes() (map[hook]Mode, error) {
+	out := map[hook]Mode{}
+	for mode, a := range d.attachers() {
+		has, err := a.attached()
+		if err != nil {
+			return nil, err
+		}
+		for h, alive := range has {
+			if alive {
+				out[h] = mode
+			}
+		}
+	}
+	return out, nil
+}
+
+// mapStatus reads the counters beside the rules and counts flows.
+func (d *Dataplane) mapStatus(s *Status) (err error) {
+	if s.Stats, err = d.stats(); err != nil {
+		return err
+	}
+	return d.eachFlow(func(Flow) bool { s.Flows++; return true })
+}
+
+// stats sums the CPUs' counters, by name: "events-lost" for FW_STAT_EVENTS_LOST.
+func (d *Dataplane) stats() (map[string]uint64, error) {
+	names, err := statNames()
+	if err != nil {
+		return nil, err
+	}
+	m, err := d.openPinned("stats")
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	out := map[string]uint64{}
+	for n, name := range names {
+		var cpus []uint64
+		if n >= m.MaxEntries() {
+			continue
+		}
+		if err := m.Lookup(n, &cpus); err != nil {
+			return nil, fmt.Errorf("map stats: %w", errKernel(err))
+		}
+		for _, c := range cpus {
+			out[name] += c
+		}
+	}
+	return out, nil
+}
+
+// statNames reads enum fw_stat out of the object's type information, so that there is no second list of it.
+func statNames() (map[uint32]string, error) {
+	spec, err := bpf.LoadClassifier()
+	if err != nil {
+		return nil, fmt.Errorf("classifier: %s", err)
+	}
+	var enum *btf.Enum
+	if err := spec.Types.TypeByName("fw_stat", &enum); err != nil {
+		return nil, fmt.Errorf("classifier: %s", err)
+	}
+	names := map[uint32]string{}
+	for _, v := range enum.Values {
+		if name, ok := strings.CutPrefix(v.Name, "FW_STAT_"); ok {
+			names[uint32(v.Value)] = strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+		}
+	}
+	return names, nil
+}
+
+// openPinned opens a pinned map for reading. Returns ErrNotLoaded if there is none.
+func (d *Dataplane) openPinned(name string) (*ebpf.Map, error) {
+	m, err := ebpf.LoadPinnedMap(d.at.mapPin(name), &ebpf.LoadPinOptions{ReadOnly: true})
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, ErrNotLoaded
+	}
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", name, errKernel(err))
+	}
+	return m, nil
+}
