@@ -55,11 +55,18 @@ static __always_inline int no_program(void)
 	return TC_ACT_SHOT;
 }
 
-/* Constant indices: the JIT makes direct jumps of them. */
+/*
+ * Constant indices: the JIT makes direct jumps of them. Generation 0 is a firewall that is being turned on or off: all interfaces
+ * pass until the word is set, so that turning on is one store as well.
+ */
 #define DISPATCH(skb, progs) \
 	do { \
+		__u32 now = generation(); \
+\
+		if (!now) \
+			return TC_ACT_UNSPEC; \
 		(skb)->cb[0] = l2_len + 1; \
-		if (generation() & 1) \
+		if (now & 1) \
 			bpf_tail_call(skb, &(progs), 1); \
 		else \
 			bpf_tail_call(skb, &(progs), 0); \
