@@ -108,9 +108,9 @@ func TestLayout(t *testing.T) {
 		name      string
 		got, want uintptr
 	}{
-		{"fw_pkt", unsafe.Sizeof(Pkt{}), 184},
+		{"fw_pkt", unsafe.Sizeof(Pkt{}), 192},
 		{"fw_counter", unsafe.Sizeof(Counter{}), 16},
-		{"fw_event", unsafe.Sizeof(Event{}), 200},
+		{"fw_event", unsafe.Sizeof(Event{}), 208},
 		{"iface", unsafe.Sizeof(Iface{}), 24},
 		{"addr_key", unsafe.Sizeof(AddrKey{}), 24},
 		{"ct_key", unsafe.Sizeof(CtKey{}), 40},

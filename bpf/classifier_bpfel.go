@@ -58,7 +58,8 @@ type ClassifierCtFlow struct {
 	LastDir   uint8
 	LastScale uint8
 	Retrans   uint8
-	Pad       uint32
+	LastFlags uint8
+	Pad       [3]uint8
 }
 
 type ClassifierCtKey struct {
@@ -71,6 +72,18 @@ type ClassifierCtKey struct {
 	Proto  uint8
 	Kind   uint8
 	Pad    uint8
+}
+
+type ClassifierCtWork struct {
+	_      structs.HostLayout
+	Key    ClassifierCtKey
+	Pad    uint32
+	Dir    uint8
+	LowSrc uint8
+	Op     uint8
+	Pad2   uint8
+	Lock   uint64
+	Flow   ClassifierCtFlow
 }
 
 type ClassifierFragFirst struct {
@@ -161,7 +174,9 @@ type ClassifierFwPkt struct {
 	Malformed  uint8
 	Hook       uint8
 	TcpWscale  uint8
-	Pad        uint32
+	TcpSack    uint32
+	FragId     uint32
+	FragEdge   uint32
 }
 
 type ClassifierFwStat uint32
@@ -219,6 +234,8 @@ const (
 	ClassifierMapCounters          = "counters"
 	ClassifierMapCt                = "ct"
 	ClassifierMapCtNew             = "ct_new"
+	ClassifierMapCtQuoted          = "ct_quoted"
+	ClassifierMapCtScratch         = "ct_scratch"
 	ClassifierMapEvents            = "events"
 	ClassifierMapFrags             = "frags"
 	ClassifierMapIfaces            = "ifaces"
@@ -232,6 +249,7 @@ const (
 	ClassifierProgTcIngress        = "tc_ingress"
 	ClassifierVarCfgAddrtypes      = "cfg_addrtypes"
 	ClassifierVarCfgConntrack      = "cfg_conntrack"
+	ClassifierVarCfgCtTimeouts     = "cfg_ct_timeouts"
 	ClassifierVarCfgDry            = "cfg_dry"
 	ClassifierVarCfgForwarding     = "cfg_forwarding"
 	ClassifierVarCfgGeneration     = "cfg_generation"
@@ -243,6 +261,8 @@ const (
 	ClassifierVarCfgPrerouting     = "cfg_prerouting"
 	ClassifierVarCfgRawOutput      = "cfg_raw_output"
 	ClassifierVarCfgReadsTransport = "cfg_reads_transport"
+	ClassifierVarCfgTcpLiberal     = "cfg_tcp_liberal"
+	ClassifierVarCfgTcpLoose       = "cfg_tcp_loose"
 	ClassifierVarCfgTcpOptions     = "cfg_tcp_options"
 )
 
@@ -301,6 +321,8 @@ type ClassifierMapSpecs struct {
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Ct        *ebpf.MapSpec `ebpf:"ct"`
 	CtNew     *ebpf.MapSpec `ebpf:"ct_new"`
+	CtQuoted  *ebpf.MapSpec `ebpf:"ct_quoted"`
+	CtScratch *ebpf.MapSpec `ebpf:"ct_scratch"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Frags     *ebpf.MapSpec `ebpf:"frags"`
 	Ifaces    *ebpf.MapSpec `ebpf:"ifaces"`
@@ -317,6 +339,7 @@ type ClassifierMapSpecs struct {
 type ClassifierVariableSpecs struct {
 	CfgAddrtypes      *ebpf.VariableSpec `ebpf:"cfg_addrtypes"`
 	CfgConntrack      *ebpf.VariableSpec `ebpf:"cfg_conntrack"`
+	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
 	CfgGeneration     *ebpf.VariableSpec `ebpf:"cfg_generation"`
@@ -328,6 +351,8 @@ type ClassifierVariableSpecs struct {
 	CfgPrerouting     *ebpf.VariableSpec `ebpf:"cfg_prerouting"`
 	CfgRawOutput      *ebpf.VariableSpec `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.VariableSpec `ebpf:"cfg_reads_transport"`
+	CfgTcpLiberal     *ebpf.VariableSpec `ebpf:"cfg_tcp_liberal"`
+	CfgTcpLoose       *ebpf.VariableSpec `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.VariableSpec `ebpf:"cfg_tcp_options"`
 }
 
@@ -355,6 +380,8 @@ type ClassifierMaps struct {
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Ct        *ebpf.Map `ebpf:"ct"`
 	CtNew     *ebpf.Map `ebpf:"ct_new"`
+	CtQuoted  *ebpf.Map `ebpf:"ct_quoted"`
+	CtScratch *ebpf.Map `ebpf:"ct_scratch"`
 	Events    *ebpf.Map `ebpf:"events"`
 	Frags     *ebpf.Map `ebpf:"frags"`
 	Ifaces    *ebpf.Map `ebpf:"ifaces"`
@@ -371,6 +398,8 @@ func (m *ClassifierMaps) Close() error {
 		m.Counters,
 		m.Ct,
 		m.CtNew,
+		m.CtQuoted,
+		m.CtScratch,
 		m.Events,
 		m.Frags,
 		m.Ifaces,
@@ -388,6 +417,7 @@ func (m *ClassifierMaps) Close() error {
 type ClassifierVariables struct {
 	CfgAddrtypes      *ebpf.Variable `ebpf:"cfg_addrtypes"`
 	CfgConntrack      *ebpf.Variable `ebpf:"cfg_conntrack"`
+	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
 	CfgGeneration     *ebpf.Variable `ebpf:"cfg_generation"`
@@ -399,6 +429,8 @@ type ClassifierVariables struct {
 	CfgPrerouting     *ebpf.Variable `ebpf:"cfg_prerouting"`
 	CfgRawOutput      *ebpf.Variable `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.Variable `ebpf:"cfg_reads_transport"`
+	CfgTcpLiberal     *ebpf.Variable `ebpf:"cfg_tcp_liberal"`
+	CfgTcpLoose       *ebpf.Variable `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.Variable `ebpf:"cfg_tcp_options"`
 }
 

@@ -49,7 +49,9 @@ struct fw_pkt {
 	__u8 malformed;		/* transport header cut short or lengths lie */
 	__u8 hook;		/* FW_HOOK_ */
 	__u8 tcp_wscale;	/* of a SYN; 255: no such option */
-	__u32 pad;
+	__u32 tcp_sack;		/* highest right edge of SACK blocks */
+	__u32 frag_id;
+	__u32 frag_edge;	/* first fragment: bytes of the datagram in it; later: byte of the datagram where it starts */
 };
 
 /* As ruleset.Hook. */
@@ -147,7 +149,8 @@ struct ct_flow {
 	__u8 low_is_orig;	/* 1: the key's lower end is the originator */
 	__u8 tcp_state;		/* enum ct_tcp_state */
 	__u8 last_index, last_dir, last_scale, retrans;
-	__u32 pad;
+	__u8 last_flags;	/* CT_SIDE_ of an ignored SYN, CT_LAST_ */
+	__u8 pad[3];
 };
 
 enum ct_flow_flag {

@@ -68,6 +68,33 @@ struct {
 	__type(value, struct ct_flow);
 } ct_new SEC(".maps");
 
+/* What one packet does to conntrack, while it is judged. */
+struct ct_work {
+	struct ct_key key;
+	__u32 pad;
+	__u8 dir;		/* 0 the originator's */
+	__u8 low_src;		/* 1: the key's lower end sent the packet */
+	__u8 op;		/* enum ct_op */
+	__u8 pad2;
+	__u64 lock;		/* with flow: a value of ct; zero */
+	struct ct_flow flow;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_work);
+} ct_scratch SEC(".maps");
+
+/* The same for the packet that an ICMP error quotes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fw_pkt);
+} ct_quoted SEC(".maps");
+
 /* First fragments, for the ports of the later ones. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

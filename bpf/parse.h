@@ -93,6 +93,8 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct fw_pkt *pkt,
 	pkt->more_frags = !pkt->frag && (frag & 0x2000);
 	c->end = c->off + pkt->length;
 	c->off += hlen;
+	pkt->frag_id = bpf_ntohs(h.id);
+	pkt->frag_edge = pkt->frag ? (frag & 0x1fff) * 8 : c->end - c->off;
 	return PARSE_OK;
 }
 
@@ -118,6 +120,8 @@ static __always_inline int step_extension(struct __sk_buff *skb, struct fw_pkt *
 	pkt->frag = (frag & 0xfff8) != 0;
 	pkt->more_frags = !pkt->frag && (frag & 1);
 	c->off += sizeof(h);
+	pkt->frag_id = bpf_ntohl(h.id);
+	pkt->frag_edge = pkt->frag ? frag & 0xfff8 : c->end - c->off;
 	return !pkt->frag;
 }
 

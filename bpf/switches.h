@@ -17,4 +17,26 @@ volatile const __u32 cfg_generation;		/* number of this generation, for events *
 volatile const __u32 cfg_log_rate = 1000;	/* log events a second and CPU; 0: no bound */
 volatile const __u32 cfg_log_burst = 1000;	/* events */
 
+/* Seconds; the first ten are enum ct_tcp_state. Defaults of nf_conntrack. */
+enum ct_timeout {
+	CT_TIME_MAX_RETRANS = 10, CT_TIME_UNACK, CT_TIME_UDP, CT_TIME_UDP_STREAM, CT_TIME_ICMP, CT_TIME_GENERIC, CT_TIME_GRE,
+	CT_TIME_GRE_STREAM, CT_TIME_SCTP, CT_TIME_SCTP_STREAM, CT_TIME_FRAG4, CT_TIME_FRAG6,
+	CT_TIMES = 32, /* a power of two, for the bound in seconds() */
+};
+
+volatile const __u32 cfg_ct_timeouts[CT_TIMES] = {
+	/* none SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT CLOSE_WAIT LAST_ACK TIME_WAIT CLOSE SYN_SENT2 */
+	0, 120, 60, 432000, 120, 60, 30, 120, 10, 120,
+	/* MAX_RETRANS UNACK UDP UDP_STREAM ICMP GENERIC GRE GRE_STREAM SCTP SCTP_STREAM FRAG4 FRAG6 */
+	300, 300, 30, 120, 30, 600, 30, 180, 10, 210, 30, 60,
+};
+static __always_inline __u32 seconds(__u32 i)
+{
+	asm volatile("" : "+r"(i)); /* clang may know the bound already, the verifier does not */
+	return cfg_ct_timeouts[i & (CT_TIMES - 1)];
+}
+
+volatile const __u8 cfg_tcp_loose = 1;		/* pick up connections in the middle */
+volatile const __u8 cfg_tcp_liberal;		/* windows are no reason to call a segment invalid */
+
 #endif

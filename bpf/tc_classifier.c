@@ -5,6 +5,7 @@
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
@@ -18,9 +19,17 @@
 #include "limit.h"
 #include "log.h"
 #include "hooks.h"
+#include "carry.h"
 #include "transport.h"
 #include "parse.h"
 #include "meta.h"
+#include "ct_key.h"
+#include "ct_tcp.h"
+#include "ct_icmp.h"
+#include "conntrack.h"
+#include "frag.h"
+#include "route.h"
+#include "dhcp.h"
 
 #define PASS TC_ACT_UNSPEC /* TCX_NEXT: other programs of the hook and the stack go on */
 #define DROP TC_ACT_SHOT
@@ -50,6 +59,15 @@ static __always_inline int is_malformed(const struct fw_pkt *pkt)
 	return cfg_reads_transport && pkt->malformed;
 }
 
+/* Everything that rules may read and that does not depend on the hook. Reports -1, or the enum fw_stat to drop under. */
+static __always_inline int describe(struct __sk_buff *skb, struct fw_pkt *pkt, enum direction d)
+{
+	set_pkt_type(skb, pkt);
+	set_addr_types(pkt);
+	pkt->mark = skb->mark;
+	return pkt->frag ? fw_later_fragment(pkt, d) : -1;
+}
+
 /* Accepted: the mark that the rules set goes on with the packet. */
 static __always_inline int pass(struct __sk_buff *skb, const struct fw_pkt *pkt)
 {
@@ -58,39 +76,140 @@ static __always_inline int pass(struct __sk_buff *skb, const struct fw_pkt *pkt)
 	return PASS;
 }
 
-static __always_inline int judge_input(struct __sk_buff *skb, struct fw_pkt *pkt)
+/* Gives the packet its state: a later fragment has that of the first. */
+static __always_inline void track(struct __sk_buff *skb, struct fw_pkt *pkt, enum direction d)
 {
+	if (!cfg_conntrack || pkt->frag)
+		return;
+	fw_track(skb, pkt);
+	if (pkt->more_frags)
+		fw_remember_first(pkt, d);
+}
+
+static __always_inline void confirm(struct fw_pkt *pkt, __u32 where)
+{
+	if (cfg_conntrack && !pkt->frag)
+		fw_confirm(pkt, where);
+}
+
+/* What egress of lo found out about the packet holds for its ingress: there is one packet, and one update. */
+static __always_inline int carried_state(struct fw_pkt *pkt, __u32 carried)
+{
+	if (!cfg_conntrack || pkt->in_ifindex != LOOPBACK || !(carried & CARRY_STATE))
+		return 0;
+	pkt->ct_state = carried & 0xff;
+	return 1;
+}
+
+static __always_inline int judge_input(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 carried)
+{
+	int verdict, known = carried_state(pkt, carried);
+
+	if (!known)
+		track(skb, pkt, INGRESS);
 	if (is_malformed(pkt))
 		return drop(FW_STAT_MALFORMED);
 	pkt->hook = FW_HOOK_INPUT;
-	return verdict_kind(fw_input(pkt)) == FW_ACCEPT ? pass(skb, pkt) : DROP;
+	verdict = fw_input(pkt);
+	if (verdict_kind(verdict) == FW_ACCEPT) {
+		if (!known)
+			confirm(pkt, CT_FLOW_LOCAL);
+		return pass(skb, pkt);
+	}
+	if (dhcp_unseen(skb, pkt)) {
+		count(FW_STAT_DHCP_PASSED);
+		return PASS;
+	}
+	return DROP;
+}
+
+static __always_inline int judge_prerouting(struct fw_pkt *pkt)
+{
+	if (!cfg_prerouting)
+		return FW_ACCEPT;
+	if (is_malformed(pkt)) {
+		count(FW_STAT_MALFORMED);
+		return FW_DROP;
+	}
+	pkt->hook = FW_HOOK_PREROUTING;
+	return verdict_kind(fw_prerouting(pkt));
+}
+
+/* A packet that passes through is judged at egress, where both interfaces are known. */
+static __always_inline int pass_through(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	if (cfg_conntrack && pkt->more_frags)
+		fw_remember_first(pkt, INGRESS);
+	if (pkt->notrack)
+		skb->tc_index = CARRY_NOTRACK;
+	return pass(skb, pkt);
 }
 
 SEC("tc")
 int tc_ingress(struct __sk_buff *skb)
 {
 	struct fw_pkt *pkt = scratch_pkt();
+	__u32 carried = skb->tc_index;
 	int rc;
 
 	if (!pkt)
 		return drop(FW_STAT_INTERNAL);
 	keep_helpers(pkt);
+	if (take_answer(skb))
+		return PASS;
+	skb->tc_index = 0;
+	if (skb->pkt_type == PACKET_OTHERHOST)
+		return PASS; /* the stack ignores it */
 	rc = fw_parse(skb, pkt);
 	if (rc != PARSE_OK)
 		return unparsed(rc);
 	set_interfaces(pkt, skb->ifindex, 0);
-	set_pkt_type(skb, pkt);
-	set_addr_types(pkt);
+	rc = describe(skb, pkt, INGRESS);
+	if (rc >= 0)
+		return drop(rc);
 	set_source_mac(skb, pkt);
-	pkt->mark = skb->mark;
-	if (cfg_prerouting) {
-		pkt->hook = FW_HOOK_PREROUTING;
-		if (is_malformed(pkt))
-			return drop(FW_STAT_MALFORMED);
-		if (verdict_kind(fw_prerouting(pkt)) != FW_ACCEPT)
-			return DROP;
-	}
-	return judge_input(skb, pkt);
+	if (judge_prerouting(pkt) != FW_ACCEPT)
+		return DROP;
+	return is_local(skb, pkt) ? judge_input(skb, pkt, carried) : pass_through(skb, pkt);
+}
+
+static __always_inline int judge_forward(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	pkt->notrack = !!(skb->tc_index & CARRY_NOTRACK);
+	skb->tc_index = 0;
+	track(skb, pkt, EGRESS);
+	if (is_malformed(pkt))
+		return drop(FW_STAT_MALFORMED);
+	pkt->hook = FW_HOOK_FORWARD;
+	if (verdict_kind(fw_forward(pkt)) != FW_ACCEPT)
+		return DROP;
+	confirm(pkt, CT_FLOW_FORWARDED);
+	return pass(skb, pkt);
+}
+
+static __always_inline int judge_output(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	if (is_malformed(pkt))
+		return drop(FW_STAT_MALFORMED);
+	pkt->hook = FW_HOOK_RAW_OUTPUT;
+	if (cfg_raw_output && verdict_kind(fw_raw_output(pkt)) != FW_ACCEPT)
+		return DROP;
+	track(skb, pkt, EGRESS);
+	pkt->hook = FW_HOOK_OUTPUT;
+	if (verdict_kind(fw_output(pkt)) != FW_ACCEPT)
+		return DROP;
+	confirm(pkt, CT_FLOW_LOCAL);
+	if (cfg_conntrack && skb->ifindex == LOOPBACK)
+		skb->tc_index = CARRY_STATE | pkt->ct_state;
+	return pass(skb, pkt);
+}
+
+/* netfilter's OUTPUT does not see what packet sockets send. */
+static __always_inline int from_packet_socket(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	return sk && sk->family == AF_PACKET;
 }
 
 SEC("tc")
@@ -103,24 +222,16 @@ int tc_egress(struct __sk_buff *skb)
 	if (!pkt)
 		return drop(FW_STAT_INTERNAL);
 	keep_helpers(pkt);
+	if (take_answer(skb) || from_packet_socket(skb))
+		return PASS;
 	rc = fw_parse(skb, pkt);
 	if (rc != PARSE_OK)
 		return unparsed(rc);
 	set_interfaces(pkt, in, skb->ifindex);
-	set_pkt_type(skb, pkt);
-	set_addr_types(pkt);
-	pkt->mark = skb->mark;
-	if (is_malformed(pkt))
-		return drop(FW_STAT_MALFORMED);
-	pkt->hook = in ? FW_HOOK_FORWARD : FW_HOOK_OUTPUT;
-	if (!in && cfg_raw_output) {
-		pkt->hook = FW_HOOK_RAW_OUTPUT;
-		if (verdict_kind(fw_raw_output(pkt)) != FW_ACCEPT)
-			return DROP;
-		pkt->hook = FW_HOOK_OUTPUT;
-	}
-	rc = in ? fw_forward(pkt) : fw_output(pkt);
-	return verdict_kind(rc) == FW_ACCEPT ? pass(skb, pkt) : DROP;
+	rc = describe(skb, pkt, EGRESS);
+	if (rc >= 0)
+		return drop(rc);
+	return in ? judge_forward(skb, pkt) : judge_output(skb, pkt);
 }
 
 /* Runs the hook that user space names in scratch on the packet that it put there: for tests and explain. */

@@ -19,7 +19,7 @@ struct icmp_wire {
 };
 
 enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_PSH = 8, TCP_ACK = 16, TCP_URG = 32 };
-enum { TCPOPT_END = 0, TCPOPT_NOP = 1, TCPOPT_MSS = 2, TCPOPT_WSCALE = 3 };
+enum { TCPOPT_END = 0, TCPOPT_NOP = 1, TCPOPT_MSS = 2, TCPOPT_WSCALE = 3, TCPOPT_SACK_PERM = 4, TCPOPT_SACK = 5 };
 
 /* Bytes of the packet from its transport header on. */
 static __always_inline __u32 transport_len(const struct fw_pkt *pkt)
@@ -42,6 +42,20 @@ static __always_inline void note_option(struct fw_pkt *pkt, const __u8 *o)
 		pkt->tcp_mss = o[2] << 8 | o[3];
 	if (o[0] == TCPOPT_WSCALE && o[1] == 3)
 		pkt->tcp_wscale = o[2] > 14 ? 14 : o[2]; /* RFC 7323 2.3 */
+}
+
+/* The right edges of the blocks of a SACK option of len bytes at off. */
+static __always_inline void note_sack(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 off, __u8 len)
+{
+	__be32 edge;
+	int i;
+
+	for (i = 0; i < 4 && 10 + 8 * i <= len; i++) {
+		if (bpf_skb_load_bytes(skb, off + 6 + 8 * i, &edge, sizeof(edge)))
+			return;
+		if (!i || (__s32)(pkt->tcp_sack - bpf_ntohl(edge)) < 0)
+			pkt->tcp_sack = bpf_ntohl(edge);
+	}
 }
 
 /* Walks the options as nft_exthdr.c does: up to the first that does not fit. len: bytes of options. */
@@ -70,10 +84,25 @@ __noinline int fw_tcp_options(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 l
 			break;
 		if ((o[0] == TCPOPT_MSS && o[1] == 4) || (o[0] == TCPOPT_WSCALE && o[1] == 3))
 			bpf_skb_load_bytes(skb, off + 2, &o[2], o[0] == TCPOPT_MSS ? 2 : 1);
+		if (o[0] == TCPOPT_SACK)
+			note_sack(skb, pkt, off, o[1]);
 		note_option(pkt, o);
 		off += o[1];
 	}
 	return 0;
+}
+
+/* The usual segment has nothing but a timestamp, padded as RFC 7323 appendix A advises: no need to walk that for conntrack. */
+static __always_inline int needs_options(struct __sk_buff *skb, const struct fw_pkt *pkt, __u32 hlen)
+{
+	__be32 first = 0;
+
+	if (cfg_tcp_options)
+		return 1;
+	if (!cfg_conntrack)
+		return 0;
+	bpf_skb_load_bytes(skb, pkt->l4_off + sizeof(struct tcp_wire), &first, sizeof(first));
+	return hlen != sizeof(struct tcp_wire) + 12 || first != bpf_htonl(0x0101080a);
 }
 
 static __always_inline int parse_tcp(struct __sk_buff *skb, struct fw_pkt *pkt)
@@ -93,7 +122,7 @@ static __always_inline int parse_tcp(struct __sk_buff *skb, struct fw_pkt *pkt)
 	if (hlen < sizeof(h) || hlen > len)
 		return -1;
 	pkt->payload = len - hlen;
-	if (hlen > sizeof(h) && (cfg_tcp_options || (cfg_conntrack && (h.flags & TCP_SYN))))
+	if (hlen > sizeof(h) && needs_options(skb, pkt, hlen))
 		fw_tcp_options(skb, pkt, hlen - sizeof(h));
 	return 0;
 }

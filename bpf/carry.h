@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What one hook tells the next about a packet, in skb->tc_index: from ingress to the egress that judges a forwarded packet,
+ * and from egress of lo to its ingress. It survives forwarding and lo. Ingress believes it on lo alone, where nobody else
+ * sends, and clears it elsewhere: a veth hands it over from a namespace that is not ours.
+ */
+#ifndef BPFWALL_CARRY_H
+#define BPFWALL_CARRY_H
+
+#define LOOPBACK 1 /* its ifindex in every network namespace */
+
+enum carry {
+	CARRY_NOTRACK = 0x8000,	/* a prerouting rule said NOTRACK */
+	CARRY_STATE = 0x4000,	/* the low byte is the state that egress of lo found */
+	CARRY_ANSWER = 0x2000,	/* an answer that we made: not judged */
+};
+
+/*
+ * Answers that re-enter at ingress carry this mark besides, which a packet loses when it changes network namespaces
+ * (skb_scrub_packet), so that none comes in with it.
+ */
+#define ANSWER_MARK 0xb9f3a11eU
+
+static __always_inline void mark_answer(struct __sk_buff *skb)
+{
+	skb->tc_index = CARRY_ANSWER;
+	skb->mark = ANSWER_MARK;
+}
+
+/* Reports 1 for an answer of ours, and takes the signs off. */
+static __always_inline int take_answer(struct __sk_buff *skb)
+{
+	if (skb->tc_index != CARRY_ANSWER || skb->mark != ANSWER_MARK)
+		return 0;
+	skb->tc_index = 0;
+	skb->mark = 0;
+	return 1;
+}
+
+#endif

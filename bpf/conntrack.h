@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Connection tracking in two maps: ct_new for flows that anybody can make up, ct for those that have proved to be answered.
+ * fw_track gives a packet its state and moves the flow on, once a packet and direction, by the hook that decides; fw_confirm
+ * makes the entry of a first packet after it was accepted.
+ *
+ * An entry of ct_new is copied, changed and put back, never changed in place: an LRU map may have given its memory to another
+ * flow meanwhile. Those of ct have a lock. Times are bpf_ktime_get_boot_ns: a host that slept has lost its idle flows, as
+ * their other ends have.
+ */
+#ifndef BPFWALL_CONNTRACK_H
+#define BPFWALL_CONNTRACK_H
+
+enum ct_op { CT_OP_NONE, CT_OP_CREATE };
+
+#define SECOND 1000000000ULL
+
+static __always_inline struct ct_work *ct_work(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&ct_scratch, &zero);
+}
+
+/* Seconds that a flow without TCP states lives on. */
+static __always_inline __u32 plain_timeout(const struct ct_flow *f, const struct fw_pkt *pkt, __u64 now)
+{
+	int replied = f->flags & CT_FLOW_SEEN_REPLY;
+
+	switch (pkt->proto) {
+	case IPPROTO_UDP: case IPPROTO_UDPLITE:
+		return seconds(replied && now > f->created + 2 * SECOND ? CT_TIME_UDP_STREAM : CT_TIME_UDP);
+	case IPPROTO_SCTP: case IPPROTO_DCCP:
+		return seconds(replied ? CT_TIME_SCTP_STREAM : CT_TIME_SCTP);
+	case IPPROTO_GRE:
+		return seconds(replied ? CT_TIME_GRE_STREAM : CT_TIME_GRE);
+	case IPPROTO_ICMP: case IPPROTO_ICMPV6:
+		return seconds(CT_TIME_ICMP);
+	}
+	return seconds(CT_TIME_GENERIC);
+}
+
+/* UDP becomes assured as a stream, two seconds old; SCTP, DCCP and GRE once answered; ICMP and the others never. */
+static __always_inline int plain_assured(const struct ct_flow *f, const struct fw_pkt *pkt, __u64 now)
+{
+	if (!(f->flags & CT_FLOW_SEEN_REPLY))
+		return 0;
+	if (pkt->proto == IPPROTO_UDP || pkt->proto == IPPROTO_UDPLITE)
+		return now > f->created + 2 * SECOND;
+	return pkt->proto == IPPROTO_SCTP || pkt->proto == IPPROTO_DCCP || pkt->proto == IPPROTO_GRE;
+}
+
+static __always_inline enum ct_result plain_packet(struct ct_flow *f, const struct fw_pkt *pkt, __u64 now)
+{
+	if (plain_assured(f, pkt, now))
+		f->flags |= CT_FLOW_ASSURED;
+	f->expires = now + plain_timeout(f, pkt, now) * SECOND;
+	return CT_OK;
+}
+
+/* Moves a flow on by one packet. Sets the packet's state. No helper calls: the caller may hold a lock. */
+static __always_inline enum ct_result move_flow(struct ct_flow *f, struct fw_pkt *pkt, __u8 dir, __u64 now)
+{
+	enum ct_result rc;
+
+	pkt->ct_state = dir || (f->flags & CT_FLOW_SEEN_REPLY) ? FW_STATE_ESTABLISHED : FW_STATE_NEW;
+	rc = pkt->proto == IPPROTO_TCP ? tcp_packet(f, pkt, dir, now) : plain_packet(f, pkt, now);
+	if (rc == CT_INVALID) {
+		pkt->ct_state = FW_STATE_INVALID;
+		return rc;
+	}
+	if (dir)
+		f->flags |= CT_FLOW_SEEN_REPLY;
+	f->packets[dir & 1]++;
+	f->bytes[dir & 1] += pkt->length;
+	return rc;
+}
+
+/* Reports CT_RESTART if there is no such flow, or one that is over. */
+static __always_inline enum ct_result track_assured(struct ct_work *w, struct fw_pkt *pkt, __u64 now)
+{
+	struct ct_assured *a = bpf_map_lookup_elem(&ct, &w->key);
+	enum ct_result rc = CT_RESTART;
+
+	if (!a)
+		return CT_RESTART;
+	w->dir = track_dir(w, &a->flow);
+	bpf_spin_lock(&a->lock);
+	if (a->flow.expires > now)
+		rc = move_flow(&a->flow, pkt, w->dir, now);
+	bpf_spin_unlock(&a->lock);
+	if (rc == CT_RESTART || rc == CT_KILL)
+		bpf_map_delete_elem(&ct, &w->key);
+	return rc;
+}
+
+/* Moves a flow that has become assured into the map of those. */
+static __always_inline int promote(struct ct_work *w)
+{
+	w->lock = 0;
+	if (bpf_map_update_elem(&ct, &w->key, &w->lock, BPF_NOEXIST)) {
+		if (!(w->flow.flags & CT_FLOW_FULL))
+			count(FW_STAT_CT_FULL);
+		w->flow.flags |= CT_FLOW_FULL;
+		return 0;
+	}
+	bpf_map_delete_elem(&ct_new, &w->key);
+	return 1;
+}
+
+static __always_inline enum ct_result track_half_open(struct ct_work *w, struct fw_pkt *pkt, __u64 now)
+{
+	struct ct_flow *f = bpf_map_lookup_elem(&ct_new, &w->key);
+	enum ct_result rc;
+
+	if (!f)
+		return CT_RESTART;
+	w->flow = *f;
+	w->dir = track_dir(w, &w->flow);
+	rc = w->flow.expires > now ? move_flow(&w->flow, pkt, w->dir, now) : CT_RESTART;
+	if (rc == CT_RESTART || rc == CT_KILL)
+		bpf_map_delete_elem(&ct_new, &w->key);
+	else if (!(w->flow.flags & CT_FLOW_ASSURED) || !promote(w))
+		bpf_map_update_elem(&ct_new, &w->key, &w->flow, BPF_EXIST);
+	return rc;
+}
+
+/* A packet without a flow: prepares the entry, which fw_confirm makes. */
+static __always_inline void track_first(struct ct_work *w, struct fw_pkt *pkt, __u64 now)
+{
+	struct ct_flow *f = &w->flow;
+
+	__builtin_memset(f, 0, sizeof(*f));
+	pkt->ct_state = FW_STATE_INVALID;
+	if (is_icmp(pkt) && icmp_role(pkt) != ICMP_REQUEST)
+		return;
+	if (pkt->proto == IPPROTO_TCP && !tcp_open(f, pkt))
+		return;
+	f->low_is_orig = w->low_src;
+	f->created = now;
+	f->packets[0] = 1;
+	f->bytes[0] = pkt->length;
+	if (pkt->proto != IPPROTO_TCP)
+		f->expires = now + plain_timeout(f, pkt, now) * SECOND;
+	else
+		f->expires = now + seconds(f->tcp_state == CT_SYN_SENT ? CT_SYN_SENT : CT_TIME_UNACK) * SECOND;
+	pkt->ct_state = FW_STATE_NEW;
+	w->dir = 0;
+	w->op = CT_OP_CREATE;
+}
+
+/* What no flow can have. */
+static __always_inline int untrackable(const struct fw_pkt *pkt)
+{
+	if (pkt->malformed)
+		return 1;
+	if (pkt->proto == IPPROTO_TCP)
+		return !tcp_flags_valid(pkt->tcp_flags);
+	if (is_icmp(pkt))
+		return icmp_role(pkt) == ICMP_NONE;
+	if (pkt->proto == IPPROTO_ICMP || pkt->proto == IPPROTO_ICMPV6) /* of the other family */
+		return 1;
+	return pkt->family == 6 && pkt->proto == IPPROTO_NONE;
+}
+
+/* Sets pkt->ct_state and moves the packet's flow on. */
+__noinline int fw_track(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	struct ct_work *w = ct_work();
+	__u64 now = bpf_ktime_get_boot_ns();
+	enum ct_result rc;
+
+	if (!pkt || !w)
+		return 0;
+	w->op = CT_OP_NONE;
+	pkt->ct_state = FW_STATE_UNTRACKED;
+	if (pkt->notrack || (is_icmp(pkt) && icmp_role(pkt) == ICMP_UNTRACKED))
+		return 0;
+	pkt->ct_state = FW_STATE_INVALID;
+	if (untrackable(pkt))
+		return 0;
+	if (is_icmp(pkt) && icmp_role(pkt) == ICMP_ERROR)
+		return fw_track_error(skb, pkt);
+	make_key(w, pkt);
+	rc = track_assured(w, pkt, now);
+	if (rc == CT_RESTART)
+		rc = track_half_open(w, pkt, now);
+	if (rc == CT_RESTART)
+		track_first(w, pkt, now);
+	return 0;
+}
+
+/* The packet was accepted: its flow begins, if it is the first. where: CT_FLOW_LOCAL or CT_FLOW_FORWARDED. */
+__noinline int fw_confirm(struct fw_pkt *pkt, __u32 where)
+{
+	struct ct_work *w = ct_work();
+
+	if (!pkt || !w || w->op != CT_OP_CREATE)
+		return 0;
+	w->op = CT_OP_NONE;
+	w->flow.flags = where;
+	/* Another CPU may have been first, with a packet of the same flow: its entry stands. */
+	if (!bpf_map_update_elem(&ct_new, &w->key, &w->flow, BPF_NOEXIST))
+		count(FW_STAT_CT_CREATED);
+	return 0;
+}
+
+/* What the flow's first packet was: CT_FLOW_LOCAL, CT_FLOW_FORWARDED, or 0 if there is none of this flow yet. */
+__noinline int fw_flow_place(struct fw_pkt *pkt)
+{
+	struct ct_work *w = ct_work();
+	struct ct_assured *a;
+
+	if (!pkt || !w || pkt->malformed || pkt->frag || is_icmp(pkt))
+		return 0;
+	make_key(w, pkt);
+	a = bpf_map_lookup_elem(&ct, &w->key);
+	return a ? a->flow.flags & (CT_FLOW_LOCAL | CT_FLOW_FORWARDED) : 0;
+}
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Fragments. With conntrack a datagram is judged as a whole: later fragments get what the first one said of the transport
+ * header, and its state. A later fragment that comes before its first is dropped (the sender's datagram is lost, not let through).
+ */
+#ifndef BPFWALL_FRAG_H
+#define BPFWALL_FRAG_H
+
+enum direction { INGRESS, EGRESS };
+
+static __always_inline void frag_key(struct frag_key *k, const struct fw_pkt *pkt, enum direction d)
+{
+	__builtin_memset(k, 0, sizeof(*k));
+	__builtin_memcpy(k->saddr, pkt->saddr, 16);
+	__builtin_memcpy(k->daddr, pkt->daddr, 16);
+	k->id = pkt->frag_id;
+	k->family = pkt->family;
+	k->proto = pkt->family == 4 ? pkt->proto : 0;
+	k->egress = d;
+}
+
+/* Keeps what later fragments lack. After fw_track, where there is one, so that the state is known. */
+__noinline int fw_remember_first(struct fw_pkt *pkt, enum direction d)
+{
+	struct frag_first f = {};
+	struct frag_key k;
+
+	if (!pkt || !pkt->more_frags)
+		return 0;
+	frag_key(&k, pkt, d);
+	f.expires = bpf_ktime_get_boot_ns() + seconds(pkt->family == 4 ? CT_TIME_FRAG4 : CT_TIME_FRAG6) * SECOND;
+	f.sport = pkt->sport;
+	f.dport = pkt->dport;
+	f.tcp_mss = pkt->tcp_mss;
+	f.end = pkt->frag_edge;
+	f.tcp_flags = pkt->tcp_flags;
+	f.icmp_type = pkt->icmp_type;
+	f.icmp_code = pkt->icmp_code;
+	f.icmp_id = pkt->icmp_id;
+	f.proto = pkt->proto;
+	f.ct_state = pkt->ct_state;
+	return bpf_map_update_elem(&frags, &k, &f, BPF_ANY);
+}
+
+static __always_inline int complete_later(struct fw_pkt *pkt, enum direction d)
+{
+	struct frag_first *f;
+	struct frag_key k;
+
+	frag_key(&k, pkt, d);
+	f = bpf_map_lookup_elem(&frags, &k);
+	if (!f || f->expires < bpf_ktime_get_boot_ns())
+		return FW_STAT_FRAG_UNKNOWN;
+	if (pkt->frag_edge < f->end)
+		return FW_STAT_FRAG_OVERLAP;
+	pkt->sport = f->sport;
+	pkt->dport = f->dport;
+	pkt->tcp_mss = f->tcp_mss;
+	pkt->tcp_flags = f->tcp_flags;
+	pkt->icmp_type = f->icmp_type;
+	pkt->icmp_code = f->icmp_code;
+	pkt->icmp_id = f->icmp_id;
+	pkt->proto = f->proto;
+	pkt->ct_state = f->ct_state;
+	return -1;
+}
+
+/* Looks at a fragment after the first. Reports -1, or the enum fw_stat to drop it under. */
+__noinline int fw_later_fragment(struct fw_pkt *pkt, enum direction d)
+{
+	if (!pkt)
+		return FW_STAT_INTERNAL;
+	if (pkt->proto == IPPROTO_TCP && pkt->frag_edge < sizeof(struct tcp_wire))
+		return FW_STAT_FRAG_OVERLAP; /* RFC 1858: would write over the flags */
+	return cfg_conntrack ? complete_later(pkt, d) : -1;
+}
+
+#endif
