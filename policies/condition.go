@@ -2,6 +2,7 @@ package policies
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -257,8 +258,11 @@ func macOperand(p *parser, m *ruleset.Match, v text) {
 	m.Ranges = append(m.Ranges, ruleset.Range{From: n, To: n})
 }
 
-// addrOperand is an address, prefix or range, or a set. More than one operand with a set among them becomes a set of its own later.
+// addrOperand is an address, prefix or range, or a set. A set that is not alone is written out; collect makes a set of its own of it.
 func addrOperand(p *parser, m *ruleset.Match, v text) {
+	if m.Set != "" {
+		m.Addrs, m.Set = slices.Clone(p.sets[m.Set].Members), ""
+	}
 	name, isSet := strings.CutPrefix(v.s, "@")
 	if !isSet {
 		if a, ok := p.addr(v); ok {
@@ -266,15 +270,11 @@ func addrOperand(p *parser, m *ruleset.Match, v text) {
 		}
 		return
 	}
-	set := p.useSet(v, name)
-	switch {
+	switch set := p.useSet(v, name); {
 	case set == nil:
-	case m.Set == "" && len(m.Addrs) == 0:
+	case len(m.Addrs) == 0:
 		m.Set = name
 	default:
-		if m.Set != "" {
-			m.Addrs, m.Set = append(m.Addrs, p.sets[m.Set].Members...), ""
-		}
 		m.Addrs = append(m.Addrs, set.Members...)
 	}
 }
@@ -296,6 +296,9 @@ func parseAddr(s string) (r ruleset.AddrRange, problem, hint string) {
 	a, err := netip.ParseAddr(base)
 	if err != nil || a.Zone() != "" {
 		return r, "not an address, a prefix, a range a-b or an @set", hintAddr(s)
+	}
+	if a.Is4In6() {
+		return r, "an IPv4 address written as IPv6", `did you mean "` + a.Unmap().String() + `"?`
 	}
 	if !ok {
 		return ruleset.Prefix(netip.PrefixFrom(a, a.BitLen())), "", ""

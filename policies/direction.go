@@ -232,9 +232,7 @@ func (p *parser) failsafe(list []table, dir direction) []*ruleset.Rule {
 	var out []*ruleset.Rule
 	for i, t := range list {
 		if !t.has("allow") {
-			if dir.hook == ruleset.HookInput {
-				p.once(t.self(), "failsafe: says no service; add allow")
-			}
+			p.fail(t.self(), "failsafe: says no service").Help = `add allow = "ssh"`
 			continue
 		}
 		b := &builder{p: p, t: t, chain: dir.key, name: fmt.Sprintf("safety.failsafe[%d]", i), verdict: verdict(ruleset.Accept)}
@@ -245,12 +243,4 @@ func (p *parser) failsafe(list []table, dir direction) []*ruleset.Rule {
 		out = append(out, b.rules()...)
 	}
 	return out
-}
-
-// once reports a problem of something that is lowered more than once.
-func (p *parser) once(pos ruleset.Pos, format string, args ...any) {
-	msg := fmt.Sprintf(format, args...)
-	if !slices.ContainsFunc(p.errs, func(e *ruleset.Error) bool { return e.Pos == pos && e.Msg == msg }) {
-		p.fail(pos, "%s", msg)
-	}
 }

@@ -23,7 +23,7 @@ func (p *parser) readZones(t table) {
 		ifaces, sources := t.texts(name), []text(nil)
 		if inner := t.table(name); inner.m != nil {
 			ifaces, sources = inner.texts("interfaces"), inner.texts("sources")
-			if len(ifaces)+len(sources) == 0 {
+			if len(ifaces)+len(sources) == 0 && inner.known(inZone) {
 				p.fail(inner.self(), "zone %q: has neither interfaces nor sources", name)
 			}
 		}

@@ -2,6 +2,7 @@ package policies
 
 import (
 	"os"
+	"slices"
 	"time"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -33,7 +34,7 @@ func Parse(name string, src []byte, opts Options) (*Policy, error) {
 	p := newParser(newSource(name, src), opts)
 	data, ok := p.decode()
 	if !ok {
-		return nil, p.errs.Err()
+		return nil, p.problems()
 	}
 	top := table{p: p, m: data}
 	top.check(inTop)
@@ -44,7 +45,7 @@ func Parse(name string, src []byte, opts Options) (*Policy, error) {
 	if len(p.errs) == 0 {
 		p.lint(top)
 	}
-	if err := p.errs.Err(); err != nil {
+	if err := p.problems(); err != nil {
 		return nil, err
 	}
 	_ = p.pol.Warnings.Err() // sorts
@@ -111,6 +112,16 @@ func (p *parser) confirm(safety table) {
 		p.fail(v.pos, "confirm %q: not a time such as 60s or 2m", v.s)
 	}
 	p.pol.Confirm = d
+}
+
+// problems is the errors in order, each once: what is lowered for several chains is found several times.
+func (p *parser) problems() error {
+	err := p.errs.Err()
+	p.errs = slices.CompactFunc(p.errs, func(a, b *ruleset.Error) bool { return a.Pos == b.Pos && a.Msg == b.Msg })
+	if err == nil {
+		return nil
+	}
+	return p.errs
 }
 
 // checkRuleset adds what the ruleset's own check finds, such as groups that use each other in a circle.

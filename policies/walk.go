@@ -64,12 +64,37 @@ func quoteAdvice(r *row) string {
 }
 
 func (t table) unknownKey(where scope, key string) {
+	if why, ok := elsewhere[key]; ok && where&inRule != 0 {
+		t.p.fail(t.keyPos(key), "%s: not in rules of this kind", key).Help = why
+		return
+	}
 	e := t.p.fail(t.keyPos(key), "unknown key %q", key)
 	e.Hint = suggest(key, keysOf(where))
 	e.Help = t.misplaced(key, "")
 	if e.Hint == "" && e.Help == "" && where&inTop != 0 && lookup(inRule, key) != nil {
 		e.Help = "keys of a rule stand under [[inbound]], [[outbound]], [[forward]] or [[guard]]"
 	}
+}
+
+// known reports whether every key of the table is one of the language.
+func (t table) known(where scope) bool {
+	for key := range t.m {
+		if lookup(where, key) == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// elsewhere says why a key that some rules have is not for all.
+var elsewhere = map[string]string{
+	"reject":  "guard runs at the earliest hook, where there is nobody to answer; use drop",
+	"with":    "guard runs at the earliest hook, where there is nobody to answer; use drop",
+	"state":   "guard runs before connections are known",
+	"in":      "what this host sends has not come in by an interface; use out",
+	"out":     "what this host receives does not leave by an interface; use in",
+	"mac":     "what this host sends has no sender's MAC address yet",
+	"notrack": "only guard runs before connection tracking",
 }
 
 // misplaced explains the trap that a list of rules after a [table] header belongs to that table.
