@@ -109,7 +109,7 @@ func (l *Literal) fillTransport() {
 
 func addrType(a netip.Addr) uint64 {
 	switch {
-	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}), a == netip.AddrFrom4([4]byte{}): // inet_addr_type of the kernel
 		return ruleset.AddrBroadcast
 	case a.IsMulticast():
 		return ruleset.AddrMulticast
