@@ -106,6 +106,9 @@ func (s *Session) CutBy(rs *ruleset.Ruleset, tracked bool) *Cut {
 	return nil
 }
 
+// Proto is TCP's protocol number.
+const Proto = 6
+
 // TCP flags.
 const (
 	syn = 2
@@ -131,7 +134,7 @@ func packet(from, to netip.AddrPort) ruleset.Packet {
 		family = ruleset.FamilyIPv4
 	}
 	return ruleset.Packet{
-		Family: family, Src: from.Addr(), Dst: to.Addr(), Proto: 6, SrcPort: int(from.Port()), DstPort: int(to.Port()),
+		Family: family, Src: from.Addr(), Dst: to.Addr(), Proto: Proto, SrcPort: int(from.Port()), DstPort: int(to.Port()),
 		TCPMSS: ruleset.Absent, ICMPType: ruleset.Absent, ICMPCode: ruleset.Absent, Length: 60, TTL: 64,
 		PktType: ruleset.PktUnicast, SrcType: ruleset.AddrUnicast, DstType: ruleset.AddrUnicast,
 	}

@@ -45,21 +45,10 @@ func width(cell string) int {
 	}
 }
 
-// pad is a number in a column of three.
-func pad(n int) string { return fmt.Sprintf("%3d", n) }
-
 // place is "file:line", or nothing.
 func place(pos *ruleset.Pos) string {
 	if pos == nil || pos.Line == 0 {
 		return ""
 	}
 	return escape(fmt.Sprintf("%s:%d", pos.File, pos.Line))
-}
-
-// count is "1 hook", "2 hooks".
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

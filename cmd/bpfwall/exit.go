@@ -15,6 +15,7 @@ const (
 	exitPolicy       = 3
 	exitIncomplete   = 4
 	exitRefused      = 5
+	exitUnconfirmed  = 6
 	exitTest         = 7
 	exitNotPermitted = 8
 	exitUsage        = 64 // sysexits.h EX_USAGE
@@ -27,6 +28,7 @@ const exitCodes = `Every command ends with one of these exit codes:
   3   the policy or rules file is invalid
   4   the import is incomplete: rules would be lost
   5   refused for safety, e.g. the new rules would cut this SSH session
+  6   gone back to the rules before: the new ones were not confirmed
   7   a test failed, or explain --expect differs
   8   not permitted, or the kernel lacks something
   64  the command line is wrong
