@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/bpfwall/bpfwall/dataplane"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
@@ -61,6 +62,7 @@ func code(err error) int {
 	var coded *codeError
 	var list ruleset.ErrorList
 	var one *ruleset.Error
+	var nat *dataplane.NATError
 	switch {
 	case err == nil:
 		return exitOK
@@ -68,7 +70,9 @@ func code(err error) int {
 		return coded.code
 	case errors.As(err, &list), errors.As(err, &one):
 		return exitPolicy
-	case errors.Is(err, fs.ErrPermission):
+	case errors.As(err, &nat):
+		return exitRefused
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, dataplane.ErrNotPermitted), errors.Is(err, dataplane.ErrUnsupported):
 		return exitNotPermitted
 	}
 	return exitFailed

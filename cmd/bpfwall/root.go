@@ -14,8 +14,7 @@ import (
 type app struct {
 	*env
 	json, quiet, noInput bool
-	color                string
-	netns                string
+	color, netns, root   string
 	started              bool // the command line was right, the verb runs
 	sources              input.Sources
 }
@@ -23,7 +22,7 @@ type app struct {
 // run runs one command line and returns the exit code.
 func run(e *env, args []string) int {
 	a := &app{env: e}
-	root := a.root()
+	root := a.command()
 	root.SetArgs(replaceArrows(args))
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)
@@ -58,7 +57,8 @@ func usage(cmd *cobra.Command, err error) error {
 	return fail(exitUsage, "%w", err).withHelp("`%s --help` shows how to call it", cmd.CommandPath())
 }
 
-func (a *app) root() *cobra.Command {
+// command is the whole command line.
+func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "bpfwall",
 		Short:         "A host firewall that compiles its rules to eBPF",
@@ -78,6 +78,8 @@ func (a *app) root() *cobra.Command {
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only errors")
 	flags.StringVar(&a.color, "color", "auto", "colours: auto, always or never")
 	flags.BoolVar(&a.noInput, "no-input", a.getenv("BPFWALL_NO_INPUT") != "", "never ask")
+	flags.StringVar(&a.netns, "netns", "", "the firewall of this network namespace (ip netns)")
+	flags.StringVar(&a.root, "root", "", "keep state and pins below this folder, for trials")
 	for _, verb := range a.verbs() {
 		root.AddCommand(verb)
 	}
@@ -87,7 +89,9 @@ func (a *app) root() *cobra.Command {
 
 // verbs are the commands, a file each, in the order in which help lists them.
 func (a *app) verbs() []*cobra.Command {
-	return []*cobra.Command{a.check(), a.explain(), a.show(), a.version()}
+	return []*cobra.Command{
+		a.check(), a.apply(), a.confirming(), a.rollback(), a.history(), a.status(), a.show(), a.explain(), a.disable(), a.version(),
+	}
 }
 
 // flags checks the values of the flags that every verb has.

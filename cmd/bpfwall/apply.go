@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfwall/bpfwall/dataplane"
+	"github.com/bpfwall/bpfwall/input"
+	"github.com/bpfwall/bpfwall/ruleset"
+	"github.com/bpfwall/bpfwall/translator"
+)
+
+// applyFlags are the flags of apply.
+type applyFlags struct {
+	importFlags
+	yes, dryRun, lose bool
+	note              string
+	confirm           time.Duration
+	options           dataplane.Options
+}
+
+func (a *app) apply() *cobra.Command {
+	var f applyFlags
+	cmd := &cobra.Command{
+		Use:   "apply FILE...",
+		Short: "Put rules in force on every hook at once; connections and counters stay",
+		Long: `Put rules in force on every hook at once. Connections stay, and so do the counters of rules that do not change.
+
+The rules are compiled and verified aside; if anything is wrong with them, those in force stay. With --confirm, or a policy that says
+confirm under [safety], the generation before comes back unless you confirm in time, here or with "bpfwall confirm" elsewhere.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			in, err := a.load(files, f.importFlags)
+			if err != nil {
+				return err
+			}
+			return a.applyInput(cmd.Context(), in, f)
+		},
+	}
+	f.importFlags.add(cmd)
+	flags := cmd.Flags()
+	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "say what would change, and change nothing")
+	flags.StringSliceVar(&f.options.Interfaces, "interface", nil, "judge only these interfaces (default: all but ports of bridges and bonds)")
+	flags.BoolVar(&f.options.BesideNAT, "beside-nat", false, "go ahead although the kernel translates addresses")
+	flags.BoolVar(&f.lose, "i-will-lose-this-session", false, "go ahead although this cuts the SSH session you are using")
+	flags.DurationVar(&f.confirm, "confirm", 0, "go back unless confirmed within this time, e.g. 60s")
+	flags.StringVar(&f.note, "note", "", "why, for the history")
+	return cmd
+}
+
+// applyInput is apply once the files are read.
+func (a *app) applyInput(ctx context.Context, in *input.Input, f applyFlags) error {
+	fw, err := a.firewall()
+	if err != nil {
+		return err
+	}
+	before, err := liveRules(fw)
+	if err != nil && !f.dryRun {
+		return err
+	}
+	changes := ruleset.Diff(before, in.Ruleset)
+	if f.dryRun {
+		return a.dryRun(in, changes)
+	}
+	if err := a.keepSession(fw, in.Ruleset, f.lose); err != nil {
+		return err
+	}
+	if err := a.confirm(f.yes, "Apply?", func() { a.printChanges(a.stderr, changes) }); err != nil {
+		return err
+	}
+	res, err := fw.Apply(ctx, in.Ruleset, a.meta(in, f.note), f.options)
+	if err != nil {
+		return err
+	}
+	if err := a.printResult("apply", res, changes); err != nil {
+		return err
+	}
+	return a.prove(ctx, fw, res, a.confirmTime(in, f))
+}
+
+// confirmTime is how long to wait for a confirmation; 0 for none: --yes is one, unless --confirm was given too.
+func (a *app) confirmTime(in *input.Input, f applyFlags) time.Duration {
+	if f.confirm > 0 || f.yes || in.Policy == nil {
+		return f.confirm
+	}
+	return in.Policy.Confirm
+}
+
+// dryRun compiles the rules, so that what the compiler refuses is known, and says what would change.
+func (a *app) dryRun(in *input.Input, changes []ruleset.Change) error {
+	if _, err := translator.Translate(in.Ruleset, translator.Slots{}); err != nil {
+		return err
+	}
+	return a.emit(struct {
+		schema
+		DryRun  bool             `json:"dry_run"`
+		Changes []ruleset.Change `json:"changes"`
+	}{schemaOf("apply"), true, changes}, func() { a.printChanges(a.stdout, changes) })
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"os"
+	"os/user"
+
+	"github.com/bpfwall/bpfwall/dataplane"
+	"github.com/bpfwall/bpfwall/input"
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// firewall is the one in the kernel that --netns and --root mean.
+func (a *app) firewall() (*dataplane.Dataplane, error) {
+	cfg := dataplane.Config{Netns: a.netns}
+	if a.root != "" {
+		cfg.BPFFS = filepath.Join(a.root, "sys/fs/bpf")
+		cfg.StateDir = filepath.Join(a.root, "var/lib/bpfwall")
+		cfg.RunDir = filepath.Join(a.root, "run/bpfwall")
+	}
+	return dataplane.Open(cfg)
+}
+
+// live is the generation in force and its rules. Returns dataplane.ErrNotLoaded.
+func live(fw *dataplane.Dataplane) (*dataplane.Generation, *ruleset.Ruleset, error) {
+	status, err := fw.Status()
+	if err != nil {
+		return nil, nil, err
+	}
+	return fw.Generation(status.Generation.Number)
+}
+
+// liveRules are the rules in force; nil if there are none.
+func liveRules(fw *dataplane.Dataplane) (*ruleset.Ruleset, error) {
+	_, rs, err := live(fw)
+	if errors.Is(err, dataplane.ErrNotLoaded) {
+		return nil, nil
+	}
+	return rs, err
+}
+
+// meta is what the history remembers of a change; in is nil if it comes from no file.
+func (a *app) meta(in *input.Input, note string) dataplane.Meta {
+	m := dataplane.Meta{Time: time.Now(), User: a.getenv("SUDO_USER"), Command: strings.Join(os.Args, " "), Note: note}
+	if u, err := user.Current(); err == nil && m.User == "" {
+		m.User = u.Username
+	}
+	if in == nil {
+		return m
+	}
+	for _, name := range in.Files {
+		m.Sources = append(m.Sources, dataplane.Source{Name: name, Text: in.Sources[name]})
+	}
+	return m
+}

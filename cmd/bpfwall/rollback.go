@@ -1,0 +1,40 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfwall/bpfwall/dataplane"
+)
+
+func (a *app) rollback() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rollback [GENERATION]",
+		Short: "Go back to the rules before, or to those of a generation that history lists",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			fw, err := a.firewall()
+			if err != nil {
+				return err
+			}
+			var res *dataplane.Result
+			if len(args) == 0 {
+				res, err = fw.Rollback(cmd.Context(), a.meta(nil, ""))
+			} else {
+				n, bad := strconv.ParseUint(args[0], 10, 32)
+				if bad != nil {
+					return fail(exitUsage, "generation %q: not a number", args[0]).withHelp("`bpfwall history` lists them")
+				}
+				res, err = fw.Restore(cmd.Context(), uint32(n), a.meta(nil, ""))
+			}
+			if err != nil {
+				return err
+			}
+			if _, err := fw.Confirm(cmd.Context()); err != nil {
+				return err
+			}
+			return a.printResult("rollback", res, nil)
+		},
+	}
+}
