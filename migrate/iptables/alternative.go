@@ -1,0 +1,81 @@
+package iptables
+
+import (
+	"strconv"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// alternative is one way in which a condition can hold: all its matches do. The alternatives of a condition exclude each other.
+type alternative []ruleset.Match
+
+// product is the alternatives of two conditions that must both hold.
+func product(a, b []alternative) []alternative {
+	if len(a) == 0 {
+		return b
+	}
+	if len(b) == 0 {
+		return a
+	}
+	out := make([]alternative, 0, len(a)*len(b))
+	for _, x := range a {
+		for _, y := range b {
+			out = append(out, append(append(alternative{}, x...), y...))
+		}
+	}
+	return out
+}
+
+// one is the condition of a single match.
+func one(m ruleset.Match) []alternative { return []alternative{{m}} }
+
+// in makes the lowering of an option whose value is ranges of a field. A range that ends before it starts holds nothing.
+func in(f ruleset.FieldID) func(*use) []alternative {
+	return func(u *use) []alternative {
+		return one(rangeMatch(f, u.not, u.val.parts, u.pos))
+	}
+}
+
+func rangeMatch(f ruleset.FieldID, not bool, parts []ruleset.Range, pos ruleset.Pos) ruleset.Match {
+	m := ruleset.Match{Field: f, Not: not, Pos: pos}
+	for _, r := range parts {
+		if r.From <= r.To {
+			m.Ranges = append(m.Ranges, r)
+		}
+	}
+	if m.Ranges == nil {
+		m.Not, m.Ranges = !not, []ruleset.Range{{From: 0, To: 1<<ruleset.Fields[f].Bits - 1}}
+	}
+	return m
+}
+
+// bits makes the lowering of an option whose value is value/mask of a field.
+func bits(f ruleset.FieldID) func(*use) []alternative {
+	return func(u *use) []alternative {
+		return one(ruleset.Match{Field: f, Not: u.not, Pos: u.pos, Masked: []ruleset.Masked{{Value: u.val.num, Mask: u.val.mask}}})
+	}
+}
+
+// anyBit makes the lowering of an option whose value is a set of bits of a field, any of which will do.
+func anyBit(f ruleset.FieldID) func(*use) []alternative {
+	return func(u *use) []alternative {
+		m := ruleset.Match{Field: f, Not: u.not, Pos: u.pos}
+		for b := uint64(1); b != 0 && b <= u.val.num; b <<= 1 {
+			if u.val.num&b != 0 {
+				m.Masked = append(m.Masked, ruleset.Masked{Value: b, Mask: b})
+			}
+		}
+		return one(m)
+	}
+}
+
+// addresses makes the lowering of an option whose value is addresses of a field.
+func addresses(f ruleset.FieldID) func(*use) []alternative {
+	return func(u *use) []alternative {
+		return one(ruleset.Match{Field: f, Not: u.not, Pos: u.pos, Addrs: u.val.addrs})
+	}
+}
+
+func quote(s string) string { return strconv.Quote(s) }
+
+func itoa(n uint64) string { return strconv.FormatUint(n, 10) }

@@ -1,0 +1,104 @@
+package iptables
+
+import "github.com/bpfwall/bpfwall/ruleset"
+
+// file is one parsed file: the tables it leaves behind.
+type file struct {
+	name   string
+	family ruleset.Family
+	tables []*table
+}
+
+func (f *file) table(name string) *table {
+	for _, t := range f.tables {
+		if t.name == name {
+			return t
+		}
+	}
+	return nil
+}
+
+// table is one `*name … COMMIT` block.
+type table struct {
+	name   string
+	chains []*chain
+	pos    ruleset.Pos
+}
+
+func (t *table) chain(name string) *chain {
+	for _, c := range t.chains {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// chain is a built-in chain (it has a policy) or a user chain.
+type chain struct {
+	name   string
+	policy ruleset.VerdictKind // Continue for a user chain
+	rules  []*rule
+	pos    ruleset.Pos
+}
+
+func (c *chain) builtin() bool { return c.policy != ruleset.Continue }
+
+// rule is one parsed rule specification.
+type rule struct {
+	src, dst *use // addresses: value.addrs, several of them stand for several rules
+	in, out  *use // value.text
+	proto    *use // value.num
+	frag     *use
+	matches  []*module // in the order written
+	jump     *use      // -j or -g; value.text is the target or chain
+	isGoto   bool
+	target   *module // the target extension of -j; nil for a chain, ACCEPT, DROP, RETURN or no target
+	pos      ruleset.Pos
+	text     string
+	old      bool // written with the old `--option ! value`
+}
+
+// protocol is the number that -p names and whether it is a plain positive match; 0 means any.
+func (r *rule) protocol() (uint64, bool) {
+	if r.proto == nil {
+		return 0, false
+	}
+	return r.proto.val.num, !r.proto.not
+}
+
+// module is one use of a match or target extension in a rule.
+type module struct {
+	ext  *extension
+	uses []*use
+	pos  ruleset.Pos
+}
+
+// get is the use of an option by its first name; nil if it is not used.
+func (m *module) get(name string) *use {
+	for _, u := range m.uses {
+		if u.opt.name() == name {
+			return u
+		}
+	}
+	return nil
+}
+
+// use is one option with its value.
+type use struct {
+	opt *option
+	not bool
+	val value
+	pos ruleset.Pos // of the option
+	arg ruleset.Pos // of its argument, or of the option if it has none
+}
+
+// value is what an argument was understood as; which members are set depends on the option's kind.
+type value struct {
+	text  string
+	num   uint64
+	mask  uint64
+	parts []ruleset.Range
+	addrs []ruleset.AddrRange
+	todo  string // why it has no equivalent; "" if it has
+}

@@ -1,0 +1,98 @@
+package iptables
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+var corpus = flag.String("corpus", "", "directory with iptables/ and ip6tables/ files and, one level up, their SOURCES.tsv")
+
+// TestCorpus imports every file of a directory and prints what became of them. By default the directory is testdata/corpus; a
+// SOURCES.tsv with the columns file and iptables_nft_restore_test tells what the real tools say of each.
+func TestCorpus(t *testing.T) {
+	dir := *corpus
+	if dir == "" {
+		t.Skip("no -corpus DIR")
+	}
+	verdicts := readVerdicts(t, dir)
+	count := map[string]int{}
+	for _, sub := range []string{"iptables", "ip6tables"} {
+		files, err := filepath.Glob(filepath.Join(dir, sub, "*"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: no files", filepath.Join(dir, sub))
+		}
+		for _, path := range files {
+			name := filepath.Join(sub, filepath.Base(path))
+			result, detail := importOne(t, path, sub)
+			refused := result == "refused"
+			if real, ok := verdicts[name]; ok && refused == (real == "ok") {
+				result = "DISAGREES"
+				t.Errorf("%s: the real tool says %s; we say: %s", name, real, detail)
+			}
+			count[result]++
+			count["all"]++
+			t.Logf("%-9s %s %s", result, name, detail)
+		}
+	}
+	t.Logf("%d files: %d in full, %d in part, %d refused as iptables refuses them, %d disagreements",
+		count["all"], count["full"], count["part"], count["refused"], count["DISAGREES"])
+}
+
+// importOne imports one file and says how it went.
+func importOne(t *testing.T, path, sub string) (result, detail string) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	family := map[string]ruleset.Family{"iptables": ruleset.FamilyIPv4, "ip6tables": ruleset.FamilyIPv6}[sub]
+	rs, report, err := Import([]Source{{Name: filepath.Base(path), Text: text, Family: family}}, Options{})
+	if err != nil {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		return "refused", first
+	}
+	if rs == nil || report == nil {
+		t.Fatalf("%s: no error and no ruleset", path)
+	}
+	if total := report.Files[0].Rules; len(report.Rules) != total {
+		t.Errorf("%s: %d rules, %d in the report", path, total, len(report.Rules))
+	}
+	if got := detect(string(text)); got != family {
+		t.Logf("%s: taken for %s", path, got)
+	}
+	if n := report.Lost(); n > 0 {
+		return "part", fmt.Sprintf("%d of %d lost", n, len(report.Rules))
+	}
+	return "full", fmt.Sprintf("%d rules", len(report.Rules))
+}
+
+// readVerdicts reads what the real tools say of each file.
+func readVerdicts(t *testing.T, dir string) map[string]string {
+	for _, path := range []string{filepath.Join(dir, "SOURCES.tsv"), filepath.Join(dir, "..", "SOURCES.tsv")} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+		column := -1
+		for i, name := range strings.Split(lines[0], "\t") {
+			if name == "iptables_nft_restore_test" {
+				column = i
+			}
+		}
+		out := map[string]string{}
+		for _, line := range lines[1:] {
+			if cells := strings.Split(line, "\t"); column >= 0 && column < len(cells) {
+				out[cells[0]] = cells[column]
+			}
+		}
+		return out
+	}
+	t.Logf("%s: no SOURCES.tsv, nothing to compare with", dir)
+	return nil
+}

@@ -1,0 +1,269 @@
+package iptables
+
+import (
+	"strings"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// lowering makes a ruleset of parsed files.
+type lowering struct {
+	ruleset *ruleset.Ruleset
+	report  *Report
+	sets    map[string]*ipset
+
+	family ruleset.Family
+	table  *table
+	names  map[string]string // the chains of the table, by the names that they get
+}
+
+// baseChain is where a built-in chain runs and what it is called.
+type baseChain struct {
+	name string
+	hook ruleset.Hook
+}
+
+// baseChains are the built-in chains of the tables that are imported.
+var baseChains = map[string]map[string]baseChain{
+	"filter": {"INPUT": {"INPUT", ruleset.HookInput}, "FORWARD": {"FORWARD", ruleset.HookForward}, "OUTPUT": {"OUTPUT", ruleset.HookOutput}},
+	"raw":    {"PREROUTING": {"PREROUTING", ruleset.HookPrerouting}, "OUTPUT": {"raw OUTPUT", ruleset.HookRawOutput}},
+}
+
+// file lowers the tables of a file, raw before filter, as packets meet them.
+func (l *lowering) file(f *file) {
+	l.family = f.family
+	taken := map[string]bool{}
+	if t := f.table("filter"); t != nil {
+		for _, c := range t.chains {
+			taken[c.name] = true
+		}
+	}
+	l.report.addFile(f)
+	for _, name := range []string{"raw", "filter"} {
+		if t := f.table(name); t != nil {
+			l.lowerTable(t, taken)
+		}
+	}
+	for _, t := range f.tables {
+		if baseChains[t.name] == nil {
+			l.report.leave(t)
+		}
+	}
+}
+
+// lowerTable lowers the chains of a table. Chains of raw whose name is taken by one of filter are called raw/NAME.
+func (l *lowering) lowerTable(t *table, taken map[string]bool) {
+	l.table, l.names = t, map[string]string{}
+	for _, c := range t.chains {
+		name := c.name
+		if c.builtin() {
+			name = baseChains[t.name][c.name].name
+		}
+		for t.name == "raw" && taken[name] {
+			name = "raw/" + name
+		}
+		taken[name] = taken[name] || t.name == "raw"
+		l.names[c.name] = name
+	}
+	e := newEffects(t)
+	for _, c := range t.chains {
+		out := l.chain(c, e)
+		if t.name == "raw" && c.builtin() && len(out.Rules) == 0 && out.Policy == ruleset.Accept {
+			continue
+		}
+		l.ruleset.Chains = append(l.ruleset.Chains, out)
+	}
+}
+
+func (l *lowering) chain(c *chain, e *effects) *ruleset.Chain {
+	out := &ruleset.Chain{Name: l.names[c.name], Family: l.family, Policy: c.policy, Pos: c.pos}
+	if c.builtin() {
+		out.Hook = baseChains[l.table.name][c.name].hook
+	}
+	for i, r := range c.rules {
+		rules, entry := l.rule(r)
+		entry.Table, entry.Chain, entry.Pos, entry.Text = l.table.name, c.name, r.pos, r.text
+		if entry.Status == NotDone {
+			entry.Effect = e.ofLosing(c, i)
+		}
+		l.report.add(entry)
+		out.Rules = append(out.Rules, rules...)
+	}
+	return out
+}
+
+// rule lowers one rule: several rules where one cannot say it, none and the reason where none can.
+func (l *lowering) rule(r *rule) ([]*ruleset.Rule, Entry) {
+	var notes []string
+	conditions, note, lost := l.conditions(r)
+	a := l.action(r)
+	switch {
+	case lost != nil:
+		return nil, *lost
+	case a.lost != "":
+		return nil, Entry{Status: NotDone, Why: a.lost, Mark: span(r.jump.pos, r.jump.arg)}
+	case len(conditions) > 1 && hasLimit(conditions[0]):
+		return nil, Entry{Status: NotDone, Why: "the condition takes two rules, whose limits would count apart", Mark: r.pos}
+	case len(conditions) > 1:
+		notes = append(notes, "made "+itoa(uint64(len(conditions)))+" rules that exclude each other")
+	}
+	if r.old {
+		notes = append(notes, "! before the value, as old versions wrote it")
+	}
+	if a.note != "" {
+		notes = append(notes, a.note)
+	}
+	places := l.places(r)
+	if len(places) > 1 {
+		notes = append(notes, "one rule for each of "+itoa(uint64(len(places)))+" addresses, as iptables does")
+	}
+	var out []*ruleset.Rule
+	for _, m := range product(places, conditions) {
+		rule := &ruleset.Rule{Note: note, Matches: m, Verdict: a.verdict, Pos: r.pos, Text: r.text}
+		if a.statement != nil {
+			rule.Statements = []ruleset.Statement{*a.statement}
+		}
+		out = append(out, rule)
+	}
+	if len(notes) > 0 {
+		return out, Entry{Status: Rewritten, Why: strings.Join(notes, "; ")}
+	}
+	return out, Entry{Status: Exact}
+}
+
+func hasLimit(a alternative) bool {
+	for _, m := range a {
+		if m.Field == ruleset.FieldLimit {
+			return true
+		}
+	}
+	return false
+}
+
+// places is the rule's addresses: one alternative for each pair of a source and a destination, at least one.
+func (l *lowering) places(r *rule) []alternative {
+	return product(product([]alternative{{}}, eachAddress(r.src, ruleset.FieldSrcAddr)), eachAddress(r.dst, ruleset.FieldDstAddr))
+}
+
+func eachAddress(u *use, f ruleset.FieldID) []alternative {
+	if u == nil {
+		return nil
+	}
+	var out []alternative
+	for _, a := range u.val.addrs {
+		if p, ok := a.Prefix(); ok && p.Bits() == 0 && !u.not {
+			return []alternative{{}}
+		}
+		out = append(out, alternative{{Field: f, Not: u.not, Addrs: []ruleset.AddrRange{a}, Pos: u.pos}})
+	}
+	return out
+}
+
+// conditions is everything else that the rule matches, in the order in which netfilter looks: interfaces, protocol, fragment,
+// then the extensions as written.
+func (l *lowering) conditions(r *rule) (all []alternative, note string, lost *Entry) {
+	all = []alternative{l.header(r)}
+	var notes []string
+	for _, m := range r.matches {
+		alts, why := l.extension(m)
+		if why != "" {
+			return nil, "", &Entry{Status: NotDone, Why: why, Mark: m.mark()}
+		}
+		all = product(all, alts)
+		if u := m.get("comment"); u != nil {
+			notes = append(notes, u.val.text)
+		}
+	}
+	return all, strings.Join(notes, "; "), nil
+}
+
+// header is the interfaces, protocol and fragment of the rule.
+func (l *lowering) header(r *rule) alternative {
+	var a alternative
+	for _, i := range []struct {
+		u *use
+		f ruleset.FieldID
+	}{{r.in, ruleset.FieldInIface}, {r.out, ruleset.FieldOutIface}} {
+		if i.u != nil && (i.u.val.text != "+" || i.u.not) {
+			a = append(a, ruleset.Match{Field: i.f, Not: i.u.not, Names: []string{i.u.val.text}, Pos: i.u.pos})
+		}
+	}
+	if n, _ := r.protocol(); n != 0 {
+		a = append(a, rangeMatch(ruleset.FieldProto, r.proto.not, []ruleset.Range{{From: n, To: n}}, r.proto.pos))
+	}
+	if r.frag != nil {
+		a = append(a, rangeMatch(ruleset.FieldFragment, r.frag.not, []ruleset.Range{{From: 1, To: 1}}, r.frag.pos))
+	}
+	return a
+}
+
+// extension lowers a match extension; why says why it cannot be.
+func (l *lowering) extension(m *module) (all []alternative, why string) {
+	if m.ext.lower != nil {
+		return m.ext.lower(l, m)
+	}
+	if m.ext.why != "" && !m.ext.partly() {
+		return nil, m.ext.why
+	}
+	for _, u := range m.uses {
+		switch {
+		case u.val.todo != "":
+			return nil, u.val.todo
+		case u.opt.lower == nil:
+			return nil, "--" + u.opt.name() + ": " + m.ext.why
+		}
+		for _, a := range u.opt.lower(u) {
+			for _, match := range a {
+				if match.Field == ruleset.FieldState && l.table.name == "raw" {
+					return nil, "conntrack has not seen the packet yet in the table raw"
+				}
+			}
+		}
+		all = product(all, u.opt.lower(u))
+	}
+	return all, ""
+}
+
+// partly reports whether some options of an extension are imported.
+func (e *extension) partly() bool {
+	for _, o := range e.options {
+		if o.lower != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// mark is where a module and its options stand in the line.
+func (m *module) mark() ruleset.Pos {
+	pos := m.pos
+	for _, u := range m.uses {
+		pos = span(pos, u.arg)
+	}
+	return pos
+}
+
+// action is what the rule does once it matches.
+func (l *lowering) action(r *rule) action {
+	switch {
+	case r.jump == nil:
+		return action{}
+	case r.target != nil && r.target.ext.act != nil:
+		return r.target.ext.act(r.target)
+	case r.target != nil:
+		return action{lost: "-j " + r.target.ext.name + ": " + r.target.ext.why}
+	case r.chainName() == "":
+		return action{verdict: ruleset.Verdict{Kind: standard[r.jump.val.text]}}
+	case r.isGoto:
+		return action{verdict: ruleset.Verdict{Kind: ruleset.Goto, Chain: l.names[r.chainName()]}}
+	}
+	return action{verdict: ruleset.Verdict{Kind: ruleset.Jump, Chain: l.names[r.chainName()]}}
+}
+
+// span is the place from the start of a to the end of b, on one line.
+func span(a, b ruleset.Pos) ruleset.Pos {
+	if end := b.Col + b.Len; end > a.Col+a.Len {
+		a.Len = end - a.Col
+	}
+	return a
+}

@@ -1,0 +1,177 @@
+package iptables
+
+import (
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// matches are the match extensions whose rules are imported; known lists the others.
+var matches = []extension{
+	{name: "tcp", proto: 6, options: []option{
+		{"source-port|sport", portRangeOrdered, inv, 0, in(ruleset.FieldSrcPort)},
+		{"destination-port|dport", portRangeOrdered, inv, 0, in(ruleset.FieldDstPort)},
+		{"tcp-flags", kind{2, readTCPFlags}, inv, 1, bits(ruleset.FieldTCPFlags)},
+		{"syn", kind{0, readSyn}, inv, 1, bits(ruleset.FieldTCPFlags)},
+		{"tcp-option", number(1, 255), inv, 0, in(ruleset.FieldTCPOption)},
+	}},
+	{name: "udp", proto: 17, options: ports},
+	{name: "dccp", proto: 33, options: append(ports[:2:2],
+		option{"dccp-types", text, inv, 0, nil}, option{"dccp-option", number(1, 255), inv, 0, nil}),
+		why: "DCCP packet types and options are not looked at"},
+	{name: "sctp", proto: 132, options: append(ports[:2:2], option{"chunk-types", two, inv, 0, nil}),
+		why: "SCTP chunks are not looked at"},
+	{name: "multiport", check: checkMultiport, options: []option{
+		{"source-ports|sports", kind{1, readPortList}, inv, 1, in(ruleset.FieldSrcPort)},
+		{"destination-ports|dports", kind{1, readPortList}, inv, 1, in(ruleset.FieldDstPort)},
+		{"ports", kind{1, readPortList}, inv, 1, eitherPort},
+	}},
+	{name: "icmp", family: ruleset.FamilyIPv4, proto: 1, options: []option{
+		{"icmp-type", kind{1, readICMPType}, inv | must, 0, icmpType},
+	}},
+	{name: "icmp6|icmpv6|ipv6-icmp", family: ruleset.FamilyIPv6, proto: 58, options: []option{
+		{"icmpv6-type", kind{1, readICMPType}, inv | must, 0, icmpType},
+	}},
+	{name: "conntrack", check: needsOption, options: []option{
+		{"ctstate", kind{1, readStates}, inv, 0, anyBit(ruleset.FieldState)},
+		{"ctproto", protocolName, inv, 0, nil}, {"ctorigsrc", hostMask, inv, 0, nil}, {"ctorigdst", hostMask, inv, 0, nil},
+		{"ctreplsrc", hostMask, inv, 0, nil}, {"ctrepldst", hostMask, inv, 0, nil}, {"ctorigsrcport", portRange, inv, 0, nil},
+		{"ctorigdstport", portRange, inv, 0, nil}, {"ctreplsrcport", portRange, inv, 0, nil}, {"ctrepldstport", portRange, inv, 0, nil},
+		{"ctstatus", text, inv, 0, nil}, {"ctexpire", u32range, inv, 0, nil}, {"ctdir", text, 0, 0, nil},
+	}, why: "of conntrack only the state can be matched"},
+	{name: "state", options: []option{{"state", kind{1, readStates}, inv | must, 0, anyBit(ruleset.FieldState)}}},
+	{name: "limit", lower: limit, options: []option{
+		{"limit", kind{1, readRate}, 0, 0, nil},
+		{"limit-burst", number(0, 10000), 0, 0, nil},
+	}},
+	{name: "comment", options: []option{{"comment", kind{1, readComment}, must, 0, always}}},
+	{name: "mark", options: []option{{"mark", masked(0xffffffff), inv | must, 0, bits(ruleset.FieldMark)}}},
+	{name: "mac", hooks: hookPrerouting | hookInput | hookForward, options: []option{
+		{"mac-source", macAddress, inv | must, 0, in(ruleset.FieldSrcMAC)}}},
+	{name: "iprange", check: needsOption, options: []option{
+		{"src-range", addressRange, inv, 0, addresses(ruleset.FieldSrcAddr)},
+		{"dst-range", addressRange, inv, 0, addresses(ruleset.FieldDstAddr)},
+	}},
+	{name: "length", options: []option{{"length", u16range, inv | must, 0, in(ruleset.FieldLength)}}},
+	{name: "ttl", family: ruleset.FamilyIPv4, check: needsOption, options: []option{
+		{"ttl-eq|ttl", u8, inv, 1, in(ruleset.FieldTTL)},
+		{"ttl-lt", u8, 0, 1, below(ruleset.FieldTTL)},
+		{"ttl-gt", u8, 0, 1, above(ruleset.FieldTTL)},
+	}},
+	{name: "hl", family: ruleset.FamilyIPv6, check: needsOption, options: []option{
+		{"hl-eq|hl", u8, inv, 1, in(ruleset.FieldTTL)},
+		{"hl-lt", u8, 0, 1, below(ruleset.FieldTTL)},
+		{"hl-gt", u8, 0, 1, above(ruleset.FieldTTL)},
+	}},
+	{name: "tos", options: []option{{"tos", kind{1, readTOS}, inv | must, 0, bits(ruleset.FieldTOS)}}},
+	{name: "dscp", check: needsOption, options: []option{
+		{"dscp", kind{1, readDSCP}, inv, 1, bits(ruleset.FieldTOS)},
+		{"dscp-class", kind{1, readDSCPClass}, inv, 1, bits(ruleset.FieldTOS)},
+	}},
+	{name: "pkttype", options: []option{{"pkt-type", kind{1, readPktType}, inv | must, 0, anyBit(ruleset.FieldPktType)}}},
+	{name: "addrtype", check: needsOption, options: []option{
+		{"src-type", kind{1, readAddrTypes}, inv, 0, anyBit(ruleset.FieldSrcType)},
+		{"dst-type", kind{1, readAddrTypes}, inv, 0, anyBit(ruleset.FieldDstType)},
+		{"limit-iface-in", flagOnly, 0, 1, nil},
+		{"limit-iface-out", flagOnly, 0, 1, nil},
+	}, why: "address types are not kept per interface"},
+	{name: "tcpmss", proto: 6, options: []option{{"mss", u16range, inv | must, 0, in(ruleset.FieldTCPMSS)}}},
+	{name: "set", check: checkSet, lower: matchSet, options: []option{
+		{"match-set|set", kind{2, readSet}, inv, 0, nil},
+		{"return-nomatch", flagOnly, inv, 0, nil}, {"update-counters", flagOnly, inv, 0, nil},
+		{"packets-eq", u64, inv, 0, nil}, {"packets-lt", u64, 0, 0, nil}, {"packets-gt", u64, 0, 0, nil},
+		{"bytes-eq", u64, inv, 0, nil}, {"bytes-lt", u64, 0, 0, nil}, {"bytes-gt", u64, 0, 0, nil},
+		{"update-subcounters", flagOnly, inv, 0, nil},
+	}},
+}
+
+var ports = []option{
+	{"source-port|sport", portRange, inv, 0, in(ruleset.FieldSrcPort)},
+	{"destination-port|dport", portRange, inv, 0, in(ruleset.FieldDstPort)},
+}
+
+// Bits of extension.hooks: the built-in chains of all tables.
+const (
+	hookPrerouting = 1 << iota
+	hookInput
+	hookForward
+	hookOutput
+	hookPostrouting
+)
+
+// always is the lowering of an option that matches every packet.
+func always(*use) []alternative { return []alternative{{}} }
+
+func below(f ruleset.FieldID) func(*use) []alternative {
+	return func(u *use) []alternative {
+		if u.val.num == 0 {
+			return one(rangeMatch(f, false, []ruleset.Range{{From: 1, To: 0}}, u.pos))
+		}
+		return one(rangeMatch(f, false, []ruleset.Range{{From: 0, To: u.val.num - 1}}, u.pos))
+	}
+}
+
+func above(f ruleset.FieldID) func(*use) []alternative {
+	return func(u *use) []alternative {
+		return one(rangeMatch(f, false, []ruleset.Range{{From: u.val.num + 1, To: 255}}, u.pos))
+	}
+}
+
+// eitherPort is --ports: the source or the destination port. The two alternatives exclude each other.
+func eitherPort(u *use) []alternative {
+	src := rangeMatch(ruleset.FieldSrcPort, u.not, u.val.parts, u.pos)
+	dst := rangeMatch(ruleset.FieldDstPort, u.not, u.val.parts, u.pos)
+	if u.not {
+		return []alternative{{src, dst}}
+	}
+	notSrc := src
+	notSrc.Not = true
+	return []alternative{{src}, {notSrc, dst}}
+}
+
+// icmpType is a type, or a type and code; any type is no condition, as -p is there.
+func icmpType(u *use) []alternative {
+	kinds := rangeMatch(ruleset.FieldICMPType, u.not, u.val.parts[:1], u.pos)
+	codes := rangeMatch(ruleset.FieldICMPCode, u.not, u.val.parts[1:], u.pos)
+	allCodes := u.val.parts[1] == ruleset.Range{From: 0, To: 255}
+	switch {
+	case u.val.text == anyICMP:
+		return one(rangeMatch(ruleset.FieldICMPType, u.not, []ruleset.Range{{From: 0, To: 255}}, u.pos))
+	case allCodes:
+		return one(kinds)
+	case !u.not:
+		return []alternative{{kinds, codes}}
+	}
+	same := kinds
+	same.Not = false
+	return []alternative{{kinds}, {same, codes}}
+}
+
+// limit is the token bucket of -m limit; its defaults are iptables'.
+func limit(_ *lowering, m *module) ([]alternative, string) {
+	l := ruleset.Limit{Rate: 3, Per: 3600 * second, Burst: 5}
+	if u := m.get("limit"); u != nil {
+		l.Rate, l.Per = u.val.num, u.val.mask
+	}
+	if u := m.get("limit-burst"); u != nil && u.val.num != 0 {
+		l.Burst = u.val.num
+	}
+	return one(ruleset.Match{Field: ruleset.FieldLimit, Limit: &l, Pos: m.pos}), ""
+}
+
+// needsOption is the check of extensions that are nothing without an option.
+func needsOption(m *module, _ *rule) (bad, help string) {
+	if len(m.uses) == 0 {
+		return "no option of it is given", "say what to match, for example --" + m.ext.options[0].name()
+	}
+	return "", ""
+}
+
+func checkMultiport(m *module, r *rule) (bad, help string) {
+	if len(m.uses) == 0 {
+		return "no ports are given", "add --dports, --sports or --ports"
+	}
+	n, positive := r.protocol()
+	if ok := map[uint64]bool{6: true, 17: true, 33: true, 132: true, 136: true}[n]; !ok || !positive {
+		return "it needs a protocol with ports", "put -p tcp, udp, udplite, sctp or dccp before -m multiport"
+	}
+	return "", ""
+}

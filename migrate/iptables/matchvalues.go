@@ -1,0 +1,173 @@
+package iptables
+
+import (
+	"strings"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+const second = 1_000_000_000 // ns
+
+// maxPorts is how many ports -m multiport holds; a range takes two.
+const maxPorts = 15
+
+var tcpFlags = map[string]uint64{"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32, "ALL": 63, "NONE": 0}
+
+// readSyn is the meaning of --syn.
+func readSyn(*context, string) (value, string) {
+	return value{num: tcpFlags["SYN"], mask: tcpFlags["FIN"] | tcpFlags["SYN"] | tcpFlags["RST"] | tcpFlags["ACK"]}, ""
+}
+
+// readTCPFlags reads "mask comp", two lists of flags.
+func readTCPFlags(_ *context, s string) (value, string) {
+	first, second, _ := strings.Cut(s, " ")
+	mask, bad := flagList(first)
+	comp, bad2 := flagList(second)
+	return value{num: comp, mask: mask}, bad + bad2
+}
+
+func flagList(s string) (sum uint64, bad string) {
+	for _, name := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' }) {
+		n, ok := tcpFlags[strings.ToUpper(name)]
+		if !ok {
+			return 0, quote(name) + " is not one of SYN, ACK, FIN, RST, URG, PSH, ALL, NONE"
+		}
+		sum |= n
+	}
+	return sum, ""
+}
+
+// readPortList reads the ports of -m multiport.
+func readPortList(c *context, s string) (value, string) {
+	var v value
+	slots := 0
+	for _, part := range strings.Split(s, ",") {
+		first, last, isRange := strings.Cut(part, ":")
+		from, ok := parsePort(first, c.proto)
+		to := from
+		slots++
+		if isRange {
+			var ok2 bool
+			to, ok2 = parsePort(last, c.proto)
+			ok = ok && ok2
+			slots++
+		}
+		switch {
+		case !ok:
+			return v, quote(part) + " is " + notAPort(c)
+		case isRange && from >= to:
+			return v, quote(part) + " ends before it starts"
+		case slots > maxPorts:
+			return v, "more than 15 ports (a range counts as two)"
+		}
+		v.parts = append(v.parts, ruleset.Range{From: from, To: to})
+	}
+	return v, ""
+}
+
+var stateNames = []string{"INVALID", "NEW", "ESTABLISHED", "RELATED", "UNTRACKED", "SNAT", "DNAT"}
+
+var stateBits = []uint64{ruleset.StateInvalid, ruleset.StateNew, ruleset.StateEstablished, ruleset.StateRelated, ruleset.StateUntracked, 0, 0}
+
+// readStates reads a list of states, which may be abbreviated.
+func readStates(_ *context, s string) (value, string) {
+	var v value
+	for _, name := range strings.Split(s, ",") {
+		i := lookupPrefix(name, stateNames)
+		if name == "" || i < 0 {
+			return v, quote(name) + " is not one of INVALID, NEW, ESTABLISHED, RELATED, UNTRACKED, SNAT, DNAT"
+		}
+		if stateBits[i] == 0 {
+			v.todo = "the state " + stateNames[i] + " tells of address translation, which is not looked at"
+		}
+		v.num |= stateBits[i]
+	}
+	return v, ""
+}
+
+var rateUnits = []string{"second", "minute", "hour", "day"}
+
+// readRate reads "rate" or "rate/unit": num packets in mask nanoseconds. Faster than 10000 a second is refused, as by iptables.
+func readRate(_ *context, s string) (value, string) {
+	first, unit, hasUnit := strings.Cut(s, "/")
+	i := 0
+	if hasUnit {
+		i = lookupPrefix(unit, rateUnits)
+	}
+	n, ok := parseNumber(first, 1, 1<<32-1)
+	if !ok || i < 0 || hasUnit && unit == "" {
+		return value{}, "not a rate such as 5/minute (second, minute, hour or day)"
+	}
+	seconds := []uint64{1, 60, 3600, 86400}[i]
+	return value{num: n, mask: seconds * second}, unless(n/seconds <= 10000, "faster than 10000 a second")
+}
+
+// readComment refuses what the kernel has no room for.
+func readComment(_ *context, s string) (value, string) {
+	return value{text: s}, unless(len(s) < 256, "longer than 255 bytes")
+}
+
+var tosNames = []string{"Minimize-Delay", "Maximize-Throughput", "Maximize-Reliability", "Minimize-Cost", "Normal-Service"}
+
+// readTOS reads value[/mask] or a name, which stands for the four bits of RFC 1349.
+func readTOS(_ *context, s string) (value, string) {
+	for i, name := range tosNames {
+		if strings.EqualFold(s, name) {
+			return value{num: []uint64{0x10, 0x08, 0x04, 0x02, 0}[i], mask: 0x3f}, ""
+		}
+	}
+	v, m, ok := parseMasked(s, 0xff)
+	return value{num: v, mask: m}, unless(ok, "not value/mask up to 0xff, nor one of "+strings.Join(tosNames, ", "))
+}
+
+// dscpMask is where the DSCP is in the TOS byte.
+const dscpMask, dscpShift = 0xfc, 2
+
+func readDSCP(_ *context, s string) (value, string) {
+	n, ok := parseNumber(s, 0, 63)
+	return value{num: n << dscpShift, mask: dscpMask}, unless(ok, "not a number from 0 to 63")
+}
+
+var dscpClasses = map[string]uint64{
+	"CS0": 0, "CS1": 8, "CS2": 16, "CS3": 24, "CS4": 32, "CS5": 40, "CS6": 48, "CS7": 56, "BE": 0, "EF": 46,
+	"AF11": 10, "AF12": 12, "AF13": 14, "AF21": 18, "AF22": 20, "AF23": 22,
+	"AF31": 26, "AF32": 28, "AF33": 30, "AF41": 34, "AF42": 36, "AF43": 38,
+}
+
+func readDSCPClass(_ *context, s string) (value, string) {
+	n, ok := dscpClasses[strings.ToUpper(s)]
+	return value{num: n << dscpShift, mask: dscpMask}, unless(ok, "not a DSCP class: CS0 to CS7, BE, EF or AFxx")
+}
+
+var (
+	pktTypes   = []string{"unicast", "broadcast", "multicast", "otherhost", "bcast", "mcast", "host"}
+	pktBits    = []uint64{ruleset.PktUnicast, ruleset.PktBroadcast, ruleset.PktMulticast, 0, ruleset.PktBroadcast, ruleset.PktMulticast, ruleset.PktUnicast}
+	addrTypes  = []string{"UNSPEC", "UNICAST", "LOCAL", "BROADCAST", "ANYCAST", "MULTICAST", "BLACKHOLE", "UNREACHABLE", "PROHIBIT", "THROW", "NAT", "XRESOLVE"}
+	addrTypeNo = ruleset.AddrProhibit << 1 // the types from here on are never results of a lookup
+)
+
+func readPktType(_ *context, s string) (value, string) {
+	i := lookupPrefix(s, pktTypes)
+	if i < 0 {
+		return value{}, "not one of unicast, broadcast, multicast"
+	}
+	v := value{num: pktBits[i]}
+	if v.num == 0 {
+		v.todo = "packets for other hosts are not seen by these chains"
+	}
+	return v, ""
+}
+
+func readAddrTypes(_ *context, s string) (value, string) {
+	var v value
+	for _, name := range strings.Split(s, ",") {
+		i := lookupPrefix(name, addrTypes)
+		if name == "" || i < 0 {
+			return v, quote(name) + " is not one of " + strings.Join(addrTypes, ", ")
+		}
+		if v.num |= 1 << i; 1<<i >= addrTypeNo {
+			v.todo = "the address type " + addrTypes[i] + " is not looked at"
+		}
+	}
+	return v, ""
+}
