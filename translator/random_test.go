@@ -85,11 +85,11 @@ func (g gen) ruleset() *ruleset.Ruleset {
 		g.rules(rs, c, 0, users[f])
 		rs.Chains = append(rs.Chains, c)
 	}
-	for f, n := range users {
-		for i := range n {
+	for _, f := range []ruleset.Family{ruleset.FamilyAny, ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
+		for i := range users[f] {
 			c := &ruleset.Chain{Name: fmt.Sprintf("user%d", i), Family: f}
 			rs.Chains = append(rs.Chains, c)
-			g.rules(rs, c, i+1, n)
+			g.rules(rs, c, i+1, users[f])
 		}
 	}
 	g.untilChecked(rs)
