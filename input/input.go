@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/bpfwall/bpfwall/migrate/iptables"
 	"github.com/bpfwall/bpfwall/policies"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
@@ -20,6 +21,7 @@ type Options struct {
 type Input struct {
 	Ruleset *ruleset.Ruleset // checked, its rules with IDs; nil with an error
 	Policy  *policies.Policy // nil unless a policy was read
+	Report  *iptables.Report // nil unless iptables-save files were read
 	Sources Sources
 	Files   []string // the names of the rule files, as in Sources
 }
@@ -43,7 +45,7 @@ func Load(files []string, opt Options) (*Input, error) {
 	if len(formats[TOML]) == 1 {
 		return in, in.policy(formats[TOML][0])
 	}
-	return in, in.iptables(formats[Iptables])
+	return in, in.iptables(formats[Iptables], opt)
 }
 
 func (in *Input) policy(name string) error {
@@ -64,8 +66,28 @@ func (in *Input) readSet(name string) ([]byte, error) {
 	return text, err
 }
 
-func (in *Input) iptables([]string) error {
-	return fmt.Errorf("iptables-save files are not read yet")
+// iptables reads iptables-save files. Without Partial, a rule that has no equivalent is an *IncompleteError.
+func (in *Input) iptables(names []string, opt Options) error {
+	var sources []iptables.Source
+	for _, name := range names {
+		sources = append(sources, iptables.Source{Name: name, Text: in.Sources[name]})
+	}
+	var sets []iptables.Source
+	for _, name := range opt.IPSets {
+		if err := in.Sources.read(name, opt.Stdin); err != nil {
+			return err
+		}
+		sets = append(sets, iptables.Source{Name: displayName(name), Text: in.Sources[displayName(name)]})
+	}
+	rs, report, err := iptables.Import(sources, iptables.Options{IPSets: sets})
+	if err != nil {
+		return err
+	}
+	in.Report = report
+	if report.Lost() > 0 && !opt.Partial {
+		return &IncompleteError{report}
+	}
+	return in.finish(rs)
 }
 
 func (in *Input) finish(rs *ruleset.Ruleset) error {
@@ -80,7 +102,7 @@ func (in *Input) finish(rs *ruleset.Ruleset) error {
 // Warnings are about what is allowed and probably not meant.
 func (in *Input) Warnings() ruleset.ErrorList {
 	if in.Policy == nil {
-		return nil
+		return left(in.Report)
 	}
 	return in.Policy.Warnings
 }

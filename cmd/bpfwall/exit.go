@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"github.com/bpfwall/bpfwall/dataplane"
+	"github.com/bpfwall/bpfwall/input"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
@@ -63,11 +64,14 @@ func code(err error) int {
 	var list ruleset.ErrorList
 	var one *ruleset.Error
 	var nat *dataplane.NATError
+	var incomplete *input.IncompleteError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &coded):
 		return coded.code
+	case errors.As(err, &incomplete):
+		return exitIncomplete
 	case errors.As(err, &list), errors.As(err, &one):
 		return exitPolicy
 	case errors.As(err, &nat):

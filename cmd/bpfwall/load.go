@@ -21,6 +21,8 @@ func (f *importFlags) add(cmd *cobra.Command) {
 func (a *app) load(files []string, f importFlags) (*input.Input, error) {
 	in, err := input.Load(files, input.Options{Stdin: a.stdin, Partial: f.partial, IPSets: f.ipsets})
 	a.sources = in.Sources
-	a.warnings(in.Warnings())
+	if err == nil {
+		a.warnings(in.Warnings())
+	}
 	return in, err
 }

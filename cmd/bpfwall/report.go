@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/bpfwall/bpfwall/input"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
@@ -33,6 +34,9 @@ func (a *app) report(verb string, err error) {
 	if errors.As(err, &coded) {
 		help = coded.help
 	}
+	if help == "" && isIncomplete(err) {
+		help = "--allow-partial goes on without them"
+	}
 	if a.json {
 		f := failure{schema: schemaOf(verb), Error: err.Error(), Help: help, Exit: code(err)}
 		f.Problems = problemsOf(list)
@@ -43,7 +47,7 @@ func (a *app) report(verb string, err error) {
 	for _, p := range list {
 		r.problem(r.paint.error("error:"), p)
 	}
-	if len(list) == 0 {
+	if len(list) == 0 || isIncomplete(err) {
 		fmt.Fprintf(a.stderr, "%s %s\n", r.paint.error("error:"), escape(err.Error()))
 	}
 	if help != "" {
@@ -76,6 +80,10 @@ func problemsOf(list []*ruleset.Error) []problem {
 
 // problems are the positioned errors inside err.
 func problems(err error) []*ruleset.Error {
+	var incomplete *input.IncompleteError
+	if errors.As(err, &incomplete) {
+		return incomplete.Lost()
+	}
 	var list ruleset.ErrorList
 	if errors.As(err, &list) {
 		return list
@@ -85,6 +93,11 @@ func problems(err error) []*ruleset.Error {
 		return []*ruleset.Error{one}
 	}
 	return nil
+}
+
+func isIncomplete(err error) bool {
+	var incomplete *input.IncompleteError
+	return errors.As(err, &incomplete)
 }
 
 // paint colours words, or does not.
