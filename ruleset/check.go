@@ -10,7 +10,7 @@ import (
 // Check finds everything that keeps a ruleset from having one clear meaning, and returns it as an ErrorList with positions.
 // Eval and the compiler rely on it.
 func (rs *Ruleset) Check() error {
-	c := &checker{rs: rs, hooks: rs.reach()}
+	c := &checker{rs: rs, hooks: rs.reach(), index: rs.index()}
 	c.sets()
 	c.chainNames()
 	c.cycles()
@@ -23,6 +23,7 @@ func (rs *Ruleset) Check() error {
 type checker struct {
 	rs    *Ruleset
 	hooks map[*Chain]hookSet // the hooks whose packets a chain may see
+	index chainIndex
 	errs  ErrorList
 }
 
@@ -176,7 +177,7 @@ func (c *checker) verdict(chain *Chain, r *Rule) {
 // jump checks that there is a user chain to jump to.
 func (c *checker) jump(chain *Chain, r *Rule) {
 	v := r.Verdict
-	to := c.rs.Chain(v.Chain, chain.Family)
+	to := c.index.target(chain, r)
 	switch {
 	case v.Chain == "":
 		c.errs.Add(r.Pos, "%s: names no chain", v.Kind)

@@ -105,7 +105,12 @@ var Fields = [fieldCount]FieldInfo{
 	FieldLimit:     {"limit", KindLimit, LayerMeta, 0, "", everywhere, "token bucket"},
 }
 
-func (f FieldID) String() string { return Fields[f].Name }
+func (f FieldID) String() string {
+	if f >= fieldCount {
+		return nth(f)
+	}
+	return Fields[f].Name
+}
 
 // On reports whether the field has a meaning on hook h.
 func (f FieldID) On(h Hook) bool { return Fields[f].Hooks&(1<<h) != 0 }

@@ -1,6 +1,9 @@
 package ruleset
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // BitNames are the names of single bits, lowest first, of the fields whose values are sets of bits.
 var BitNames = map[FieldID][]string{
@@ -67,4 +70,12 @@ func ProtoByName(name string) (uint8, bool) {
 		}
 	}
 	return 0, false
+}
+
+// nth is the name of a value of a closed list, or its number: rulesets may come from files, and be printed before they are checked.
+func nth[T ~uint8](i T, names ...string) string {
+	if int(i) < len(names) {
+		return names[i]
+	}
+	return fmt.Sprintf("#%d", uint8(i))
 }

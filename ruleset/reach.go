@@ -7,7 +7,7 @@ import (
 
 // reach is the hooks from which each chain can be reached by jumps.
 func (rs *Ruleset) reach() map[*Chain]hookSet {
-	hooks := map[*Chain]hookSet{}
+	hooks, index := map[*Chain]hookSet{}, rs.index()
 	var visit func(c *Chain, bit hookSet)
 	visit = func(c *Chain, bit hookSet) {
 		if c == nil || hooks[c]&bit != 0 {
@@ -15,7 +15,7 @@ func (rs *Ruleset) reach() map[*Chain]hookSet {
 		}
 		hooks[c] |= bit
 		for _, r := range c.Rules {
-			visit(rs.target(c, r), bit)
+			visit(index.target(c, r), bit)
 		}
 	}
 	for _, c := range rs.Chains {
@@ -26,12 +26,29 @@ func (rs *Ruleset) reach() map[*Chain]hookSet {
 	return hooks
 }
 
+// chainKey is what a jump finds a chain by.
+type chainKey struct {
+	name   string
+	family Family
+}
+
+// chainIndex does what Ruleset.Chain does, for rulesets of thousands of chains.
+type chainIndex map[chainKey]*Chain
+
+func (rs *Ruleset) index() chainIndex {
+	index := chainIndex{}
+	for _, c := range slices.Backward(rs.Chains) { // of twins the first counts
+		index[chainKey{c.Name, c.Family}] = c
+	}
+	return index
+}
+
 // target is the chain that a rule of c leads to; nil if none.
-func (rs *Ruleset) target(c *Chain, r *Rule) *Chain {
+func (index chainIndex) target(c *Chain, r *Rule) *Chain {
 	if r.Verdict.Kind != Jump && r.Verdict.Kind != Goto {
 		return nil
 	}
-	return rs.Chain(r.Verdict.Chain, c.Family)
+	return index[chainKey{r.Verdict.Chain, c.Family}]
 }
 
 // Reach lists the hooks from which a chain can be reached, in order; none for a chain that nothing jumps to.
@@ -55,7 +72,7 @@ func (c *checker) cycles() {
 	visit = func(chain *Chain) {
 		path = append(path, chain)
 		for _, r := range chain.Rules {
-			to := c.rs.target(chain, r)
+			to := c.index.target(chain, r)
 			if to == nil || done[to] {
 				continue
 			}

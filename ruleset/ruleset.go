@@ -25,7 +25,7 @@ const (
 var Hooks = []Hook{HookPrerouting, HookRawOutput, HookInput, HookForward, HookOutput}
 
 func (h Hook) String() string {
-	return [...]string{"none", "prerouting", "raw-output", "input", "forward", "output"}[h]
+	return nth(h, "none", "prerouting", "raw-output", "input", "forward", "output")
 }
 
 // Family is an address family; a chain or packet of FamilyAny covers both.
@@ -39,7 +39,7 @@ const (
 )
 
 func (f Family) String() string {
-	return map[Family]string{FamilyAny: "any", FamilyIPv4: "ipv4", FamilyIPv6: "ipv6"}[f]
+	return nth(f, "any", "family-1", "family-2", "family-3", "ipv4", "family-5", "ipv6")
 }
 
 // Covers reports whether a chain of family f judges packets of family p.
@@ -86,7 +86,7 @@ const (
 )
 
 func (k VerdictKind) String() string {
-	return [...]string{"continue", "accept", "drop", "reject", "return", "jump", "goto"}[k]
+	return nth(k, "continue", "accept", "drop", "reject", "return", "jump", "goto")
 }
 
 // Verdict ends a rule.
@@ -117,8 +117,8 @@ const (
 )
 
 func (w RejectWith) String() string {
-	return [...]string{"default", "tcp-reset", "port-unreachable", "host-unreachable", "net-unreachable", "proto-unreachable",
-		"net-prohibited", "host-prohibited", "admin-prohibited", "policy-fail", "reject-route"}[w]
+	return nth(w, "default", "tcp-reset", "port-unreachable", "host-unreachable", "net-unreachable", "proto-unreachable",
+		"net-prohibited", "host-prohibited", "admin-prohibited", "policy-fail", "reject-route")
 }
 
 // Statement is something a rule does besides its verdict; exactly one pointer is set.

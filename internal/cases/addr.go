@@ -112,7 +112,7 @@ var addrCases = []Case{
 		Allowed:  []string{"tcp in eth0 srctype unicast"},
 		Dropped:  []string{"tcp in eth0 srctype local"},
 		IPTables: []string{"-A INPUT -m addrtype ! --src-type LOCAL -j ACCEPT"}},
-	{Name: "destination type", Accept: all(bits(dstType, ruleset.AddrBroadcast|ruleset.AddrProhibit)),
+	{Name: "destination type", Family: ruleset.FamilyIPv4, Accept: all(bits(dstType, ruleset.AddrBroadcast|ruleset.AddrProhibit)),
 		Allowed:  []string{"udp in eth0 dsttype broadcast", "udp in eth0 dsttype prohibit"},
 		Dropped:  []string{"udp in eth0", "udp in eth0 dsttype multicast"},
 		IPTables: []string{"-A INPUT -m addrtype --dst-type BROADCAST,PROHIBIT -j ACCEPT"}},
