@@ -28,7 +28,7 @@ static __always_inline int quoted_ipv6(struct __sk_buff *skb, struct fw_pkt *q, 
 	__builtin_memcpy(q->daddr, &h.daddr, 16);
 	q->proto = h.nexthdr;
 	c->off += sizeof(h);
-	for (i = 0; i < MAX_EXTENSIONS; i++)
+	for (i = 0; i <= MAX_EXTENSIONS; i++)
 		if (!step_extension(skb, q, c))
 			return q->malformed || q->frag ? -1 : 0;
 	return -1;

@@ -143,7 +143,7 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct fw_pkt *pkt,
 	pkt->tos = h.priority << 4 | h.flow_lbl[0] >> 4;
 	c->end = c->off + pkt->length;
 	c->off += sizeof(h);
-	for (i = 0; i < MAX_EXTENSIONS; i++)
+	for (i = 0; i <= MAX_EXTENSIONS; i++)
 		if (!step_extension(skb, pkt, c))
 			return PARSE_OK;
 	return PARSE_TOO_LONG;
