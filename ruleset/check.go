@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Check finds everything that keeps a ruleset from having one clear meaning, and returns it as an ErrorList with positions.
@@ -82,6 +83,8 @@ func (c *checker) name(pos Pos, what, name string) {
 		c.errs.Add(pos, "%s: has no name", what)
 	case strings.ContainsFunc(name, unicode.IsControl):
 		c.errs.Add(pos, "%s %q: control characters in the name", what, name)
+	case !utf8.ValidString(name):
+		c.errs.Add(pos, "%s %q: the name is not UTF-8", what, name)
 	}
 }
 
@@ -117,8 +120,8 @@ func (c *checker) chain(chain *Chain) {
 
 // rule checks one rule in its chain.
 func (c *checker) rule(chain *Chain, r *Rule) {
-	if strings.ContainsFunc(r.Name, unicode.IsControl) {
-		c.errs.Add(r.Pos, "rule %q: control characters in the name", r.Name)
+	if r.Name != "" {
+		c.name(r.Pos, "rule", r.Name)
 	}
 	for i := range r.Matches {
 		m := &r.Matches[i]

@@ -100,6 +100,7 @@ func TestCheck(t *testing.T) {
 		{"chain in two families", set(chain("a"), &ruleset.Chain{Name: "a", Family: 4}, &ruleset.Chain{Name: "a", Family: 6}), ""},
 		{"chain without a name", set(chain("")), `chain: has no name`},
 		{"chain with an escape sequence", set(chain("a\x1b[2J")), `chain "a\x1b[2J": control characters in the name`},
+		{"rule name that is not text", set(chain("a", &ruleset.Rule{Name: "x\xff"})), `rule "x\xff": the name is not UTF-8`},
 		{"set twice", &ruleset.Ruleset{Sets: []*ruleset.Set{{Name: "s"}, {Name: "s"}}}, `set "s": defined twice`},
 		{"set of nothing known", &ruleset.Ruleset{Sets: []*ruleset.Set{{Name: "s", Members: []ruleset.AddrRange{{}}}}}, `set "s": an address is missing`},
 		{"rule name twice", set(chain("a", &ruleset.Rule{Name: "x"}, at(2, &ruleset.Rule{Name: "x"}))), `f:2: rule "x": the chain "a" has two rules of this name`},

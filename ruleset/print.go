@@ -237,7 +237,7 @@ func word(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.+/@", r)
 	}
-	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
+	if s == "" || s == "not" || strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
 		return strconv.QuoteToASCII(s)
 	}
 	return s
