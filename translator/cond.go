@@ -113,13 +113,17 @@ func (c search) node(e *emitter, ranges []ruleset.Range, hit, miss string) {
 		return
 	}
 	mid := len(ranges) / 2
-	r := ranges[mid]
-	above := e.newLabel("above")
+	r, above := ranges[mid], miss
+	if mid+1 < len(ranges) {
+		above = e.newLabel("above")
+	}
 	e.branch(asm.JGT, c.field.size, r.To, above)
 	e.branch(asm.JGE, c.field.size, r.From, hit)
 	c.node(e, ranges[:mid], hit, miss)
-	e.place(above)
-	c.node(e, ranges[mid+1:], hit, miss)
+	if above != miss {
+		e.place(above)
+		c.node(e, ranges[mid+1:], hit, miss)
+	}
 }
 
 // lookup holds if an address is in a set's map.

@@ -46,11 +46,12 @@ func (e *emitter) newLabel(what string) string {
 	return fmt.Sprintf("%s.%s%d", e.name, what, e.labels)
 }
 
-// place puts a label in front of the next instruction.
+// place puts a label in front of the next instruction. All jumps to it are written by then.
 func (e *emitter) place(label string) {
 	if !e.used[label] {
 		return
 	}
+	delete(e.used, label)
 	e.dropJumpTo(label)
 	e.dead = false
 	if e.pending == "" {

@@ -3,12 +3,10 @@ package translator
 import (
 	"fmt"
 	"strings"
-
-	"github.com/cilium/ebpf/asm"
 )
 
-// Listing is the generated functions as text: labels, the source line of each rule, and the names of fields beside the instructions
-// that touch them.
+// Listing is the generated functions as text: labels, the source line of each rule, and the names of fields where instructions
+// touch them.
 func (o *Output) Listing() string {
 	var b strings.Builder
 	for _, c := range o.code {
@@ -25,19 +23,6 @@ func (o *Output) Listing() string {
 		b.WriteByte('\n')
 	}
 	return b.String()
-}
-
-// text is an instruction, and the member of fw_pkt that it reads or writes.
-func (l *layout) text(ins asm.Instruction) string {
-	s := fmt.Sprint(ins)
-	base := ins.Src
-	if ins.OpCode.Class().IsStore() {
-		base = ins.Dst
-	}
-	if c := ins.OpCode.Class(); base == regPkt && (c.IsLoad() || c.IsStore()) {
-		return fmt.Sprintf("%-48s ; %s", s, l.names[ins.Offset])
-	}
-	return s
 }
 
 // Plan is what is compiled before it becomes instructions: the functions, and a line for every step.

@@ -141,8 +141,12 @@ func (w *lowering) base(b *block) {
 
 // body writes steps that a caller goes on behind: its result is FW_CONTINUE, or onLeave where a rule returns.
 func (w *lowering) body(steps []*step, onLeave int32) {
-	leave := w.newLabel("leave")
+	leave, end := w.newLabel("leave"), w.newLabel("end")
+	if onLeave == int32(ruleset.Continue) {
+		leave = end
+	}
 	w.steps(w.f.entry[0].chain, steps, leave)
+	w.place(end)
 	w.put(asm.Mov.Imm(asm.R0, int32(ruleset.Continue)))
 	w.goTo(w.out)
 	w.place(leave)

@@ -159,18 +159,25 @@ func (m *matcher) prefix(parts []fieldPart, value, mask []byte) cond {
 	var all allOf
 	for _, p := range parts {
 		n := p.size.Sizeof()
-		v, k := m.layout.value(value[:n]), m.layout.value(mask[:n])
+		if c, ok := m.word(p, value[:n], mask[:n]); ok {
+			all = append(all, c)
+		}
 		value, mask = value[n:], mask[n:]
-		if k == 0 {
-			continue
-		}
-		c := compare{field: p, op: asm.JEq, value: v}
-		if k != ^uint64(0)>>(64-8*n) {
-			c.mask = k
-		}
-		all = append(all, c)
 	}
 	return all
+}
+
+// word compares one word under a mask; half of it if the mask has no more, which spares 64-bit constants. Nothing to compare is not ok.
+func (m *matcher) word(p fieldPart, value, mask []byte) (c compare, ok bool) {
+	if p.size == asm.DWord && bytes.Equal(mask[4:], make([]byte, 4)) {
+		p.size, value, mask = asm.Word, value[:4], mask[:4]
+	}
+	k := m.layout.value(mask)
+	c = compare{field: p, op: asm.JEq, value: m.layout.value(value)}
+	if k != ^uint64(0)>>(64-8*len(mask)) {
+		c.mask = k
+	}
+	return c, k != 0
 }
 
 // address compares addresses, or looks them up in the maps that a pass made of them. What the packet's family is has to be known
