@@ -54,19 +54,19 @@ func ones(n, width int) netip.Addr {
 	return a
 }
 
-// parseNetwork reads "address", "address/length" or "address/mask".
-func parseNetwork(s string, f ruleset.Family) (ruleset.AddrRange, string) {
+// parseNetwork reads "address", "address/length" or "address/mask". A host name gives the zero AddrRange.
+func parseNetwork(s string, f ruleset.Family) (r ruleset.AddrRange, bad string) {
 	host, mask, hasMask := s, "", false
 	if i := strings.LastIndexByte(s, '/'); i >= 0 {
 		host, mask, hasMask = s[:i], s[i+1:], true
 	}
-	if f == ruleset.FamilyIPv4 && host == "localhost" {
-		host = "127.0.0.1"
-	} else if host == "localhost" {
-		host = "::1"
-	}
 	a, ok := parseAddress(host, f)
-	if !ok {
+	switch {
+	case host == "localhost":
+		a = loopback[f]
+	case !ok && isHostName(host):
+		return ruleset.AddrRange{}, ""
+	case !ok:
 		return ruleset.AddrRange{}, badAddress(host, f)
 	}
 	m := ones(a.BitLen(), a.BitLen())
@@ -78,6 +78,10 @@ func parseNetwork(s string, f ruleset.Family) (ruleset.AddrRange, string) {
 	return ruleset.MaskedAddr(a, m), ""
 }
 
+var loopback = map[ruleset.Family]netip.Addr{
+	ruleset.FamilyIPv4: netip.AddrFrom4([4]byte{127, 0, 0, 1}), ruleset.FamilyIPv6: netip.IPv6Loopback(),
+}
+
 // badAddress says what is wrong with an address.
 func badAddress(host string, f ruleset.Family) string {
 	other := ruleset.FamilyIPv6
@@ -87,32 +91,33 @@ func badAddress(host string, f ruleset.Family) string {
 	if a, err := netip.ParseAddr(host); err == nil && a.Is4() != (f == ruleset.FamilyIPv4) {
 		return "address " + quote(host) + ": " + other.String() + " in a file of " + f.String() + " rules"
 	}
-	if isHostName(host) {
-		return "address " + quote(host) + ": host names are not looked up"
-	}
 	return "address " + quote(host) + ": not an " + f.String() + " address"
 }
 
-// isHostName reports whether s has a letter and only the characters of a DNS name.
+// isHostName reports whether s can be the name of a host in the DNS: labels between dots, the last one of two or more letters.
 func isHostName(s string) bool {
-	letters := strings.ContainsFunc(s, func(r rune) bool { return r|0x20 >= 'a' && r|0x20 <= 'z' })
-	return letters && !strings.ContainsFunc(s, func(r rune) bool {
-		return !(r|0x20 >= 'a' && r|0x20 <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '-' || r == '_')
-	})
+	labels := strings.Split(strings.TrimSuffix(s, "."), ".")
+	last := labels[len(labels)-1]
+	notAlpha := func(r rune) bool { return !(r|0x20 >= 'a' && r|0x20 <= 'z') }
+	notLabel := func(r rune) bool { return notAlpha(r) && !(r >= '0' && r <= '9') && r != '-' && r != '_' }
+	return len(labels) > 1 && len(last) > 1 && !strings.ContainsFunc(last, notAlpha) &&
+		!slices.ContainsFunc(labels, func(l string) bool { return l == "" || strings.ContainsFunc(l, notLabel) })
 }
 
 // parseNetworks reads a list of networks separated by commas. Equal ones count once; bad says what is wrong, "" if nothing.
-func parseNetworks(s string, f ruleset.Family) (out []ruleset.AddrRange, bad string) {
+func parseNetworks(s string, f ruleset.Family) (v value, bad string) {
 	for _, part := range strings.Split(s, ",") {
 		r, bad := parseNetwork(strings.TrimLeft(part, " \t"), f)
-		if bad != "" {
-			return nil, bad
-		}
-		if !slices.Contains(out, r) {
-			out = append(out, r)
+		switch {
+		case bad != "":
+			return value{}, bad
+		case !r.From.IsValid():
+			v.todo = "host name " + quote(part) + ": names are not looked up; write the address"
+		case !slices.Contains(v.addrs, r):
+			v.addrs = append(v.addrs, r)
 		}
 	}
-	return out, ""
+	return v, ""
 }
 
 // parseAddressRange reads "from-to" or one address.

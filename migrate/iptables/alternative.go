@@ -69,9 +69,13 @@ func anyBit(f ruleset.FieldID) func(*use) []alternative {
 	}
 }
 
-// addresses makes the lowering of an option whose value is addresses of a field.
+// addresses makes the lowering of an option whose value is a range of addresses of a field. One that ends before it starts holds none.
 func addresses(f ruleset.FieldID) func(*use) []alternative {
 	return func(u *use) []alternative {
+		if r := u.val.addrs[0]; r.To.Less(r.From) {
+			every := ruleset.MaskedAddr(r.From, ones(0, r.From.BitLen()))
+			return one(ruleset.Match{Field: f, Not: !u.not, Pos: u.pos, Addrs: []ruleset.AddrRange{every}})
+		}
 		return one(ruleset.Match{Field: f, Not: u.not, Pos: u.pos, Addrs: u.val.addrs})
 	}
 }

@@ -89,15 +89,15 @@ func (l *lineParser) protocol(arg token, u *use) *ruleset.Error {
 }
 
 func (l *lineParser) addresses(c byte, arg token, u *use) *ruleset.Error {
-	addrs, bad := parseNetworks(arg.text, l.family)
+	v, bad := parseNetworks(arg.text, l.family)
 	if bad != "" {
 		help := "write an " + l.family.String() + " address, with /length or /mask if it is a network"
 		return fail(arg.pos, help, "%s", bad)
 	}
-	if len(addrs) > 1 && u.not {
+	if len(v.addrs) > 1 && u.not {
 		return fail(l.not.pos, "write one rule for each, the first ones with -j RETURN in a chain of their own", "!: not with several addresses")
 	}
-	u.val.addrs = addrs
+	u.val = v
 	if c == 's' {
 		l.rule.src = u
 	} else {

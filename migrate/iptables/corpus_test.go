@@ -96,3 +96,47 @@ func readVerdicts(t *testing.T, dir string) map[string]string {
 	t.Logf("%s: no SOURCES.tsv, nothing to compare with", dir)
 	return nil
 }
+
+var conformance = flag.String("conformance", "", "tab-separated file of rules: family, table, chains, rule and whether iptables-nft takes it")
+
+// TestConformance compares what is accepted and refused with what the real tool does, rule by rule.
+func TestConformance(t *testing.T) {
+	if *conformance == "" {
+		t.Skip("no -conformance FILE")
+	}
+	text, err := os.ReadFile(*conformance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	column := map[string]int{}
+	for i, name := range strings.Split(lines[0], "\t") {
+		column[name] = i
+	}
+	count := map[string]int{}
+	for _, line := range lines[1:] {
+		cells := strings.Split(line, "\t")
+		family := map[string]ruleset.Family{"4": ruleset.FamilyIPv4, "6": ruleset.FamilyIPv6}[cells[column["family"]]]
+		want := cells[column["local_nft_1.8.9"]]
+		if family == ruleset.FamilyAny || want != "OK" && want != "FAIL" {
+			continue
+		}
+		file := "*" + cells[column["table"]] + "\n"
+		for _, chain := range strings.Split(cells[column["chains"]], ",") {
+			file += "-A " + chain + " " + cells[column["rule"]] + "\n"
+		}
+		_, report, err := Import([]Source{{Name: "x", Text: []byte(file + "COMMIT\n"), Family: family}}, Options{})
+		got := "OK"
+		if err != nil {
+			got = "FAIL"
+		} else {
+			count[string(report.Rules[0].Status)]++
+		}
+		count[want]++
+		if got != want {
+			count["disagree"]++
+			t.Errorf("%s %s: %s; we: %v", cells[0], strings.ReplaceAll(file, "\n", " "), want, err)
+		}
+	}
+	t.Log(count)
+}

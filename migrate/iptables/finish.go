@@ -43,6 +43,9 @@ func (l *lineParser) finishModule(m *module) *ruleset.Error {
 			return fail(m.pos, "add --"+o.name(), "%s: --%s is missing", m.ext.use(), o.name())
 		}
 	}
+	if missing := m.missingChoice(); missing != nil {
+		return fail(m.pos, "add one of them", "%s: one of %s is needed", m.ext.use(), join(missing))
+	}
 	if m.ext.check != nil {
 		if bad, help := m.ext.check(m, l.rule); bad != "" {
 			return fail(m.pos, help, "%s: %s", m.ext.use(), bad)
@@ -52,6 +55,20 @@ func (l *lineParser) finishModule(m *module) *ruleset.Error {
 		return fail(m.pos, "move the rule, or take it out", "%s: only in the table %s", m.ext.use(), strings.ReplaceAll(m.ext.tables, "|", " or "))
 	}
 	return l.checkProtocol(m)
+}
+
+// missingChoice lists the options of which at least one is needed, nil if one is there or none is needed.
+func (m *module) missingChoice() []string {
+	var names []string
+	for i := range m.ext.options {
+		if o := &m.ext.options[i]; o.flags&some != 0 {
+			if m.get(o.name()) != nil {
+				return nil
+			}
+			names = append(names, "--"+o.name())
+		}
+	}
+	return names
 }
 
 // negatable are the protocols whose extensions iptables accepts after `! -p`.

@@ -99,7 +99,7 @@ func (s *ipset) add(member token, rest []token) *ruleset.Error {
 	bad := ""
 	if !strings.Contains(member.text, "-") {
 		r, bad = parseNetwork(member.text, s.family)
-		ok = bad == ""
+		ok = bad == "" && r.From.IsValid()
 	}
 	if !ok {
 		return fail(member.pos, "correct it", "member %q of %q: not an %s address, network or range", member.text, s.set.Name, s.family)

@@ -98,6 +98,9 @@ func (l *lowering) rule(r *rule) ([]*ruleset.Rule, Entry) {
 	conditions, note, lost := l.conditions(r)
 	a := l.action(r)
 	switch {
+	case r.hostName() != nil:
+		u := r.hostName()
+		return nil, Entry{Status: NotDone, Why: u.val.todo, Mark: span(u.pos, u.arg)}
 	case lost != nil:
 		return nil, *lost
 	case a.lost != "":
@@ -129,6 +132,16 @@ func (l *lowering) rule(r *rule) ([]*ruleset.Rule, Entry) {
 		return out, Entry{Status: Rewritten, Why: strings.Join(notes, "; ")}
 	}
 	return out, Entry{Status: Exact}
+}
+
+// hostName is the address option that names a host, nil if none does.
+func (r *rule) hostName() *use {
+	for _, u := range []*use{r.src, r.dst} {
+		if u != nil && u.val.todo != "" {
+			return u
+		}
+	}
+	return nil
 }
 
 func hasLimit(a alternative) bool {

@@ -17,8 +17,11 @@ var matches = []extension{
 	{name: "dccp", proto: 33, options: append(ports[:2:2],
 		option{"dccp-types", text, inv, 0, nil}, option{"dccp-option", number(1, 255), inv, 0, nil}),
 		why: "DCCP packet types and options are not looked at"},
-	{name: "sctp", proto: 132, options: append(ports[:2:2], option{"chunk-types", two, inv, 0, nil}),
-		why: "SCTP chunks are not looked at"},
+	{name: "sctp", proto: 132, options: []option{
+		{"source-port|sport", portRangeOrdered, inv, 0, in(ruleset.FieldSrcPort)},
+		{"destination-port|dport", portRangeOrdered, inv, 0, in(ruleset.FieldDstPort)},
+		{"chunk-types", two, inv, 0, nil},
+	}, why: "SCTP chunks are not looked at"},
 	{name: "multiport", check: checkMultiport, options: []option{
 		{"source-ports|sports", kind{1, readPortList}, inv, 1, in(ruleset.FieldSrcPort)},
 		{"destination-ports|dports", kind{1, readPortList}, inv, 1, in(ruleset.FieldDstPort)},
@@ -35,7 +38,7 @@ var matches = []extension{
 		{"ctproto", protocolName, inv, 0, nil}, {"ctorigsrc", hostMask, inv, 0, nil}, {"ctorigdst", hostMask, inv, 0, nil},
 		{"ctreplsrc", hostMask, inv, 0, nil}, {"ctrepldst", hostMask, inv, 0, nil}, {"ctorigsrcport", portRange, inv, 0, nil},
 		{"ctorigdstport", portRange, inv, 0, nil}, {"ctreplsrcport", portRange, inv, 0, nil}, {"ctrepldstport", portRange, inv, 0, nil},
-		{"ctstatus", text, inv, 0, nil}, {"ctexpire", u32range, inv, 0, nil}, {"ctdir", text, 0, 0, nil},
+		{"ctstatus", kind{1, readStatus}, inv, 0, nil}, {"ctexpire", u32range, inv, 0, nil}, {"ctdir", oneOf([]string{"ORIGINAL", "REPLY"}), 0, 0, nil},
 	}, why: "of conntrack only the state can be matched"},
 	{name: "state", options: []option{{"state", kind{1, readStates}, inv | must, 0, anyBit(ruleset.FieldState)}}},
 	{name: "limit", lower: limit, options: []option{
@@ -67,13 +70,13 @@ var matches = []extension{
 		{"dscp-class", kind{1, readDSCPClass}, inv, 1, bits(ruleset.FieldTOS)},
 	}},
 	{name: "pkttype", options: []option{{"pkt-type", kind{1, readPktType}, inv | must, 0, anyBit(ruleset.FieldPktType)}}},
-	{name: "addrtype", check: needsOption, options: []option{
+	{name: "addrtype", check: checkAddrType, options: []option{
 		{"src-type", kind{1, readAddrTypes}, inv, 0, anyBit(ruleset.FieldSrcType)},
 		{"dst-type", kind{1, readAddrTypes}, inv, 0, anyBit(ruleset.FieldDstType)},
 		{"limit-iface-in", flagOnly, 0, 1, nil},
 		{"limit-iface-out", flagOnly, 0, 1, nil},
 	}, why: "address types are not kept per interface"},
-	{name: "tcpmss", proto: 6, options: []option{{"mss", u16range, inv | must, 0, in(ruleset.FieldTCPMSS)}}},
+	{name: "tcpmss", proto: 6, options: []option{{"mss", orderedRange(0xffff), inv | must, 0, in(ruleset.FieldTCPMSS)}}},
 	{name: "set", check: checkSet, lower: matchSet, options: []option{
 		{"match-set|set", kind{2, readSet}, inv, 0, nil},
 		{"return-nomatch", flagOnly, inv, 0, nil}, {"update-counters", flagOnly, inv, 0, nil},
@@ -161,6 +164,13 @@ func limit(_ *lowering, m *module) ([]alternative, string) {
 func needsOption(m *module, _ *rule) (bad, help string) {
 	if len(m.uses) == 0 {
 		return "no option of it is given", "say what to match, for example --" + m.ext.options[0].name()
+	}
+	return "", ""
+}
+
+func checkAddrType(m *module, _ *rule) (bad, help string) {
+	if m.get("src-type") == nil && m.get("dst-type") == nil {
+		return "no type is given", "add --src-type or --dst-type"
 	}
 	return "", ""
 }

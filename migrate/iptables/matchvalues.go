@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -85,6 +86,17 @@ func readStates(_ *context, s string) (value, string) {
 	return v, ""
 }
 
+var statusNames = []string{"NONE", "EXPECTED", "SEEN_REPLY", "ASSURED", "CONFIRMED"}
+
+func readStatus(_ *context, s string) (value, string) {
+	for _, name := range strings.Split(s, ",") {
+		if name == "" || lookupPrefix(name, statusNames) < 0 {
+			return value{}, quote(name) + " is not one of " + join(statusNames)
+		}
+	}
+	return value{text: s}, ""
+}
+
 var rateUnits = []string{"second", "minute", "hour", "day"}
 
 // readRate reads "rate" or "rate/unit": num packets in mask nanoseconds. Faster than 10000 a second is refused, as by iptables.
@@ -94,8 +106,9 @@ func readRate(_ *context, s string) (value, string) {
 	if hasUnit {
 		i = lookupPrefix(unit, rateUnits)
 	}
-	n, ok := parseNumber(first, 1, 1<<32-1)
-	if !ok || i < 0 || hasUnit && unit == "" {
+	digits := first[:len(first)-len(strings.TrimLeft(first, "0123456789"))] // as atoi: what follows the digits does not count
+	n, err := strconv.ParseUint(digits, 10, 31)
+	if err != nil || n == 0 || i < 0 || hasUnit && unit == "" {
 		return value{}, "not a rate such as 5/minute (second, minute, hour or day)"
 	}
 	seconds := []uint64{1, 60, 3600, 86400}[i]
@@ -148,7 +161,7 @@ var (
 
 func readPktType(_ *context, s string) (value, string) {
 	i := lookupPrefix(s, pktTypes)
-	if i < 0 {
+	if i < 0 || len(s) != len(pktTypes[i]) {
 		return value{}, "not one of unicast, broadcast, multicast"
 	}
 	v := value{num: pktBits[i]}

@@ -36,8 +36,9 @@ type flagSet uint8
 
 const (
 	inv  flagSet = 1 << iota // takes a ! before it
-	must                  // has to be there
-	many                  // may be repeated
+	must                     // has to be there
+	many                     // may be repeated
+	some                     // at least one of those with this flag has to be there
 )
 
 // kind is how an option's arguments are read. A parse function returns what is wrong with its argument, "" if nothing.
@@ -88,6 +89,14 @@ func numberRange(hi uint64) kind {
 	}}
 }
 
+// orderedRange is a range that must not end before it starts.
+func orderedRange(hi uint64) kind {
+	return kind{1, func(_ *context, s string) (value, string) {
+		r, ok := parseRange(s, hi, func(s string) (uint64, bool) { return parseNumber(s, 0, hi) })
+		return value{parts: []ruleset.Range{r}}, unless(ok && r.From <= r.To, "not a number or range up to "+itoa(hi))
+	}}
+}
+
 func masked(hi uint64) kind {
 	return kind{1, func(_ *context, s string) (value, string) {
 		v, m, ok := parseMasked(s, hi)
@@ -107,17 +116,23 @@ var (
 	prefixLength       = kind{1, readPrefixLength}
 )
 
-func readPortRange(c *context, s string) (value, string) {
-	r, ok := parseRange(s, 0xffff, func(s string) (uint64, bool) { return parsePort(s, c.proto) })
-	return value{parts: []ruleset.Range{r}}, unless(ok, notAPort(c))
+// readPortRange reads the ports of -p udp and -p dccp: service names of any protocol will do, and a range may be empty.
+func readPortRange(_ *context, s string) (value, string) {
+	anyProto := &context{}
+	r, ok := parseRange(s, 0xffff, func(s string) (uint64, bool) { return parsePort(s, anyProto.proto) })
+	return value{parts: []ruleset.Range{r}}, unless(ok, notAPort(anyProto))
 }
 
+// readOrderedPorts reads the ports of -p tcp and -p sctp.
 func readOrderedPorts(c *context, s string) (value, string) {
-	v, bad := readPortRange(c, s)
-	if bad == "" && v.parts[0].From > v.parts[0].To {
-		bad = "the range ends before it starts"
+	r, ok := parseRange(s, 0xffff, func(s string) (uint64, bool) { return parsePort(s, c.proto) })
+	switch {
+	case !ok:
+		return value{}, notAPort(c)
+	case r.From > r.To:
+		return value{}, "the range ends before it starts"
 	}
-	return v, bad
+	return value{parts: []ruleset.Range{r}}, ""
 }
 
 func notAPort(c *context) string {
@@ -154,8 +169,7 @@ func readMAC(_ *context, s string) (value, string) {
 }
 
 func readHost(c *context, s string) (value, string) {
-	r, bad := parseNetwork(s, c.family)
-	return value{addrs: []ruleset.AddrRange{r}}, bad
+	return parseNetworks(s, c.family)
 }
 
 func readAddressRange(c *context, s string) (value, string) {

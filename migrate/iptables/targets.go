@@ -100,9 +100,7 @@ func checkReject(m *module, r *rule) (bad, help string) {
 // logPrefix is the room that LOG has for a prefix, nflogPrefix that of NFLOG; iptables cuts what is longer.
 const logPrefix, nflogPrefix = 29, 63
 
-var (
-	logLevels = map[string]uint64{"emerg": 0, "panic": 0, "alert": 1, "crit": 2, "error": 3, "err": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
-)
+var logLevels = map[string]uint64{"emerg": 0, "panic": 0, "alert": 1, "crit": 2, "error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
 
 func readLogLevel(_ *context, s string) (value, string) {
 	if n, ok := logLevels[s]; ok {
