@@ -108,7 +108,9 @@ func TestDecode(t *testing.T) {
 		{"TCP data offset 4", eth4 + ip4("0028", "0000", "06") + strings.Replace(tcp, "5002", "4002", 1), nil, malformed},
 		{"TCP data offset past the end", eth4 + ip4("0028", "0000", "06") + strings.Replace(tcp, "5002", "6002", 1), nil, malformed},
 		{"TCP options: end, then more", eth4 + ip4("0030", "0000", "06") + strings.Replace(tcp, "5002", "7002", 1) + "00 0204 05b4 01 00 08", nil,
-			func(p *ruleset.Packet) bool { return p.TCPMSS == 1460 && slices.Equal(p.TCPOptions, []byte{0, 2, 1, 8}) }},
+			func(p *ruleset.Packet) bool {
+				return p.TCPMSS == 1460 && slices.Equal(p.TCPOptions, []byte{0, 2, 1, 8})
+			}},
 		{"TCP options: length 0", eth4 + ip4("002c", "0000", "06") + strings.Replace(tcp, "5002", "6002", 1) + "1e00 0501", nil,
 			func(p *ruleset.Packet) bool { return p.TCPMSS < 0 && slices.Equal(p.TCPOptions, []byte{30, 0, 5, 1}) }},
 		{"TCP options: MSS cut short", eth4 + ip4("002c", "0000", "06") + strings.Replace(tcp, "5002", "6002", 1) + "01 0204 05", nil,

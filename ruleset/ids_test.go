@@ -119,8 +119,8 @@ INPUT: policy drop
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for text, want := range map[string]string{
-		"udp malformed":        "drop: " + ruleset.ReasonMalformed + "\n",
-		"udp -> :80 out eth0":  "accept: no chain judges ipv4 packets on output\n",
+		"udp malformed":       "drop: " + ruleset.ReasonMalformed + "\n",
+		"udp -> :80 out eth0": "accept: no chain judges ipv4 packets on output\n",
 	} {
 		l := literal(t, text)
 		if _, trace := rs.Eval(l.Hook, &l.Packet, nil); trace.String() != want {

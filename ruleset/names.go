@@ -58,7 +58,7 @@ func indexFold(names []string, name string) int {
 
 // ProtoNames are the names of protocols that rules and packets are written with, by IP protocol number.
 var ProtoNames = map[uint8]string{
-	0: "hopopt", 1: "icmp", 2: "igmp", 4: "ipip", 6: "tcp", 17: "udp", 33: "dccp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah",
+	0: "hopopt", 1: "icmp", 2: "igmp", 4: "ipencap", 6: "tcp", 17: "udp", 33: "dccp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah",
 	58: "icmpv6", 89: "ospf", 103: "pim", 108: "ipcomp", 112: "vrrp", 115: "l2tp", 132: "sctp", 136: "udplite",
 }
 

@@ -20,7 +20,11 @@ func (rs *Ruleset) String() string {
 
 // String is the set in one line.
 func (s *Set) String() string {
-	return fmt.Sprintf("set %s: %s", word(s.Name), list(s.Members))
+	members := "empty"
+	if len(s.Members) > 0 {
+		members = list(s.Members)
+	}
+	return fmt.Sprintf("set %s: %s", word(s.Name), members)
 }
 
 // String is the chain's head and its rules, a line each.
@@ -110,12 +114,13 @@ func (l *Log) String() string {
 // leads are the words before a match's operands, where they are not the field's name.
 var leads = map[FieldID]string{
 	FieldSrcAddr: "from", FieldDstAddr: "to", FieldSrcPort: "from port", FieldDstPort: "to port",
+	FieldTCPFlags: "flags", FieldTCPOption: "option", FieldTCPMSS: "mss", FieldICMPType: "type", FieldICMPCode: "code",
 }
 
 // String is the match in words: `to port 22,80-90`, `from not 10.0.0.0/8`.
 func (m *Match) String() string {
-	if name, ok := m.protoName(); ok {
-		return name
+	if m.Field == FieldProto && !m.Not && protoName(m.operands()) {
+		return m.operands()
 	}
 	s, ok := leads[m.Field]
 	if !ok {
@@ -125,15 +130,6 @@ func (m *Match) String() string {
 		s += " not"
 	}
 	return s + " " + m.operands()
-}
-
-// protoName is the short form of a match of one protocol that has a name.
-func (m *Match) protoName() (string, bool) {
-	if m.Field != FieldProto || m.Not || len(m.Ranges) != 1 || len(m.Masked) > 0 || m.Ranges[0].From != m.Ranges[0].To || m.Ranges[0].From > 255 {
-		return "", false
-	}
-	name, ok := ProtoNames[uint8(m.Ranges[0].From)]
-	return name, ok
 }
 
 // operands is the operands, comma separated, in their order.
@@ -160,6 +156,12 @@ func (m *Match) operands() string {
 	return strings.Join(out, ",")
 }
 
+// protoName reports whether s names one protocol, so that it can stand for a match alone.
+func protoName(s string) bool {
+	_, ok := ProtoByName(s)
+	return ok
+}
+
 // rangeText is a number, or the first and last of a range.
 func (f FieldID) rangeText(r Range) string {
 	if r.From == r.To {
@@ -169,8 +171,11 @@ func (f FieldID) rangeText(r Range) string {
 }
 
 func (f FieldID) numberText(v uint64) string {
-	if f == FieldSrcMAC && v < 1<<48 {
+	switch name := ProtoNames[uint8(v)]; {
+	case f == FieldSrcMAC && v < 1<<48:
 		return MAC(v)
+	case f == FieldProto && v < 256 && name != "":
+		return name
 	}
 	return strconv.FormatUint(v, 10)
 }
