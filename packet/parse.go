@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bpfwall/bpfwall/ruleset"
+	"github.com/bpfwall/bpfwall/services"
 )
 
 // Parse reads a packet literal:
@@ -76,7 +77,7 @@ func (p *parser) literal() *Literal {
 	l := &Literal{}
 	l.State = ruleset.StateNew
 	p.protocol(l)
-	src, dst := p.endpoints()
+	src, dst := p.endpoints(l.Proto)
 	p.family(l, src, dst)
 	head, rest := p.settings(l)
 	p.apply(l, head)
@@ -121,7 +122,10 @@ func (p *parser) protocol(l *Literal) {
 	if t.text == "proto" {
 		t = p.next()
 	}
-	proto, ok := ruleset.ProtoByName(t.text)
+	proto, ok := services.Protocol(t.text)
+	if ok && proto == 0 && t.text != protoText(0) {
+		ok = false // "all" and "ip" are no protocols of packets
+	}
 	if n, err := strconv.ParseUint(t.text, 0, 8); err == nil {
 		proto, ok = uint8(n), true
 	}
@@ -132,12 +136,12 @@ func (p *parser) protocol(l *Literal) {
 }
 
 // endpoints reads SOURCE -> DESTINATION, of which any part may be missing.
-func (p *parser) endpoints() (src, dst written) {
-	src = p.endpoint()
+func (p *parser) endpoints(proto uint8) (src, dst written) {
+	src = p.endpoint(proto)
 	dst = written{port: ruleset.Absent, at: p.peek()}
 	if p.peek().text == "->" {
 		p.next()
-		dst = p.endpoint()
+		dst = p.endpoint(proto)
 		if !dst.addr.IsValid() && dst.port == ruleset.Absent {
 			p.fail(p.peek(), "destination: missing after \"->\"")
 		}
@@ -145,8 +149,8 @@ func (p *parser) endpoints() (src, dst written) {
 	return src, dst
 }
 
-// endpoint reads an address, address:port, [address]:port or :port, if one comes next.
-func (p *parser) endpoint() written {
+// endpoint reads an address, address:port, [address]:port or :port, if one comes next. Ports may be names of services.
+func (p *parser) endpoint(proto uint8) written {
 	t := p.peek()
 	none := written{port: ruleset.Absent, at: t}
 	if !strings.ContainsAny(t.text, ".:[") {
@@ -161,19 +165,28 @@ func (p *parser) endpoint() written {
 		p.fail(t, "address: %q is not one", t.text)
 		return none
 	}
-	port, err := strconv.ParseUint(t.text[i+1:], 10, 16)
-	if err != nil {
-		p.fail(t, "port: %q is not a number from 0 to 65535", t.text[i+1:])
-	}
+	port := p.portNumber(t, t.text[i+1:], proto)
 	if i == 0 {
-		return written{netip.Addr{}, int(port), t}
+		return written{netip.Addr{}, port, t}
 	}
 	host := t.text[:i]
 	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	if err != nil || a.Is6() != strings.HasPrefix(host, "[") {
 		p.fail(t, "address: %q is not one", host).Help = "an IPv6 address with a port needs brackets: [2001:db8::1]:80"
 	}
-	return written{p.plain(a, t), int(port), t}
+	return written{p.plain(a, t), port, t}
+}
+
+// portNumber reads a port, given as a number or by its name.
+func (p *parser) portNumber(t token, text string, proto uint8) int {
+	if port, ok := services.Port(text, protoText(proto)); ok {
+		return int(port)
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		p.fail(t, "port: %q is neither a number from 0 to 65535 nor the name of a %s service", text, protoText(proto))
+	}
+	return int(port)
 }
 
 // plain is a, which must be without a zone.

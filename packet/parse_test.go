@@ -10,6 +10,7 @@ import (
 
 	"github.com/bpfwall/bpfwall/packet"
 	"github.com/bpfwall/bpfwall/ruleset"
+	"github.com/bpfwall/bpfwall/services"
 )
 
 var compareAddrs = cmpopts.EquateComparable(netip.Addr{})
@@ -57,6 +58,9 @@ func TestString(t *testing.T) {
 		{"tcp none", "tcp 192.0.2.1:40000 -> 198.51.100.2:80 none"},
 		{"icmpv6 neighbour-solicitation", "icmpv6 2001:db8:1::1 -> 2001:db8:2::2 neighbour-solicitation"},
 		{"icmp -> 10.0.0.2 echo-reply", "icmp 192.0.2.1 -> 10.0.0.2 echo-reply"},
+		{"tcp -> :ssh", "tcp 192.0.2.1:40000 -> 198.51.100.2:22"},
+		{"udp 10.0.0.1:domain -> 10.0.0.2:ntp", "udp 10.0.0.1:53 -> 10.0.0.2:123"},
+		{"ipv6-icmp", "icmpv6 2001:db8:1::1 -> 2001:db8:2::2"},
 		{"proto 47 10.0.0.1 -> 10.0.0.2", "gre 10.0.0.1 -> 10.0.0.2"},
 		{"proto 253", "proto 253 192.0.2.1 -> 198.51.100.2"},
 		{"udp -> 224.0.0.251:5353 in eth0", "udp 192.0.2.1:40000 -> 224.0.0.251:5353 in eth0"},
@@ -91,10 +95,11 @@ func TestParseErrors(t *testing.T) {
 		msg  string
 	}{
 		{"", 1, `protocol: "" is not one`},
+		{"all", 1, `protocol: "all" is not one`},
 		{"tpc 10.0.0.1", 1, `protocol: "tpc" is not one`},
 		{"tcp 10.0.0.300:1 -> :2", 5, `address: "10.0.0.300" is not one`},
-		{"tcp fd00::1:x", 5, `port: "x" is not a number from 0 to 65535`},
-		{"tcp 10.0.0.1:99999", 5, `port: "99999" is not a number from 0 to 65535`},
+		{"tcp fd00::1:x", 5, `port: "x" is neither a number from 0 to 65535 nor the name of a tcp service`},
+		{"tcp 10.0.0.1:99999", 5, `port: "99999" is neither a number from 0 to 65535 nor the name of a tcp service`},
 		{"tcp 10.0.0.1 -> [::1]:2", 17, `destination: not of the source's address family`},
 		{"tcp 10.0.0.1 ->", 16, `destination: missing after "->"`},
 		{"icmp 10.0.0.1:5", 6, `port: icmp packets have none here`},
@@ -113,6 +118,15 @@ func TestParseErrors(t *testing.T) {
 		}
 		if e.Pos.Col != test.col || e.Msg != test.msg {
 			t.Errorf("%q:\n got %d: %s\nwant %d: %s", test.text, e.Pos.Col, e.Msg, test.col, test.msg)
+		}
+	}
+}
+
+// The names that listings print are those that parsers read.
+func TestProtocolNames(t *testing.T) {
+	for n, name := range ruleset.ProtoNames {
+		if got, ok := services.Protocol(name); !ok || got != n {
+			t.Errorf("%s: protocol %d is printed so, but it is read as %d", name, n, got)
 		}
 	}
 }

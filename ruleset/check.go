@@ -3,6 +3,7 @@ package ruleset
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -11,6 +12,9 @@ import (
 // Check finds everything that keeps a ruleset from having one clear meaning, and returns it as an ErrorList with positions.
 // Eval and the compiler rely on it.
 func (rs *Ruleset) Check() error {
+	if err := rs.holes(); err != nil {
+		return err
+	}
 	c := &checker{rs: rs, hooks: rs.reach(), index: rs.index()}
 	c.sets()
 	c.chainNames()
@@ -19,6 +23,22 @@ func (rs *Ruleset) Check() error {
 		c.chain(chain)
 	}
 	return c.errs.Err()
+}
+
+// holes finds entries that are not there at all, as a damaged file may have them.
+func (rs *Ruleset) holes() error {
+	var errs ErrorList
+	for i, c := range rs.Chains {
+		if c == nil {
+			errs.Add(Pos{}, "chain %d: missing", i+1)
+		} else if n := slices.Index(c.Rules, nil); n >= 0 {
+			errs.Add(c.Pos, "chain %q: rule %d is missing", c.Key(), n+1)
+		}
+	}
+	if n := slices.Index(rs.Sets, nil); n >= 0 {
+		errs.Add(Pos{}, "set %d: missing", n+1)
+	}
+	return errs.Err()
 }
 
 type checker struct {

@@ -82,6 +82,9 @@ func TestCheck(t *testing.T) {
 		{"nothing", set(), ""},
 		{"good", set(base(in, ruleset.Drop, rule(to(jump, "a"), port(22))), chain("a", rule(back))), ""},
 
+		{"holes", &ruleset.Ruleset{Chains: []*ruleset.Chain{nil, {Name: "a", Rules: []*ruleset.Rule{{}, nil}}}, Sets: []*ruleset.Set{nil}},
+			"chain 1: missing\nchain \"a\": rule 2 is missing\nset 1: missing"},
+
 		{"no such chain", set(base(in, ruleset.Drop, at(1, rule(to(jump, "b"))))), `f:1: jump: there is no chain "b" for any packets`},
 		{"goto names no chain", input(to(goTo, "")), `f:1: goto: names no chain`},
 		{"chain of the other family", set(&ruleset.Chain{Name: "INPUT", Hook: in, Policy: ruleset.Drop, Family: 4, Rules: []*ruleset.Rule{at(1, rule(to(jump, "a")))}}, chain("a")),

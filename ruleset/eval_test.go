@@ -42,7 +42,7 @@ func set(chains ...*ruleset.Chain) *ruleset.Ruleset {
 	return rs
 }
 
-func literal(t *testing.T, text string) *packet.Literal {
+func literal(t testing.TB, text string) *packet.Literal {
 	t.Helper()
 	l, err := packet.Parse(text)
 	if err != nil {

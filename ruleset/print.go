@@ -57,6 +57,7 @@ func (r *Rule) remark() string {
 }
 
 // String is what a rule does, without name and place: `tcp from 10.0.0.0/8 to port 22: log "ssh", accept`.
+// Identities are hashes of this text: where it changes, counters start anew.
 func (r *Rule) String() string {
 	when := make([]string, len(r.Matches))
 	for i := range r.Matches {
