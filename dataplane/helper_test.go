@@ -124,7 +124,9 @@ func (w *world) in(name string, fn func() error) {
 	must(w.tb, inNetns(name, fn))
 }
 
-func inNetns(name string, fn func() error) error { return (&Dataplane{cfg: Config{Netns: name}}).within(fn) }
+func inNetns(name string, fn func() error) error {
+	return (&Dataplane{cfg: Config{Netns: name}}).within(fn)
+}
 
 func (w *world) open() *Dataplane {
 	w.tb.Helper()
@@ -208,4 +210,24 @@ func allowPort(port uint64) *ruleset.Rule {
 		},
 		Verdict: ruleset.Verdict{Kind: ruleset.Accept},
 	}
+}
+
+// disable turns the firewall off.
+func (w *world) disable() {
+	w.tb.Helper()
+	must(w.tb, w.open().Disable(context.Background()))
+}
+
+// counter is what a rule or policy has counted.
+func (w *world) counter(id string) uint64 {
+	w.tb.Helper()
+	all, err := w.open().Counters()
+	must(w.tb, err)
+	for _, c := range all {
+		if c.ID == id {
+			return c.Packets
+		}
+	}
+	w.tb.Fatalf("no counter of %q", id)
+	return 0
 }

@@ -1,0 +1,53 @@
+package dataplane
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+// refreshSteps are Refresh, in order. The generation stays.
+var refreshSteps = []step{
+	{"sweep", (*transaction).sweep},
+	{"stay", (*transaction).stay},
+	{"attach", (*transaction).attachMissing},
+	{"detach", func(t *transaction) error { t.detachUnwanted(); return nil }},
+}
+
+// Refresh adapts the firewall to a host that has changed under it: it attaches to interfaces that are new and to hooks that something
+// was detached from, and learns names and addresses. The rules in force stay. Returns ErrNotLoaded.
+func (d *Dataplane) Refresh(ctx context.Context) (*Result, error) {
+	var res *Result
+	err := d.change(ctx, func() (err error) {
+		res, err = d.run(ctx, refreshSteps, &transaction{tolerant: true})
+		return err
+	})
+	return res, err
+}
+
+// stay takes the live generation for the next one, too.
+func (t *transaction) stay() (err error) {
+	if t.live == nil {
+		return ErrNotLoaded
+	}
+	if t.rs, err = t.d.at.readRuleset(t.live.Number); err != nil {
+		return err
+	}
+	t.next, t.opts = t.live, t.live.Options
+	t.result.Generation, t.result.Previous = t.live.Number, t.live.Previous
+	t.countKept()
+	t.shared = map[string]*ebpf.Map{}
+	for _, name := range []string{"ifaces", "addr_types"} {
+		m, err := ebpf.LoadPinnedMap(t.d.at.mapPin(name), nil)
+		if err != nil {
+			return fmt.Errorf("map %s: %w", name, errKernel(err))
+		}
+		t.atEnd(m.Close)
+		t.shared[name] = m
+	}
+	if err := t.describeHost(); err != nil {
+		return err
+	}
+	return t.chooseInterfaces()
+}
