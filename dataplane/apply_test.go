@@ -274,7 +274,7 @@ func TestClsact(t *testing.T) {
 }
 
 // inside lists the hooks with filters in a namespace.
-func (a clsact) inside(ns string) (has map[hook]bool, err error) {
+func (a clsact) inside(ns string) (has map[hook]string, err error) {
 	err = inNetns(ns, func() error { has, err = a.attached(); return err })
 	return has, err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/bpfwall/bpfwall/bpf"
 )
@@ -46,9 +47,11 @@ type iface struct {
 
 // attacher attaches programs to hooks: attach_tcx.go and attach_clsact.go.
 type attacher interface {
+	// attach puts a program on a hook, or in the place of the one that it put there before.
 	attach(h hook, p *ebpf.Program) error
 	detach(h hook) error
-	attached() (map[hook]bool, error)
+	// attached are the hooks that it was used on, with the tags of their programs; "" where the program is not attached any more.
+	attached() (map[hook]string, error)
 }
 
 // interfaces lists those of this namespace.
@@ -65,7 +68,7 @@ func interfaces() ([]iface, error) {
 	for _, l := range links {
 		a := l.Attrs()
 		i := iface{index: a.Index, name: a.Name, l2: l2Length(a.EncapType)}
-		if m := masters[a.MasterIndex]; m != nil && a.NetNsID <= 0 && slices.Contains(switching, m.Type()) {
+		if m := masters[a.MasterIndex]; m != nil && slices.Contains(switching, m.Type()) {
 			i.enslaved = m.Type() + " " + m.Attrs().Name
 		}
 		all = append(all, i)
@@ -154,22 +157,37 @@ func (t *transaction) attachAs(mode Mode, disp *dispatchers) error {
 	if err != nil {
 		return err
 	}
+	t.result.Hooks = nil
 	for h, i := range hooks(t.ifaces) {
-		t.result.Hooks = append(t.result.Hooks, Hook{Interface: i.name, Ifindex: i.index, Direction: string(h.dir), Mode: mode, Attached: true})
-		if has[h] {
-			continue
+		err := t.attachOne(h, disp, i.l2, has[h])
+		if errors.Is(err, unix.ENODEV) && len(t.opts.Interfaces) == 0 {
+			continue // gone since it was listed
 		}
-		p, err := disp.program(i.l2, h.dir)
 		if err != nil {
-			return err
-		}
-		if err := t.attacher.attach(h, p); err != nil {
-			t.result.Hooks = nil
 			return fmt.Errorf("interface %q: %s: %w", i.name, h.dir, errKernelKeep(err))
 		}
-		t.onError(func() { _ = t.attacher.detach(h) })
+		t.result.Hooks = append(t.result.Hooks, Hook{Interface: i.name, Ifindex: i.index, Direction: string(h.dir), Mode: mode, Attached: true})
 	}
 	slices.SortFunc(t.result.Hooks, Hook.compare)
+	return nil
+}
+
+// attachOne attaches a dispatcher, unless the very same one (by the tag that the kernel makes of its instructions) is attached.
+func (t *transaction) attachOne(h hook, disp *dispatchers, l2 uint32, tag string) error {
+	p, err := disp.program(l2, h.dir)
+	if err != nil {
+		return err
+	}
+	info, err := p.Info()
+	if err != nil || info.Tag == tag {
+		return err
+	}
+	if err := t.attacher.attach(h, p); err != nil {
+		return err
+	}
+	if tag == "" {
+		t.onError(func() { _ = t.attacher.detach(h) })
+	}
 	return nil
 }
 

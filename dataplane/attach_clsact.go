@@ -48,29 +48,42 @@ func (a clsact) attach(h hook, p *ebpf.Program) error {
 
 func (a clsact) detach(h hook) error { return netlink.FilterDel(a.filter(h)) }
 
-func (clsact) attached() (map[hook]bool, error) {
-	ifaces, err := interfaces()
+// attached looks at the interfaces with a clsact qdisc.
+func (a clsact) attached() (map[hook]string, error) {
+	qdiscs, err := netlink.QdiscList(nil)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("qdiscs: %w", errKernel(err))
 	}
-	has := map[hook]bool{}
-	for h, i := range hooks(ifaces) {
-		filters, err := netlink.FilterList(linkOf(i), clsactParents[h.dir])
-		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENODEV) {
-			continue // no clsact qdisc, or gone meanwhile
+	has := map[hook]string{}
+	for _, q := range qdiscs {
+		if q.Type() != "clsact" {
+			continue
 		}
-		if err != nil {
-			return nil, fmt.Errorf("interface %q: filters: %w", i.name, errKernel(err))
-		}
-		for _, f := range filters {
-			if b, ok := f.(*netlink.BpfFilter); ok && strings.HasPrefix(b.Name, filterName) {
-				has[h] = true
+		for dir := range clsactParents {
+			h := hook{q.Attrs().LinkIndex, dir}
+			tag, ok, err := a.tag(h)
+			if err != nil {
+				return nil, fmt.Errorf("interface %d: filters: %w", h.ifindex, errKernel(err))
+			}
+			if ok {
+				has[h] = tag
 			}
 		}
 	}
 	return has, nil
 }
 
-func linkOf(i iface) netlink.Link {
-	return &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: i.index, Name: i.name}}
+// tag finds our filter on a hook.
+func (clsact) tag(h hook) (tag string, ok bool, err error) {
+	link := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: h.ifindex}}
+	filters, err := netlink.FilterList(link, clsactParents[h.dir])
+	if errors.Is(err, unix.ENODEV) {
+		return "", false, nil // gone meanwhile
+	}
+	for _, f := range filters {
+		if b, is := f.(*netlink.BpfFilter); is && strings.HasPrefix(b.Name, filterName) {
+			return b.Tag, true, nil
+		}
+	}
+	return "", false, err
 }

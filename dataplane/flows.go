@@ -31,6 +31,9 @@ type Flow struct {
 func (d *Dataplane) Flows() ([]Flow, error) {
 	var all []Flow
 	err := d.look(func() error {
+		if _, err := d.liveNumber(); err != nil {
+			return err
+		}
 		return d.eachFlow(func(f Flow) bool { all = append(all, f); return true })
 	})
 	return all, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -172,12 +173,12 @@ func (w *world) reaches(port int) bool {
 	w.tb.Helper()
 	ok := false
 	w.in(w.peer, func() error {
-		c, err := net.DialTimeout("tcp4", fmt.Sprintf("%s:%d", hostAddr, port), 300*time.Millisecond)
+		c, err := net.DialTimeout("tcp4", fmt.Sprintf("%s:%d", hostAddr, port), 150*time.Millisecond)
 		if err != nil {
 			return nil
 		}
 		defer c.Close()
-		_ = c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		_ = c.SetReadDeadline(time.Now().Add(150 * time.Millisecond))
 		n, _ := c.Read(make([]byte, 1))
 		ok = n == 1
 		return nil
@@ -231,3 +232,7 @@ func (w *world) counter(id string) uint64 {
 	w.tb.Fatalf("no counter of %q", id)
 	return 0
 }
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func sameAddr(a, b netip.Addr) bool { return a == b }

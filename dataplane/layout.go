@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 )
 
 // layout is where things are. Below the BPF file system:
@@ -27,7 +28,7 @@ type layout struct {
 func newLayout(cfg Config) layout {
 	pins, state, lockName := filepath.Join(cfg.BPFFS, "bpfwall"), cfg.StateDir, ""
 	if cfg.Netns != "" {
-		pins, state = filepath.Join(pins, "netns", cfg.Netns), filepath.Join(state, "netns", cfg.Netns)
+		pins, state = filepath.Join(pins, "netns", pinName.Replace(cfg.Netns)), filepath.Join(state, "netns", cfg.Netns)
 		lockName = cfg.Netns + "."
 	}
 	return layout{
@@ -42,6 +43,9 @@ func newLayout(cfg Config) layout {
 		eventsLock:  filepath.Join(cfg.RunDir, lockName+"events.lock"),
 	}
 }
+
+// pinName makes a name fit for the BPF file system, which has no dots in names.
+var pinName = strings.NewReplacer("%", "%25", ".", "%2E")
 
 func (l layout) mapPin(name string) string { return filepath.Join(l.maps, name) }
 

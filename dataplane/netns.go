@@ -1,12 +1,14 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 const netnsDir = "/run/netns" // as `ip netns` keeps them
@@ -42,7 +44,9 @@ func enter(name string, fn func() error) error {
 		return fmt.Errorf("network namespace %q: %w", name, ErrNoNamespace)
 	}
 	defer ns.Close()
-	if err := netns.Set(ns); err != nil {
+	if err := netns.Set(ns); errors.Is(err, unix.EPERM) {
+		return &NotPermittedError{For: fmt.Sprintf("entering the network namespace %q", name), Missing: []string{"CAP_SYS_ADMIN"}}
+	} else if err != nil {
 		return fmt.Errorf("network namespace %q: %w", name, errKernel(err))
 	}
 	return fn()

@@ -100,7 +100,7 @@ func (t *transaction) reuse() error {
 	if t.programs, err = t.loadPinned(prev.Number); err != nil {
 		return errNotReusable
 	}
-	if err := t.openSharedPins(prev); err != nil {
+	if err := t.checkMaps(prev); err != nil {
 		return err
 	}
 	n, err := t.nextNumber()
@@ -129,16 +129,19 @@ func (t *transaction) loadPinned(n uint32) (map[string]*ebpf.Program, error) {
 	return programs, nil
 }
 
-// openSharedPins checks that the programs of a generation use the counters that are pinned now.
-func (t *transaction) openSharedPins(g *Generation) error {
-	m, err := t.d.openPinned("counters")
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	id, ok := mapID(m)
-	if !ok || !slices.Contains(t.d.usedMaps(g), id) {
-		return errNotReusable
+// checkMaps checks that the programs of a generation use the shared maps that are pinned now.
+func (t *transaction) checkMaps(g *Generation) error {
+	used := t.d.usedMaps(g)
+	for _, name := range sharedMaps {
+		m, err := t.d.openPinned(name)
+		if err != nil {
+			return err
+		}
+		id, ok := mapID(m)
+		_ = m.Close()
+		if !ok || !slices.Contains(used, id) {
+			return errNotReusable
+		}
 	}
 	return nil
 }

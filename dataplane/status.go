@@ -93,8 +93,8 @@ func (d *Dataplane) modes() (map[hook]Mode, error) {
 		if err != nil {
 			return nil, err
 		}
-		for h, alive := range has {
-			if alive {
+		for h, tag := range has {
+			if tag != "" {
 				out[h] = mode
 			}
 		}

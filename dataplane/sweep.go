@@ -95,21 +95,22 @@ func (t *transaction) sweepMaps() {
 }
 
 // usedMaps are the maps that a generation's programs use.
-func (d *Dataplane) usedMaps(g *Generation) []ebpf.MapID {
+func (d *Dataplane) usedMaps(g *Generation) (used []ebpf.MapID) {
 	if g == nil {
 		return nil
 	}
-	p, err := ebpf.LoadPinnedProgram(filepath.Join(d.at.programs(g.Number), "tc_ingress"), nil)
-	if err != nil {
-		return nil
+	for _, name := range slotMaps {
+		p, err := ebpf.LoadPinnedProgram(filepath.Join(d.at.programs(g.Number), name), nil)
+		if err != nil {
+			continue
+		}
+		if info, err := p.Info(); err == nil {
+			ids, _ := info.MapIDs()
+			used = append(used, ids...)
+		}
+		_ = p.Close()
 	}
-	defer p.Close()
-	info, err := p.Info()
-	if err != nil {
-		return nil
-	}
-	ids, _ := info.MapIDs()
-	return ids
+	return used
 }
 
 func mapID(m *ebpf.Map) (ebpf.MapID, bool) {

@@ -1,0 +1,314 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf/link"
+	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
+
+	"github.com/bpfwall/bpfwall/bpf"
+	"github.com/bpfwall/bpfwall/ruleset"
+	"github.com/bpfwall/bpfwall/translator"
+)
+
+func TestNotLoaded(t *testing.T) {
+	w := newWorld(t)
+	d := w.open()
+	for name, call := range map[string]func() error{
+		"status":   func() error { _, err := d.Status(); return err },
+		"counters": func() error { _, err := d.Counters(); return err },
+		"sets":     func() error { _, err := d.Sets(); return err },
+		"live":     func() error { _, _, err := d.Live(); return err },
+		"twin":     func() error { _, err := d.Twin(); return err },
+		"events":   func() error { return d.Events(context.Background(), nil) },
+		"refresh":  func() error { _, err := d.Refresh(context.Background()); return err },
+		"confirm":  func() error { _, err := d.Confirm(context.Background()); return err },
+		"disable":  func() error { return d.Disable(context.Background()) },
+	} {
+		if err := call(); !errors.Is(err, ErrNotLoaded) {
+			t.Errorf("%s: %v, want ErrNotLoaded", name, err)
+		}
+	}
+	if all, err := d.Flows(); len(all) != 0 || !errors.Is(err, ErrNotLoaded) {
+		t.Errorf("flows: %v %v", all, err)
+	}
+	if all, err := d.History(); len(all) != 0 || err != nil {
+		t.Errorf("history: %v %v", all, err)
+	}
+}
+
+func TestOpenNamespace(t *testing.T) {
+	for _, name := range []string{"bpfwall-no-such", "../x", "..", "a/b"} {
+		if _, err := Open(Config{Netns: name}); !errors.Is(err, ErrNoNamespace) {
+			t.Errorf("%q: %v, want ErrNoNamespace", name, err)
+		}
+	}
+}
+
+// TestStatusAndRefresh detaches a hook behind the firewall's back and adds an interface.
+func TestStatusAndRefresh(t *testing.T) {
+	w := newWorld(t)
+	w.serve(80)
+	w.apply(inputRules(81), Options{})
+	d := w.open()
+	s, err := d.Status()
+	must(t, err)
+	detached := s.Hooks[2]
+	l, err := link.LoadPinnedLink(d.at.linkPin(hook{detached.Ifindex, direction(detached.Direction)}), nil)
+	must(t, err)
+	must(t, l.(interface{ Detach() error }).Detach())
+	must(t, l.Close())
+	w.in(w.host, func() error {
+		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "new0"}, PeerName: "new1"})
+	})
+	s, err = d.Status()
+	must(t, err)
+	var off []string
+	for _, h := range s.Hooks {
+		if !h.Attached {
+			off = append(off, h.Interface+" "+h.Direction)
+		}
+	}
+	want := []string{"new0 egress", "new0 ingress", "new1 egress", "new1 ingress", "veth0 ingress"}
+	slices.Sort(off)
+	if diff := cmp.Diff(want, off); diff != "" {
+		t.Error(diff)
+	}
+	if !w.reaches(80) {
+		t.Error("still judged without a hook?")
+	}
+	res, err := d.Refresh(context.Background())
+	must(t, err)
+	if res.Generation != 1 || len(res.Hooks) != 8 {
+		t.Errorf("refresh: %+v", res)
+	}
+	w.whole()
+	if w.reaches(80) {
+		t.Error("not judged after the refresh")
+	}
+	w.in(w.host, func() error {
+		return netlink.LinkDel(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "new0"}})
+	})
+	_, err = d.Refresh(context.Background())
+	must(t, err)
+	if pins, _ := filepath.Glob(filepath.Join(d.at.links, "*")); len(pins) != 4 {
+		t.Errorf("pins %q, want 4: those of a deleted interface go", pins)
+	}
+}
+
+func TestStatusMissing(t *testing.T) {
+	w := newWorld(t)
+	w.in(w.host, func() error {
+		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "new0"}, PeerName: "new1"})
+	})
+	w.apply(inputRules(80), Options{Interfaces: []string{"veth0", "new0"}})
+	w.in(w.host, func() error {
+		return netlink.LinkDel(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "new0"}})
+	})
+	d := w.open()
+	s, err := d.Status()
+	must(t, err)
+	if diff := cmp.Diff([]string{"new0"}, s.Missing); diff != "" {
+		t.Error(diff)
+	}
+	res, err := d.Restore(context.Background(), 1, Meta{})
+	must(t, err)
+	if len(res.Hooks) != 2 || len(res.Warnings) != 1 {
+		t.Errorf("restore with an interface missing: %+v", res)
+	}
+}
+
+func TestNAT(t *testing.T) {
+	w := newWorld(t)
+	if _, err := exec.LookPath("nft"); err != nil {
+		t.Skip("needs nft")
+	}
+	w.in(w.host, func() error {
+		cmd := exec.Command("nft", "-f", "-")
+		cmd.Stdin = strings.NewReader("table ip nat { chain post { type nat hook postrouting priority 100; oifname \"x\" masquerade; }; chain pre { type nat hook prerouting priority -100; }; }")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Logf("%s", out)
+		}
+		return err
+	})
+	res := w.apply(inputRules(80), Options{})
+	if len(res.Warnings) != 1 {
+		t.Errorf("warnings %q, want one about nat", res.Warnings)
+	}
+	rs := inputRules(80)
+	rs.Chains[0].Rules[0].Matches = append(rs.Chains[0].Rules[0].Matches, ruleset.Match{
+		Field: ruleset.FieldState, Masked: []ruleset.Masked{{Value: ruleset.StateNew, Mask: ruleset.StateNew}},
+	})
+	_, err := w.open().Apply(context.Background(), rs, Meta{}, Options{})
+	var nat *NATError
+	if !errors.As(err, &nat) || len(nat.Chains) != 1 {
+		t.Fatalf("%v, want *NATError", err)
+	}
+	t.Log(err)
+	w.apply(rs, Options{BesideNAT: true})
+	s, err := w.open().Status()
+	must(t, err)
+	if len(s.Warnings) != 1 {
+		t.Errorf("warnings of status %q", s.Warnings)
+	}
+}
+
+// TestTwin asks the twin about packets, and looks whether that leaves a trace on the live firewall.
+func TestTwin(t *testing.T) {
+	w := newWorld(t)
+	rs := inputRules(80)
+	rs.Chains = append(rs.Chains, &ruleset.Chain{Name: "raw", Hook: ruleset.HookPrerouting, Policy: ruleset.Accept, Rules: []*ruleset.Rule{{
+		Name: "bad", Matches: []ruleset.Match{{Field: ruleset.FieldDstPort, Ranges: []ruleset.Range{{From: 99, To: 99}}}},
+		Verdict: ruleset.Verdict{Kind: ruleset.Drop},
+	}}})
+	w.apply(rs, Options{})
+	d := w.open()
+	twin, err := d.Twin()
+	must(t, err)
+	defer twin.Close()
+	for _, c := range []struct {
+		port    int
+		verdict ruleset.VerdictKind
+		by      string
+		hooks   int
+	}{
+		{80, ruleset.Accept, "input/port-80", 2}, {81, ruleset.Drop, "input#policy", 2}, {99, ruleset.Drop, "raw/bad", 1},
+	} {
+		p := &ruleset.Packet{Family: ruleset.FamilyIPv4, Proto: 6, SrcPort: 4000, DstPort: c.port}
+		all, err := twin.Explain(ruleset.HookInput, p)
+		must(t, err)
+		last := all[len(all)-1]
+		if len(all) != c.hooks || last.Verdict.Kind != c.verdict || last.By == nil || last.By.ID != c.by {
+			t.Errorf("port %d: %+v, want %s by %s", c.port, last, c.verdict, c.by)
+		}
+		want, _ := rs.Walk(ruleset.HookInput, p, nil)
+		if want.Kind != last.Verdict.Kind {
+			t.Errorf("port %d: the evaluator says %s", c.port, want)
+		}
+	}
+	p := &ruleset.Packet{Family: ruleset.FamilyIPv4, Malformed: true}
+	all, err := twin.Explain(ruleset.HookOutput, p)
+	must(t, err)
+	if last := all[len(all)-1]; last.Verdict.Kind != ruleset.Accept || last.By != nil || last.Reason == "" {
+		t.Errorf("without a chain: %+v", last)
+	}
+	all, err = twin.Explain(ruleset.HookInput, p)
+	must(t, err)
+	if last := all[len(all)-1]; last.Verdict.Kind != ruleset.Drop || last.Reason != ruleset.ReasonMalformed {
+		t.Errorf("malformed: %+v", last)
+	}
+	if n := w.counter("raw/bad"); n != 0 {
+		t.Errorf("explaining was counted: %d", n)
+	}
+}
+
+func TestEvents(t *testing.T) {
+	w := newWorld(t)
+	rs := inputRules(80)
+	rs.Chains[0].Rules = append(rs.Chains[0].Rules, &ruleset.Rule{
+		Name: "tell", Matches: []ruleset.Match{{Field: ruleset.FieldProto, Ranges: []ruleset.Range{{From: 17, To: 17}}}},
+		Statements: []ruleset.Statement{{Log: &ruleset.Log{Prefix: "udp: "}}},
+	})
+	w.apply(rs, Options{})
+	d := w.open()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			time.Sleep(50 * time.Millisecond)
+			_ = inNetns(w.peer, func() error { return sendUDP(hostAddr + ":5353") })
+		}
+	}()
+	enough := errors.New("enough")
+	var got Event
+	err := d.Events(ctx, func(e Event) error {
+		got = e
+		if err := d.Events(ctx, nil); !errors.Is(err, ErrBusy) {
+			t.Errorf("second reader: %v, want ErrBusy", err)
+		}
+		return enough
+	})
+	if !errors.Is(err, enough) {
+		t.Fatalf("no event: %v", err)
+	}
+	if got.Point.Prefix != "udp: " || got.Point.Rule == nil || got.Point.Rule.Name != "tell" || got.Hook != ruleset.HookInput || got.Generation != 1 {
+		t.Errorf("event %+v", got)
+	}
+	if p := got.Packet; p.Src.String() != peerAddr || p.DstPort != 5353 || p.Proto != 17 || p.TCPFlags != ruleset.Absent {
+		t.Errorf("packet %+v", p)
+	}
+	if age := time.Since(got.Time); age < 0 || age > 5*time.Second {
+		t.Errorf("%s old", age)
+	}
+	cancel()
+	if err := d.Events(ctx, nil); err != nil {
+		t.Errorf("after cancel: %v", err)
+	}
+}
+
+func sendUDP(to string) error {
+	c, err := net.Dial("udp4", to)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Write([]byte("x"))
+	return err
+}
+
+func TestAddressTypes(t *testing.T) {
+	w := newWorld(t)
+	rs := inputRules()
+	rs.Chains[0].Policy = ruleset.Accept
+	rs.Chains[0].Rules = []*ruleset.Rule{{
+		Name: "broadcast", Matches: []ruleset.Match{{Field: ruleset.FieldDstType, Masked: []ruleset.Masked{{Value: ruleset.AddrBroadcast, Mask: ruleset.AddrBroadcast}}}},
+	}, {
+		Name: "local", Matches: []ruleset.Match{{Field: ruleset.FieldDstType, Masked: []ruleset.Masked{{Value: ruleset.AddrLocal, Mask: ruleset.AddrLocal}}}},
+	}, {
+		Name: "from-veth", Matches: []ruleset.Match{{Field: ruleset.FieldInIface, Names: []string{"veth0"}}},
+	}}
+	w.apply(rs, Options{})
+	w.in(w.peer, func() error { return sendUDP(hostAddr + ":9") })
+	time.Sleep(50 * time.Millisecond)
+	if w.counter("input/local") == 0 || w.counter("input/from-veth") == 0 {
+		t.Error("the host's own address is not known as local, or its interface by name")
+	}
+	w.in(w.host, func() error {
+		types, err := localAddresses()
+		if err != nil {
+			return err
+		}
+		var key bpf.AddrKey
+		key.Prefixlen, key.Family = 64, 4
+		putAddr(&key.Addr, net.ParseIP("10.9.0.255").To4())
+		if types[key] != ruleset.AddrBroadcast {
+			t.Errorf("10.9.0.255 is %#x, want broadcast; there are %d", types[key], len(types))
+		}
+		return nil
+	})
+}
+
+// TestPacketRoundTrip checks that decodePacket is the way back from translator.Pkt.
+func TestPacketRoundTrip(t *testing.T) {
+	for _, p := range []ruleset.Packet{
+		{Family: 4, Src: addr("10.0.0.1"), Dst: addr("10.0.0.2"), Proto: 6, SrcPort: 1, DstPort: 65535, TCPFlags: 2, TCPOptions: []byte{2, 255},
+			TCPMSS: 1460, ICMPType: ruleset.Absent, ICMPCode: ruleset.Absent, In: "eth0", SrcMAC: 0xa1b2c3d4e5f6, HasMAC: true, State: 8},
+		{Family: 6, Src: addr("fd00::1"), Dst: addr("::2"), Proto: 58, SrcPort: ruleset.Absent, DstPort: ruleset.Absent, TCPFlags: ruleset.Absent,
+			TCPMSS: ruleset.Absent, ICMPType: 128, ICMPCode: 0, Out: "a-name-of-15-by", Fragment: true, Mark: 7, TTL: 64, TOS: 3, Length: 80},
+	} {
+		pkt := translator.Pkt(&p, ruleset.HookInput)
+		if diff := cmp.Diff(p, decodePacket(&pkt), cmp.Comparer(sameAddr)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
