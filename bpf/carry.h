@@ -7,6 +7,8 @@
 #ifndef BPFWALL_CARRY_H
 #define BPFWALL_CARRY_H
 
+enum direction { INGRESS, EGRESS };
+
 #define LOOPBACK 1 /* its ifindex in every network namespace */
 
 enum carry {
@@ -27,11 +29,13 @@ static __always_inline void mark_answer(struct __sk_buff *skb)
 	skb->mark = ANSWER_MARK;
 }
 
-/* Reports 1 for an answer of ours, and takes the signs off. */
-static __always_inline int take_answer(struct __sk_buff *skb)
+/* Reports 1 for an answer of ours, and takes the signs off, unless it is about to come in again by lo. */
+static __always_inline int take_answer(struct __sk_buff *skb, enum direction d)
 {
 	if (skb->tc_index != CARRY_ANSWER || skb->mark != ANSWER_MARK)
 		return 0;
+	if (d == EGRESS && skb->ifindex == LOOPBACK)
+		return 1;
 	skb->tc_index = 0;
 	skb->mark = 0;
 	return 1;

@@ -236,6 +236,7 @@ const (
 	ClassifierMapCtNew             = "ct_new"
 	ClassifierMapCtQuoted          = "ct_quoted"
 	ClassifierMapCtScratch         = "ct_scratch"
+	ClassifierMapErrorRate         = "error_rate"
 	ClassifierMapEvents            = "events"
 	ClassifierMapFrags             = "frags"
 	ClassifierMapIfaces            = "ifaces"
@@ -323,6 +324,7 @@ type ClassifierMapSpecs struct {
 	CtNew     *ebpf.MapSpec `ebpf:"ct_new"`
 	CtQuoted  *ebpf.MapSpec `ebpf:"ct_quoted"`
 	CtScratch *ebpf.MapSpec `ebpf:"ct_scratch"`
+	ErrorRate *ebpf.MapSpec `ebpf:"error_rate"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Frags     *ebpf.MapSpec `ebpf:"frags"`
 	Ifaces    *ebpf.MapSpec `ebpf:"ifaces"`
@@ -382,6 +384,7 @@ type ClassifierMaps struct {
 	CtNew     *ebpf.Map `ebpf:"ct_new"`
 	CtQuoted  *ebpf.Map `ebpf:"ct_quoted"`
 	CtScratch *ebpf.Map `ebpf:"ct_scratch"`
+	ErrorRate *ebpf.Map `ebpf:"error_rate"`
 	Events    *ebpf.Map `ebpf:"events"`
 	Frags     *ebpf.Map `ebpf:"frags"`
 	Ifaces    *ebpf.Map `ebpf:"ifaces"`
@@ -400,6 +403,7 @@ func (m *ClassifierMaps) Close() error {
 		m.CtNew,
 		m.CtQuoted,
 		m.CtScratch,
+		m.ErrorRate,
 		m.Events,
 		m.Frags,
 		m.Ifaces,

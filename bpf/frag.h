@@ -6,8 +6,6 @@
 #ifndef BPFWALL_FRAG_H
 #define BPFWALL_FRAG_H
 
-enum direction { INGRESS, EGRESS };
-
 static __always_inline void frag_key(struct frag_key *k, const struct fw_pkt *pkt, enum direction d)
 {
 	__builtin_memset(k, 0, sizeof(*k));

@@ -3,15 +3,11 @@
 #ifndef BPFWALL_LIMIT_H
 #define BPFWALL_LIMIT_H
 
-/* Reports 1 and takes cost_ns if the bucket of this slot holds as much; it never holds more than max_ns. */
-__noinline int fw_limit(__u32 slot, __u64 cost_ns, __u64 max_ns)
+static __always_inline int take_token(struct limit_state *limit, __u64 cost_ns, __u64 max_ns)
 {
-	struct limit_state *limit = bpf_map_lookup_elem(&limits, &slot);
 	__u64 now = bpf_ktime_get_ns(), tokens;
 	int ok;
 
-	if (!limit)
-		return 0;
 	bpf_spin_lock(&limit->lock);
 	tokens = limit->last ? limit->tokens + (now - limit->last) : max_ns;
 	if (tokens > max_ns)
@@ -23,6 +19,14 @@ __noinline int fw_limit(__u32 slot, __u64 cost_ns, __u64 max_ns)
 	}
 	bpf_spin_unlock(&limit->lock);
 	return ok;
+}
+
+/* Reports 1 and takes cost_ns if the bucket of this slot holds as much; it never holds more than max_ns. */
+__noinline int fw_limit(__u32 slot, __u64 cost_ns, __u64 max_ns)
+{
+	struct limit_state *limit = bpf_map_lookup_elem(&limits, &slot);
+
+	return limit ? take_token(limit, cost_ns, max_ns) : 0;
 }
 
 /* The same for per-CPU buckets: rate a second, burst in units. */

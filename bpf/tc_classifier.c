@@ -30,6 +30,8 @@
 #include "frag.h"
 #include "route.h"
 #include "dhcp.h"
+#include "answer.h"
+#include "reject.h"
 
 #define PASS TC_ACT_UNSPEC /* TCX_NEXT: other programs of the hook and the stack go on */
 #define DROP TC_ACT_SHOT
@@ -76,6 +78,12 @@ static __always_inline int pass(struct __sk_buff *skb, const struct fw_pkt *pkt)
 	return PASS;
 }
 
+/* What is not accepted is gone; a rejected packet is answered. */
+static __always_inline int refuse(struct __sk_buff *skb, struct fw_pkt *pkt, int verdict)
+{
+	return verdict_kind(verdict) == FW_REJECT ? fw_reject(skb, pkt, verdict_reject(verdict)) : DROP;
+}
+
 /* Gives the packet its state: a later fragment has that of the first. */
 static __always_inline void track(struct __sk_buff *skb, struct fw_pkt *pkt, enum direction d)
 {
@@ -120,7 +128,7 @@ static __always_inline int judge_input(struct __sk_buff *skb, struct fw_pkt *pkt
 		count(FW_STAT_DHCP_PASSED);
 		return PASS;
 	}
-	return DROP;
+	return refuse(skb, pkt, verdict);
 }
 
 static __always_inline int judge_prerouting(struct fw_pkt *pkt)
@@ -132,7 +140,7 @@ static __always_inline int judge_prerouting(struct fw_pkt *pkt)
 		return FW_DROP;
 	}
 	pkt->hook = FW_HOOK_PREROUTING;
-	return verdict_kind(fw_prerouting(pkt));
+	return fw_prerouting(pkt);
 }
 
 /* A packet that passes through is judged at egress, where both interfaces are known. */
@@ -155,7 +163,7 @@ int tc_ingress(struct __sk_buff *skb)
 	if (!pkt)
 		return drop(FW_STAT_INTERNAL);
 	keep_helpers(pkt);
-	if (take_answer(skb))
+	if (take_answer(skb, INGRESS))
 		return PASS;
 	skb->tc_index = 0;
 	if (skb->pkt_type == PACKET_OTHERHOST)
@@ -168,36 +176,45 @@ int tc_ingress(struct __sk_buff *skb)
 	if (rc >= 0)
 		return drop(rc);
 	set_source_mac(skb, pkt);
-	if (judge_prerouting(pkt) != FW_ACCEPT)
-		return DROP;
+	rc = judge_prerouting(pkt);
+	if (verdict_kind(rc) != FW_ACCEPT)
+		return refuse(skb, pkt, rc);
 	return is_local(skb, pkt) ? judge_input(skb, pkt, carried) : pass_through(skb, pkt);
 }
 
 static __always_inline int judge_forward(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
+	int verdict;
+
 	pkt->notrack = !!(skb->tc_index & CARRY_NOTRACK);
 	skb->tc_index = 0;
 	track(skb, pkt, EGRESS);
 	if (is_malformed(pkt))
 		return drop(FW_STAT_MALFORMED);
 	pkt->hook = FW_HOOK_FORWARD;
-	if (verdict_kind(fw_forward(pkt)) != FW_ACCEPT)
-		return DROP;
+	verdict = fw_forward(pkt);
+	if (verdict_kind(verdict) != FW_ACCEPT)
+		return refuse(skb, pkt, verdict);
 	confirm(pkt, CT_FLOW_FORWARDED);
 	return pass(skb, pkt);
 }
 
 static __always_inline int judge_output(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
+	int verdict = FW_ACCEPT;
+
 	if (is_malformed(pkt))
 		return drop(FW_STAT_MALFORMED);
 	pkt->hook = FW_HOOK_RAW_OUTPUT;
-	if (cfg_raw_output && verdict_kind(fw_raw_output(pkt)) != FW_ACCEPT)
-		return DROP;
+	if (cfg_raw_output)
+		verdict = fw_raw_output(pkt);
+	if (verdict_kind(verdict) != FW_ACCEPT)
+		return refuse(skb, pkt, verdict);
 	track(skb, pkt, EGRESS);
 	pkt->hook = FW_HOOK_OUTPUT;
-	if (verdict_kind(fw_output(pkt)) != FW_ACCEPT)
-		return DROP;
+	verdict = fw_output(pkt);
+	if (verdict_kind(verdict) != FW_ACCEPT)
+		return refuse(skb, pkt, verdict);
 	confirm(pkt, CT_FLOW_LOCAL);
 	if (cfg_conntrack && skb->ifindex == LOOPBACK)
 		skb->tc_index = CARRY_STATE | pkt->ct_state;
@@ -222,7 +239,7 @@ int tc_egress(struct __sk_buff *skb)
 	if (!pkt)
 		return drop(FW_STAT_INTERNAL);
 	keep_helpers(pkt);
-	if (take_answer(skb) || from_packet_socket(skb))
+	if (take_answer(skb, EGRESS) || from_packet_socket(skb))
 		return PASS;
 	rc = fw_parse(skb, pkt);
 	if (rc != PARSE_OK)
