@@ -24,14 +24,14 @@ type applyFlags struct {
 func (a *app) apply() *cobra.Command {
 	var f applyFlags
 	cmd := &cobra.Command{
-		Use:   "apply FILE...",
+		Use:   "apply [FILE]...",
 		Short: "Put rules in force on every hook at once; connections and counters stay",
 		Long: `Put rules in force on every hook at once. Connections stay, and so do the counters of rules that do not change.
 
 The rules are compiled and verified aside; if anything is wrong with them, those in force stay. With --confirm, or a policy that says
 confirm under [safety], the generation before comes back unless you confirm in time, here or with "bpfwall confirm" elsewhere.`,
-		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
+			files = a.filesOr(files)
 			in, err := a.load(files, f.importFlags)
 			if err != nil {
 				return err
@@ -68,7 +68,7 @@ func (a *app) applyInput(ctx context.Context, in *input.Input, f applyFlags) err
 	if err := a.keepSession(fw, in.Ruleset, f.lose); err != nil {
 		return err
 	}
-	if err := a.confirm(f.yes, "Apply?", func() { a.printChanges(a.stderr, changes) }); err != nil {
+	if err := a.confirm(ctx, f.yes, "Apply?", func() { a.printChanges(a.stderr, changes) }); err != nil {
 		return err
 	}
 	res, err := fw.Apply(ctx, in.Ruleset, a.meta(in, f.note), f.options)

@@ -9,10 +9,10 @@ import (
 func (a *app) check() *cobra.Command {
 	var imp importFlags
 	cmd := &cobra.Command{
-		Use:   "check FILE...",
+		Use:   "check [FILE]...",
 		Short: "Say everything that is wrong with rules, without root and without loading them",
-		Args:  cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, files []string) error {
+			files = a.filesOr(files)
 			in, err := a.load(files, imp)
 			if err != nil {
 				return err

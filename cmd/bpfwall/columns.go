@@ -52,3 +52,11 @@ func place(pos *ruleset.Pos) string {
 	}
 	return escape(fmt.Sprintf("%s:%d", pos.File, pos.Line))
 }
+
+// splitLines are the lines of a table.
+func splitLines(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(s, "\n"), "\n")
+}

@@ -19,7 +19,7 @@ func (a *app) disable() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.confirm(yes, "Let every packet pass?", func() {}); err != nil {
+			if err := a.confirm(cmd.Context(), yes, "Let every packet pass?", func() {}); err != nil {
 				return err
 			}
 			said := "the firewall is off: every packet passes. connections: not cut, no longer tracked. counters: gone"

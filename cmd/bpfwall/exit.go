@@ -41,6 +41,7 @@ type codeError struct {
 	code int
 	err  error
 	help string // what to do about it; may be empty
+	said bool   // the answer on stdout says it already
 }
 
 func (e *codeError) Error() string { return e.err.Error() }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/bpfwall/bpfwall/dataplane"
 	"github.com/bpfwall/bpfwall/packet"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
@@ -21,6 +23,7 @@ type explanation struct {
 	Steps   []explainStep `json:"steps"`
 	// Measured is what the loaded programs did with the packet; null if only a file was asked.
 	Measured *measured `json:"measured"`
+	Limited  bool      `json:"limited"` // a rate limit was asked, so that the next packet may fare otherwise
 }
 
 // explainStep is a rule or policy that was tried.
@@ -40,7 +43,7 @@ type explainStep struct {
 type measured struct {
 	Verdict    string `json:"verdict"`
 	By         string `json:"by,omitempty"`
-	Generation uint64 `json:"generation"`
+	Generation uint32 `json:"generation"`
 	Agrees     bool   `json:"agrees"` // with the evaluator
 }
 
@@ -104,11 +107,43 @@ func (a *app) packet(words []string) (*packet.Literal, error) {
 
 // explanation evaluates the packet, and runs it through the loaded programs unless a policy file is named.
 func (a *app) explanation(lit *packet.Literal, policy string) (*explanation, error) {
-	in, err := a.load([]string{policy}, importFlags{})
+	if policy != "" {
+		in, err := a.load([]string{policy}, importFlags{})
+		if err != nil {
+			return nil, err
+		}
+		return explain(in.Ruleset, lit), nil
+	}
+	fw, err := a.firewall()
 	if err != nil {
 		return nil, err
 	}
-	return explain(in.Ruleset, lit), nil
+	gen, rs, err := fw.Live()
+	if err != nil {
+		return nil, err
+	}
+	twin, err := fw.Twin()
+	if err != nil {
+		return nil, err
+	}
+	defer twin.Close()
+	all, err := twin.Explain(lit.Hook, &lit.Packet)
+	if err != nil {
+		return nil, err
+	}
+	ex := explain(rs, lit)
+	ex.measure(all[len(all)-1], gen.Number)
+	return ex, nil
+}
+
+// measure adds what the programs say.
+func (ex *explanation) measure(j dataplane.Judgement, generation uint32) {
+	m := &measured{Verdict: j.Verdict.String(), Generation: generation}
+	if j.By != nil {
+		m.By = j.By.ID
+	}
+	m.Agrees = m.Verdict == ex.Verdict && m.By == ex.By
+	ex.Measured = m
 }
 
 // explain puts the evaluator's traces into an answer.
@@ -122,6 +157,7 @@ func explain(rs *ruleset.Ruleset, lit *packet.Literal) *explanation {
 	for _, t := range traces {
 		for _, s := range t.Steps {
 			ex.Steps = append(ex.Steps, stepOf(t.Hook, s))
+			ex.Limited = ex.Limited || s.Failed == nil && s.Rule != nil && slices.ContainsFunc(s.Rule.Matches, func(m ruleset.Match) bool { return m.Limit != nil })
 		}
 	}
 	if decided := last.Decided(); decided != nil {
@@ -223,7 +259,11 @@ func (a *app) printVerdict(ex *explanation, p paint) {
 		return
 	}
 	a.printf("   measured by running the loaded programs, generation %d\n", ex.Measured.Generation)
-	if !ex.Measured.Agrees {
+	switch {
+	case ex.Measured.Agrees:
+	case ex.Limited:
+		a.printf("the steps suppose that no rate limit is used up; the programs decided by %q\n", ex.Measured.By)
+	default:
 		a.printf("the evaluator says %s by %q, the programs %s by %q: this is a bug, please report it\n",
 			ex.Verdict, ex.By, ex.Measured.Verdict, ex.Measured.By)
 	}

@@ -2,12 +2,11 @@ package main
 
 import (
 	"errors"
+	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"time"
-
-	"os"
-	"os/user"
 
 	"github.com/bpfwall/bpfwall/dataplane"
 	"github.com/bpfwall/bpfwall/input"
@@ -25,18 +24,9 @@ func (a *app) firewall() (*dataplane.Dataplane, error) {
 	return dataplane.Open(cfg)
 }
 
-// live is the generation in force and its rules. Returns dataplane.ErrNotLoaded.
-func live(fw *dataplane.Dataplane) (*dataplane.Generation, *ruleset.Ruleset, error) {
-	status, err := fw.Status()
-	if err != nil {
-		return nil, nil, err
-	}
-	return fw.Generation(status.Generation.Number)
-}
-
 // liveRules are the rules in force; nil if there are none.
 func liveRules(fw *dataplane.Dataplane) (*ruleset.Ruleset, error) {
-	_, rs, err := live(fw)
+	_, rs, err := fw.Live()
 	if errors.Is(err, dataplane.ErrNotLoaded) {
 		return nil, nil
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"path/filepath"
+
 	"github.com/spf13/cobra"
 
 	"github.com/bpfwall/bpfwall/input"
@@ -25,4 +27,18 @@ func (a *app) load(files []string, f importFlags) (*input.Input, error) {
 		a.warnings(in.Warnings())
 	}
 	return in, err
+}
+
+// defaultPolicy is the policy of verbs that are given no file.
+const defaultPolicy = "/etc/bpfwall/policy.toml"
+
+// filesOr are the files of the command line, or else the policy of this host.
+func (a *app) filesOr(files []string) []string {
+	if len(files) > 0 {
+		return files
+	}
+	if name := a.getenv("BPFWALL_POLICY"); name != "" {
+		return []string{name}
+	}
+	return []string{filepath.Join(a.root, defaultPolicy)}
 }

@@ -24,3 +24,17 @@ func grouped(n uint64) string {
 	}
 	return s
 }
+
+// amount is a number of bytes in three or four digits and a unit of 1024.
+func amount(bytes uint64) string {
+	const units = "KMGTPE"
+	if bytes < 1024 {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	v, unit := float64(bytes)/1024, 0
+	for v >= 1023.95 && unit < len(units)-1 {
+		v /= 1024
+		unit++
+	}
+	return fmt.Sprintf("%.1f %ciB", v, units[unit])
+}

@@ -2,24 +2,46 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"strings"
 )
 
 // confirm shows what is at stake and asks before something changes. Without a person to ask it is an error, never an answer.
-func (a *app) confirm(yes bool, question string, show func()) error {
+func (a *app) confirm(ctx context.Context, yes bool, question string, show func()) error {
 	if yes {
 		return nil
 	}
-	if a.noInput || a.json || !a.terminal[0] {
+	if !a.person() {
 		return fail(exitUsage, "nobody to ask %q", question).withHelp("--yes answers it")
 	}
 	show()
 	fmt.Fprintf(a.stderr, "%s [y/N] ", question)
-	line, _ := bufio.NewReader(a.stdin).ReadString('\n')
-	switch strings.ToLower(strings.TrimSpace(line)) {
-	case "y", "yes":
-		return nil
+	select {
+	case yes = <-a.answer():
+	case <-ctx.Done():
 	}
-	return fail(exitFailed, "not confirmed; nothing was changed")
+	if !yes {
+		return fail(exitFailed, "not confirmed; nothing was changed")
+	}
+	return nil
+}
+
+// person reports whether there is somebody to ask.
+func (a *app) person() bool { return a.terminal[0] && !a.noInput && !a.json }
+
+// answer reads a line and says whether it is a yes. Without a person nothing comes.
+func (a *app) answer() <-chan bool {
+	out := make(chan bool, 1)
+	if !a.person() {
+		return out
+	}
+	go func() {
+		line, err := bufio.NewReader(a.stdin).ReadString('\n')
+		line = strings.ToLower(strings.TrimSpace(line))
+		if err == nil {
+			out <- line == "y" || line == "yes"
+		}
+	}()
+	return out
 }

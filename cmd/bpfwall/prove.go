@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -21,10 +18,12 @@ func (a *app) prove(ctx context.Context, fw *dataplane.Dataplane, res *dataplane
 		return err
 	}
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
-	interrupt := make(chan os.Signal, 1)
-	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(interrupt)
-	fmt.Fprintf(a.stderr, "confirm within %s or %s. Other window: bpfwall confirm\nStill here? [y] ", wait, comesBack(res))
+	interrupted := ctx.Done()
+	ctx = context.WithoutCancel(ctx) // going back is not to be interrupted
+	fmt.Fprintf(a.stderr, "confirm within %s or %s. Other window: bpfwall confirm\n", wait, comesBack(res))
+	if a.person() {
+		fmt.Fprint(a.stderr, "Still here? [y] ")
+	}
 
 	poll := time.NewTicker(500 * time.Millisecond)
 	defer poll.Stop()
@@ -42,7 +41,7 @@ func (a *app) prove(ctx context.Context, fw *dataplane.Dataplane, res *dataplane
 			if done, err := settled(fw, res.Generation); done {
 				return err
 			}
-		case <-interrupt:
+		case <-interrupted:
 			return a.goBack(ctx, fw, res, "interrupted")
 		case <-end:
 			return a.goBack(ctx, fw, res, fmt.Sprintf("no answer in %s", wait))
@@ -55,21 +54,6 @@ func comesBack(res *dataplane.Result) string {
 		return "the firewall is off again"
 	}
 	return fmt.Sprintf("generation %d comes back", res.Previous)
-}
-
-// answer reads one line from a person. Without one, or when the terminal goes away, nothing comes.
-func (a *app) answer() <-chan bool {
-	out := make(chan bool, 1)
-	if !a.terminal[0] || a.noInput || a.json {
-		return out
-	}
-	go func() {
-		line, err := bufio.NewReader(a.stdin).ReadString('\n')
-		if err == nil {
-			out <- strings.HasPrefix(strings.ToLower(strings.TrimSpace(line)), "y")
-		}
-	}()
-	return out
 }
 
 // settled reports whether somebody else confirmed the generation, or put another one in its place.

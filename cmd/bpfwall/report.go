@@ -33,6 +33,9 @@ func (a *app) report(verb string, err error) {
 	var coded *codeError
 	if errors.As(err, &coded) {
 		help = coded.help
+		if coded.said {
+			return
+		}
 	}
 	if help == "" && isIncomplete(err) {
 		help = "--allow-partial goes on without them"

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +31,9 @@ func run(e *env, args []string) int {
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
-	cmd, err := root.ExecuteC()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.started {
 		err = usage(cmd, err)
 	}
@@ -90,7 +96,7 @@ func (a *app) command() *cobra.Command {
 // verbs are the commands, a file each, in the order in which help lists them.
 func (a *app) verbs() []*cobra.Command {
 	return []*cobra.Command{
-		a.check(), a.apply(), a.confirming(), a.rollback(), a.history(), a.status(), a.show(), a.explain(), a.disable(), a.version(),
+		a.check(), a.apply(), a.confirming(), a.rollback(), a.history(), a.status(), a.show(), a.explain(), a.test(), a.watch(), a.disable(), a.version(),
 	}
 }
 

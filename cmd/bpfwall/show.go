@@ -9,7 +9,7 @@ func (a *app) show() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  needsSubcommand,
 	}
-	cmd.AddCommand(a.showCode(), a.showServices())
+	cmd.AddCommand(a.showRules(), a.showSets(), a.showFlows(), a.showCode(), a.showServices())
 	return cmd
 }
 

@@ -49,7 +49,7 @@ func (a *app) rulesOf(files []string, flags importFlags) (*ruleset.Ruleset, tran
 	if err != nil {
 		return nil, translator.Slots{}, err
 	}
-	gen, rs, err := live(fw)
+	gen, rs, err := fw.Live()
 	if err != nil {
 		return nil, translator.Slots{}, err
 	}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bpfwall/bpfwall/dataplane"
+	"github.com/bpfwall/bpfwall/packet"
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// eventAnswer is a logged packet: with --json, an object a line.
+type eventAnswer struct {
+	schema
+	Time    time.Time    `json:"time"`
+	Hook    string       `json:"hook"`
+	Rule    string       `json:"rule"`
+	Verdict string       `json:"verdict"` // of the rule that logged; "continue" if later rules decide
+	Prefix  string       `json:"prefix,omitempty"`
+	In      string       `json:"in,omitempty"`
+	Out     string       `json:"out,omitempty"`
+	Packet  string       `json:"packet"`
+	Length  uint32       `json:"length"`
+	Pos     *ruleset.Pos `json:"pos,omitempty"`
+}
+
+// errEnough ends a watch that was to show so many events.
+var errEnough = errors.New("enough")
+
+func (a *app) watch() *cobra.Command {
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "watch [TEXT]...",
+		Short: "Show packets that rules log, a line each, as they come; with texts, lines that have all of them",
+		RunE: func(cmd *cobra.Command, words []string) error {
+			fw, err := a.firewall()
+			if err != nil {
+				return err
+			}
+			return a.watchEvents(cmd.Context(), fw, words, limit)
+		},
+	}
+	cmd.Flags().IntVar(&limit, "count", 0, "end after so many lines")
+	return cmd
+}
+
+// watchEvents prints events until the context ends, and then how many there were and how many nobody saw.
+func (a *app) watchEvents(ctx context.Context, fw *dataplane.Dataplane, words []string, limit int) error {
+	before, err := fw.Status()
+	if err != nil {
+		return err
+	}
+	shown := 0
+	err = fw.Events(ctx, func(e dataplane.Event) error {
+		answer := eventAnswerOf(e)
+		if !answer.has(words) {
+			return nil
+		}
+		a.printEvent(answer)
+		if shown++; shown == limit {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	if after, err := fw.Status(); err == nil && !a.quiet {
+		since := func(stat string) string { return grouped(after.Stats[stat] - before.Stats[stat]) }
+		fmt.Fprintf(a.stderr, "%d shown, %s suppressed (over a rule's log rate), %s lost (too many to read)\n",
+			shown, since("events-suppressed"), since("events-lost"))
+	}
+	return nil
+}
+
+func eventAnswerOf(e dataplane.Event) eventAnswer {
+	lit := packet.Literal{Packet: e.Packet, Hook: e.Hook}
+	answer := eventAnswer{
+		schema: schemaOf("watch"), Time: e.Time, Hook: e.Hook.String(), Prefix: e.Point.Prefix, Verdict: "continue",
+		In: e.Packet.In, Out: e.Packet.Out, Packet: lit.String(), Length: e.Packet.Length,
+	}
+	if r := e.Point.Rule; r != nil {
+		answer.Rule, answer.Verdict = r.ID, r.Verdict.String()
+		if r.Pos.Line > 0 {
+			answer.Pos = &r.Pos
+		}
+	}
+	return answer
+}
+
+func (e eventAnswer) has(words []string) bool {
+	line := e.line(false)
+	for _, w := range words {
+		if !strings.Contains(line, w) {
+			return false
+		}
+	}
+	return true
+}
+
+// line is the event for people: time, verdict or LOG, rule, prefix, packet.
+func (e eventAnswer) line(p paint) string {
+	verdict, _, _ := strings.Cut(strings.ToUpper(e.Verdict), " ")
+	if e.Verdict == "continue" {
+		verdict = "LOG"
+	}
+	words := []string{e.Time.Local().Format("15:04:05.000"), p.verdict(fmt.Sprintf("%-6s", verdict)), fmt.Sprintf("%-24s", escape(e.Rule))}
+	if e.Prefix != "" {
+		words = append(words, fmt.Sprintf("%q", e.Prefix))
+	}
+	words = append(words, e.Packet)
+	if at := place(e.Pos); at != "" {
+		words = append(words, p.dim("("+at+")"))
+	}
+	return strings.Join(words, "  ")
+}
+
+func (a *app) printEvent(e eventAnswer) {
+	if a.json {
+		_ = json.NewEncoder(a.stdout).Encode(e)
+		return
+	}
+	a.printf("%s\n", e.line(paint(a.colours(a.color, 1))))
+}
