@@ -1,8 +1,10 @@
 package input
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -35,17 +37,26 @@ func (s Sources) read(name string, stdin io.Reader) error {
 func ReadFile(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, err
+		return nil, plain(name, err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: is a %s, not a file; to read from a pipe, give - for the name", name, kindOf(info.Mode()))
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, plain(name, err)
 	}
 	defer f.Close()
 	return readAll(name, f)
+}
+
+// plain is the error without the name of the system call.
+func plain(name string, err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return fmt.Errorf("%s: %w", name, path.Err)
+	}
+	return err
 }
 
 func readAll(name string, r io.Reader) ([]byte, error) {
