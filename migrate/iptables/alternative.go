@@ -60,6 +60,12 @@ func bits(f ruleset.FieldID) func(*use) []alternative {
 func anyBit(f ruleset.FieldID) func(*use) []alternative {
 	return func(u *use) []alternative {
 		m := ruleset.Match{Field: f, Not: u.not, Pos: u.pos}
+		switch {
+		case u.val.num == 0 && u.not:
+			return []alternative{{}}
+		case u.val.num == 0:
+			return one(never)
+		}
 		for b := uint64(1); b != 0 && b <= u.val.num; b <<= 1 {
 			if u.val.num&b != 0 {
 				m.Masked = append(m.Masked, ruleset.Masked{Value: b, Mask: b})

@@ -23,6 +23,7 @@ type table struct {
 	name   string
 	chains []*chain
 	pos    ruleset.Pos
+	hooks  map[*chain]uint32 // the built-in chains from which each is reached, as bits; known once the table is checked
 }
 
 func (t *table) chain(name string) *chain {

@@ -172,7 +172,7 @@ func (l *lineParser) command(c byte, t, arg token) *ruleset.Error {
 	switch c {
 	case 'E', 'P':
 		if !l.argumentFollows() {
-			return fail(t.pos, "", "option %q: two names are needed", t.text)
+			return fail(t.pos, "write both", "option %q: two names are needed", t.text)
 		}
 		l.cmd.other = l.take()
 	case 'R', 'I', 'D', 'Z', 'L', 'S':

@@ -25,6 +25,7 @@ type checker struct {
 
 func checkTable(t *table) ruleset.ErrorList {
 	k := &checker{table: t, depth: map[*chain]int{}, on: map[*chain]bool{}, hooks: map[*chain]uint32{}}
+	t.hooks = k.hooks
 	for _, c := range t.chains {
 		if c.builtin() {
 			k.visit(c, nil)

@@ -41,7 +41,7 @@ func (ch *chain) edit(c command, r *rule) *ruleset.Error {
 	case 'I':
 		at = max(at, 0)
 		if at > len(ch.rules) {
-			return fail(c.pos, "", "rule number %d: chain %s has %d rules", c.num, ch.name, len(ch.rules))
+			return fail(c.pos, "correct the number", "rule number %d: chain %s has %d rules", c.num, ch.name, len(ch.rules))
 		}
 		ch.rules = slices.Insert(ch.rules, at, r)
 		return nil
@@ -51,9 +51,9 @@ func (ch *chain) edit(c command, r *rule) *ruleset.Error {
 	}
 	switch {
 	case at < 0:
-		return fail(c.pos, "", "option -%c: chain %s has no such rule", c.verb, ch.name)
+		return fail(c.pos, "correct the rule, or take the line out", "option -%c: chain %s has no such rule", c.verb, ch.name)
 	case at >= len(ch.rules):
-		return fail(c.pos, "", "rule number %d: chain %s has %d rules", c.num, ch.name, len(ch.rules))
+		return fail(c.pos, "correct the number", "rule number %d: chain %s has %d rules", c.num, ch.name, len(ch.rules))
 	case c.verb == 'R':
 		ch.rules[at] = r
 	case c.verb == 'D':

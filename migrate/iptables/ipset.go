@@ -39,12 +39,15 @@ func readIPSets(sources []Source) (map[string]*ipset, ruleset.ErrorList) {
 
 func readIPSetLine(sets map[string]*ipset, toks []token, pos ruleset.Pos) *ruleset.Error {
 	switch {
-	case len(toks) == 0 || toks[0].text[:1] == "#":
+	case len(toks) == 0 || strings.HasPrefix(toks[0].text, "#"):
 		return nil
 	case len(toks) < 3:
 		return fail(pos, "write create NAME TYPE or add NAME MEMBER", "line: not one of `ipset save`")
 	}
 	name := toks[1]
+	if name.text == "" || !printable(name.text) {
+		return fail(name.pos, "rename it", "set %q: the name is empty, has control characters or is not UTF-8", name.text)
+	}
 	switch toks[0].text {
 	case "create", "-N":
 		s := &ipset{set: &ruleset.Set{Name: name.text, Pos: name.pos}, kind: toks[2].text, family: ruleset.FamilyIPv4}

@@ -64,7 +64,7 @@ func (l *lineParser) parse() *ruleset.Error {
 func (l *lineParser) option(t token) *ruleset.Error {
 	switch {
 	case t.text == "--" && l.next < len(l.toks):
-		return fail(t.pos, "", "--: arguments without an option follow")
+		return fail(t.pos, "take the -- out", "--: arguments without an option follow")
 	case t.text == "--":
 		return nil
 	case strings.HasPrefix(t.text, "--"):
@@ -232,7 +232,7 @@ func (l *lineParser) extensionOption(f found, t token, args []token) *ruleset.Er
 	v, bad := f.opt.kind.parse(&context{l.family, l.serviceProtocol()}, arg)
 	u.val = v
 	if bad != "" {
-		return fail(u.arg, "", "%s %q: %s", t.text, arg, bad)
+		return fail(u.arg, "correct the value, or take the line out", "%s %q: %s", t.text, clip(arg), bad)
 	}
 	return nil
 }

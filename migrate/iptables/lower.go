@@ -15,6 +15,8 @@ type lowering struct {
 	family ruleset.Family
 	table  *table
 	names  map[string]string // the chains of the table, by the names that they get
+	hooks  uint32            // from which the chain at hand is reached
+	marked bool              // the kernel's table mangle sets marks on received packets
 }
 
 // baseChain is where a built-in chain runs and what it is called.
@@ -39,6 +41,7 @@ func (l *lowering) file(f *file) {
 		}
 	}
 	l.report.addFile(f)
+	l.marked = setsMarks(f.table("mangle"))
 	for _, name := range []string{"raw", "filter"} {
 		if t := f.table(name); t != nil {
 			l.lowerTable(t, taken)
@@ -80,6 +83,7 @@ func (l *lowering) chain(c *chain, e *effects) *ruleset.Chain {
 	if c.builtin() {
 		out.Hook = baseChains[l.table.name][c.name].hook
 	}
+	l.hooks = l.table.hooks[c]
 	for i, r := range c.rules {
 		rules, entry := l.rule(r)
 		entry.Table, entry.Chain, entry.Pos, entry.Text = l.table.name, c.name, r.pos, r.text
@@ -109,6 +113,9 @@ func (l *lowering) rule(r *rule) ([]*ruleset.Rule, Entry) {
 		return nil, Entry{Status: NotDone, Why: "the condition takes two rules, whose limits would count apart", Mark: r.pos}
 	case len(conditions) > 1:
 		notes = append(notes, "made "+itoa(uint64(len(conditions)))+" rules that exclude each other")
+	}
+	if note := l.blindInterface(r); note != "" {
+		notes = append(notes, note)
 	}
 	if r.old {
 		notes = append(notes, "! before the value, as old versions wrote it")
@@ -193,14 +200,8 @@ func (l *lowering) conditions(r *rule) (all []alternative, note string, lost *En
 // header is the interfaces, protocol and fragment of the rule.
 func (l *lowering) header(r *rule) alternative {
 	var a alternative
-	for _, i := range []struct {
-		u *use
-		f ruleset.FieldID
-	}{{r.in, ruleset.FieldInIface}, {r.out, ruleset.FieldOutIface}} {
-		if i.u != nil && (i.u.val.text != "+" || i.u.not) {
-			a = append(a, ruleset.Match{Field: i.f, Not: i.u.not, Names: []string{i.u.val.text}, Pos: i.u.pos})
-		}
-	}
+	a = append(a, l.iface(r.in, ruleset.FieldInIface)...)
+	a = append(a, l.iface(r.out, ruleset.FieldOutIface)...)
 	if n, _ := r.protocol(); n != 0 {
 		a = append(a, rangeMatch(ruleset.FieldProto, r.proto.not, []ruleset.Range{{From: n, To: n}}, r.proto.pos))
 	}
@@ -225,17 +226,46 @@ func (l *lowering) extension(m *module) (all []alternative, why string) {
 		case u.opt.lower == nil:
 			return nil, "--" + u.opt.name() + ": " + m.ext.why
 		}
-		for _, a := range u.opt.lower(u) {
-			for _, match := range a {
-				if match.Field == ruleset.FieldState && l.table.name == "raw" {
-					return nil, "conntrack has not seen the packet yet in the table raw"
-				}
-			}
+		alts := u.opt.lower(u)
+		if why := l.tooEarly(alts); why != "" {
+			return nil, why
 		}
-		all = product(all, u.opt.lower(u))
+		all = product(all, alts)
 	}
 	return all, ""
 }
+
+// tooEarly says why a condition asks for what is not known yet where the rules run, "" if it does not.
+func (l *lowering) tooEarly(alts []alternative) string {
+	for _, a := range alts {
+		for _, match := range a {
+			switch {
+			case match.Field == ruleset.FieldState && l.table.name == "raw":
+				return "conntrack has not seen the packet yet in the table raw"
+			case match.Field == ruleset.FieldMark && l.marked && l.hooks&hookInput != 0 && l.table.name == "filter":
+				return "the kernel's table mangle sets marks after these rules have run on received packets"
+			}
+		}
+	}
+	return ""
+}
+
+// setsMarks reports whether a table sets marks on received packets before the filter table would see them.
+func setsMarks(t *table) bool {
+	if t == nil {
+		return false
+	}
+	for _, c := range t.chains {
+		for _, r := range c.rules {
+			if r.target != nil && marks[r.target.ext.name] && t.hooks[c]&(hookPrerouting|hookInput) != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var marks = map[string]bool{"MARK": true, "CONNMARK": true, "HMARK": true, "TPROXY": true}
 
 // partly reports whether some options of an extension are imported.
 func (e *extension) partly() bool {

@@ -159,16 +159,13 @@ var (
 	addrTypeNo = ruleset.AddrProhibit << 1 // the types from here on are never results of a lookup
 )
 
+// readPktType reads a packet type. No rule ever sees a packet for another host, so that one is no bit at all.
 func readPktType(_ *context, s string) (value, string) {
 	i := lookupPrefix(s, pktTypes)
 	if i < 0 || len(s) != len(pktTypes[i]) {
 		return value{}, "not one of unicast, broadcast, multicast"
 	}
-	v := value{num: pktBits[i]}
-	if v.num == 0 {
-		v.todo = "packets for other hosts are not seen by these chains"
-	}
-	return v, ""
+	return value{num: pktBits[i]}, ""
 }
 
 func readAddrTypes(_ *context, s string) (value, string) {

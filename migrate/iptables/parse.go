@@ -2,6 +2,8 @@ package iptables
 
 import (
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/bpfwall/bpfwall/ruleset"
 )
@@ -134,6 +136,8 @@ func badChainName(name string) (bad, help string) {
 	switch _, isTarget := standard[name]; {
 	case name == "":
 		return "the name is empty", "name it"
+	case !printable(name):
+		return "the name has control characters or is not UTF-8", "rename it"
 	case len(name) > maxChainName:
 		return "the name is longer than " + itoa(maxChainName) + " bytes", "shorten it"
 	case name[0] == '-' || name[0] == '!':
@@ -142,6 +146,11 @@ func badChainName(name string) (bad, help string) {
 		return "the name is that of a target", "rename it"
 	}
 	return "", ""
+}
+
+// printable reports whether listings can show a name as it is.
+func printable(name string) bool {
+	return utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl)
 }
 
 // commandLine reads a command such as -A and carries it out.

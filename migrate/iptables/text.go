@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Text is the report for people: the counts, and every rule that is not the same as before.
@@ -61,15 +63,24 @@ func plural(n int, thing string) string {
 func (e Entry) write(b *strings.Builder) {
 	number := fmt.Sprint(e.Pos.Line)
 	margin := strings.Repeat(" ", len(number)+2)
-	indent := strings.Map(func(c rune) rune {
-		if c == '\t' {
-			return c
-		}
-		return ' '
-	}, e.Text[:min(max(e.Mark.Col-e.Pos.Col, 0), len(e.Text))])
+	before := shown(e.Text[:min(max(e.Mark.Col-e.Pos.Col, 0), len(e.Text))])
+	indent := strings.Repeat(" ", utf8.RuneCountInString(before))
 	fmt.Fprintf(b, "%s: error: %s\n", e.Mark, e.Why)
-	fmt.Fprintf(b, "%s|\n %s | %s\n", margin, number, e.Text)
+	fmt.Fprintf(b, "%s|\n %s | %s\n", margin, number, shown(e.Text))
 	fmt.Fprintf(b, "%s| %s%s left out: %s\n", margin, indent, strings.Repeat("^", max(e.Mark.Len, 1)), e.effectText())
+}
+
+// shown is text fit for a terminal: what could steer it, and tabs, become a question mark or a blank.
+func shown(s string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '\t':
+			return ' '
+		case !unicode.IsPrint(c) || c == utf8.RuneError:
+			return '?'
+		}
+		return c
+	}, s)
 }
 
 // effectText says what leaving the rule out does.
