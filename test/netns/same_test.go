@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bpfwall/bpfwall/internal/lab"
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -25,7 +26,17 @@ var (
 var explained = []struct {
 	reason string
 	is     func(d disagreement) bool
-}{}
+}{
+	{"a wrong UDP checksum makes a packet INVALID in the kernel; bpfwall leaves checksums to the receiver", func(d disagreement) bool {
+		return d.packet().what == wrongChecksum && len(d.want) == 0
+	}},
+	{"a UDP length beyond the packet's end: untracked packets pass iptables, bpfwall drops what it cannot read to the end", func(d disagreement) bool {
+		return d.packet().what == wrongLength && len(d.got) == 0
+	}},
+	{"every UDP-Lite packet is INVALID in the kernel, which checks its checksum as UDP's (nf_conntrack_proto_udp.c); bpfwall tracks it", func(d disagreement) bool {
+		return d.packet().pkt.Proto == unix.IPPROTO_UDPLITE && len(d.want) == 0
+	}},
+}
 
 // disagreement is a packet that fared differently.
 type disagreement struct {
@@ -241,6 +252,8 @@ func (c *comparison) take(w *window, got [2][]outcome) {
 	}
 }
 
+func (d disagreement) packet() step { return d.flow.steps[d.step] }
+
 func (d disagreement) explanation() string {
 	for _, e := range explained {
 		if e.is(d) {
@@ -261,7 +274,7 @@ func (c *comparison) report(t *testing.T) {
 	}
 	kinds := map[string][]disagreement{}
 	for _, d := range c.differ {
-		s := d.flow.steps[d.step]
+		s := d.packet()
 		k := fmt.Sprintf("%s, packet %d: %s %s, %s %s", s.what, d.step+1, c.a.name, d.want, c.b.name, d.got)
 		kinds[k] = append(kinds[k], d)
 	}

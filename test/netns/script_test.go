@@ -160,6 +160,11 @@ func (s *script) tcp(a aim) {
 	}
 }
 
+const (
+	wrongLength   = "udp, wrong length"
+	wrongChecksum = "udp, wrong checksum"
+)
+
 func (s *script) udp() {
 	head := 28
 	if s.f.aim.six {
@@ -188,8 +193,8 @@ func (s *script) udp() {
 		datagram(back, 20)
 		datagram(forth, n)
 	case 4:
-		s.add(forth, "udp, wrong length", lab.Packet{Payload: payload(0, 20), Malform: lab.Malform{UDPLength: 100}})
-		s.add(forth, "udp, wrong checksum", lab.Packet{Payload: payload(0, 20), Malform: lab.Malform{BadChecksum: s.origin(forth) != atDUT}})
+		s.add(forth, wrongLength, lab.Packet{Payload: payload(0, 20), Malform: lab.Malform{UDPLength: 100}})
+		s.add(forth, wrongChecksum, lab.Packet{Payload: payload(0, 20), Malform: lab.Malform{BadChecksum: s.origin(forth) != atDUT}})
 		datagram(forth, n)
 		datagram(back, n)
 	}
