@@ -123,7 +123,8 @@ static __always_inline int send_answer(struct __sk_buff *skb, const struct fw_pk
 	if (pkt->hook == FW_HOOK_FORWARD)
 		return back_to_ingress(skb, pkt);
 	swap_macs(skb);
-	if (pkt->hook == FW_HOOK_OUTPUT || pkt->hook == FW_HOOK_RAW_OUTPUT)
+	/* On lo both ways are one, and only what is sent keeps the route that lets 127/8 in. */
+	if ((pkt->hook == FW_HOOK_OUTPUT || pkt->hook == FW_HOOK_RAW_OUTPUT) && skb->ifindex != LOOPBACK)
 		return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
 	return bpf_redirect(skb->ifindex, 0);
 }
