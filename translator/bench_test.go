@@ -45,6 +45,14 @@ func mixed(n int) *ruleset.Ruleset {
 	return &ruleset.Ruleset{Chains: []*ruleset.Chain{c}}
 }
 
+// near is a packet that comes close to the rules in the middle of n mixed ones, and meets none.
+func near(n int) *ruleset.Packet {
+	p := unmatched()
+	p.Src = netip.AddrFrom4([4]byte{10, byte(n / 2 >> 16), byte(n / 2 >> 8), byte(n / 2)})
+	p.TCPFlags = 16
+	return p
+}
+
 // unmatched is a packet that meets none of the mixed rules.
 func unmatched() *ruleset.Packet {
 	return &ruleset.Packet{
@@ -75,6 +83,7 @@ func TestLoadLarge(t *testing.T) {
 			t.Logf("%d rules: compiled in %v, loaded in %v (3 programs); %d instructions, %d verified, %d functions",
 				n, compiled.Round(time.Millisecond), (took - compiled).Round(time.Millisecond), size, verified, len(out.plan.functions))
 			j.agree(t, out.plan.rs, unmatched(), ruleset.HookInput, nil)
+			j.agree(t, out.plan.rs, near(n), ruleset.HookInput, nil)
 			if n == 1000 && took > time.Second {
 				t.Errorf("%d rules took %v, more than a second", n, took)
 			}
@@ -89,7 +98,7 @@ func BenchmarkVerdict(b *testing.B) {
 			j := newJudge(b, mixed(n))
 			pkts := make([]bpf.Pkt, ebpf.MustPossibleCPU())
 			for i := range pkts {
-				pkts[i] = Pkt(unmatched(), ruleset.HookInput)
+				pkts[i] = Pkt(near(n), ruleset.HookInput)
 			}
 			if err := j.coll.Maps["scratch"].Put(uint32(0), pkts); err != nil {
 				b.Fatal(err)

@@ -17,8 +17,7 @@
 //	R0     result of calls; the function's result
 //	R1-R5  one comparison, or the arguments of a call; nothing in them outlives a match
 //	R6     struct fw_pkt *, the function's argument. Callee-saved, so calls keep it
-//	R7     counter slot of the deciding rule, from the decision to the function's tail
-//	R8     verdict, likewise
+//	R7     verdict, from the decision to the function's tail; the counter slot goes there in pkt->rule
 //	R10-24 a set's key: the address as in the packet, 4 or 16 bytes
 //	R10-28 the prefix length that an LPM trie wants in front of it
 //	R10-32 the key of the counters map

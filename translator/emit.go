@@ -10,8 +10,7 @@ import (
 // The registers and stack slots of generated code; doc.go says why.
 const (
 	regPkt  = asm.R6
-	regSlot = asm.R7
-	regCode = asm.R8
+	regCode = asm.R7
 	regVal  = asm.R1 // the field under comparison
 	regImm  = asm.R2 // an operand too wide for an immediate
 

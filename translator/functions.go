@@ -2,6 +2,7 @@ package translator
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/bpfwall/bpfwall/ruleset"
 )
@@ -53,11 +54,11 @@ type division struct {
 func functions(p *plan) error {
 	d := &division{plan: p, uses: map[*block]int{}, forced: map[*block]bool{}, piece: minPiece}
 	for _, b := range p.blocks {
-		for _, s := range b.steps {
+		each(b.steps, func(s *step) {
 			if s.verb == verbJump {
 				d.uses[s.target]++
 			}
-		}
+		})
 	}
 	if err := d.divide(); err != nil {
 		return err
@@ -91,7 +92,7 @@ func (d *division) choose(once, often int) (n, total int) {
 	d.own, d.weights = map[*block]bool{}, map[*block]int{}
 	for i := len(d.plan.blocks) - 1; i >= 0; i-- {
 		b := d.plan.blocks[i]
-		w := d.weigh(b)
+		w := d.weigh(b.steps)
 		d.weights[b] = w
 		switch {
 		case b.chain.Hook != ruleset.HookNone:
@@ -121,10 +122,10 @@ func (d *division) alone(c *ruleset.Chain) bool {
 	return true
 }
 
-// weigh is the number of conditional jumps that a block's code will have, about.
-func (d *division) weigh(b *block) int {
+// weigh is the number of conditional jumps that the code of steps will have, about.
+func (d *division) weigh(steps []*step) int {
 	w := 0
-	for _, s := range b.steps {
+	for _, s := range steps {
 		w += d.weighStep(s)
 	}
 	return w
@@ -132,6 +133,12 @@ func (d *division) weigh(b *block) int {
 
 func (d *division) weighStep(s *step) int {
 	w := 1
+	if s.fork != nil {
+		for _, b := range s.fork.branches {
+			w += 3 + d.weigh(b.steps)
+		}
+		return w
+	}
 	for _, t := range s.tests {
 		w += max(1, 2*len(t.Ranges)+len(t.Masked)+3*len(t.Addrs)+2*len(t.Names)+2*len(t.sets))
 	}
@@ -148,11 +155,19 @@ func (d *division) tooDeep() []*block {
 		if b.chain.Hook == ruleset.HookNone {
 			continue
 		}
-		if p := d.below(b, memo); 1+d.pieces(b)+p.frames+boolFrames(d.own[b]) > d.plan.limits.frames {
+		if p := d.below(b, memo); d.entry(b)+d.pieces(b)+p.frames > d.plan.limits.frames {
 			return p.calls
 		}
 	}
 	return nil
+}
+
+// entry is the frames of a hook's function and, if it calls the base chain, that one's.
+func (d *division) entry(b *block) int {
+	if d.own[b] {
+		return 2
+	}
+	return 1
 }
 
 // path is the longest way down from a chain: its frames, and the chains on it that are functions.
@@ -161,14 +176,15 @@ type path struct {
 	calls  []*block
 }
 
-// pieces is 1 if a chain is cut: its pieces are another frame.
-func (d *division) pieces(b *block) int { return boolFrames(d.weights[b] > d.piece) }
-
-func boolFrames(more bool) int {
-	if more {
-		return 1
+// pieces is the frames that the pieces of a chain take if it is cut: those of forks can be cut once more.
+func (d *division) pieces(b *block) int {
+	switch {
+	case d.weights[b] <= d.piece:
+		return 0
+	case slices.ContainsFunc(b.steps, func(s *step) bool { return s.fork != nil }):
+		return 2
 	}
-	return 0
+	return 1
 }
 
 // below finds the longest path of calls below the function that a block stands in.
@@ -177,7 +193,7 @@ func (d *division) below(b *block, memo map[*block]path) path {
 		return p
 	}
 	var longest path
-	for _, s := range b.steps {
+	each(b.steps, func(s *step) {
 		p := path{frames: d.leaf(s)}
 		if s.verb == verbJump {
 			q := d.below(s.target, memo)
@@ -187,7 +203,7 @@ func (d *division) below(b *block, memo map[*block]path) path {
 			p = longer(p, q)
 		}
 		longest = longer(longest, p)
-	}
+	})
 	memo[b] = longest
 	return longest
 }
@@ -269,35 +285,13 @@ func (d *division) bases(h ruleset.Hook) []*block {
 // add adds a function, and cuts the chains in it that are too long.
 func (d *division) add(f *function) {
 	d.plan.functions = append(d.plan.functions, f)
-	n := 0
+	c := &cutter{division: d, f: f}
 	for _, b := range f.entry {
-		if f.hook != ruleset.HookNone && d.own[b] || d.pieces(b) == 0 {
-			continue
+		if f.hook == ruleset.HookNone || !d.own[b] {
+			c.block = b
+			b.steps = c.fit(b.steps)
 		}
-		var calls []*step
-		for _, part := range d.cut(b.steps) {
-			n++
-			piece := &function{name: fmt.Sprintf("%s_%d", f.name, n), doc: fmt.Sprintf("%s, part %d", "chain "+b.chain.Key(), n), entry: []*block{b}, part: part}
-			d.plan.functions = append(d.plan.functions, piece)
-			calls = append(calls, &step{verb: verbRun, piece: piece})
-		}
-		b.steps = calls
 	}
-}
-
-// cut divides steps into runs that are not too heavy.
-func (d *division) cut(steps []*step) [][]*step {
-	var out [][]*step
-	from, weight := 0, 0
-	for i, s := range steps {
-		w := d.weighStep(s)
-		if i > from && weight+w > d.piece {
-			out = append(out, steps[from:i])
-			from, weight = i, 0
-		}
-		weight += w
-	}
-	return append(out, steps[from:])
 }
 
 // checkCount checks that the functions are not more than the kernel takes.

@@ -55,8 +55,14 @@ func (b *block) write(w *strings.Builder) {
 func writeSteps(w *strings.Builder, steps []*step, depth int) {
 	for _, s := range steps {
 		fmt.Fprintf(w, "%s%s\n", strings.Repeat("  ", depth), s)
-		if s.verb == verbJump && s.target.fn == nil {
+		switch {
+		case s.verb == verbJump && s.target.fn == nil:
 			writeSteps(w, s.target.steps, depth+1)
+		case s.fork != nil:
+			for _, b := range s.fork.branches {
+				fmt.Fprintf(w, "%s%s:\n", strings.Repeat("  ", depth+1), b.text())
+				writeSteps(w, b.steps, depth+2)
+			}
 		}
 	}
 }
@@ -65,6 +71,9 @@ func writeSteps(w *strings.Builder, steps []*step, depth int) {
 func (s *step) String() string {
 	if s.verb == verbRun {
 		return "run " + s.piece.name
+	}
+	if s.fork != nil {
+		return "by " + s.fork.title()
 	}
 	var parts []string
 	for _, t := range s.tests {

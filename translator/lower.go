@@ -17,8 +17,9 @@ type lowering struct {
 	plan *plan
 	f    *function
 
-	decided string // label: count regSlot, return regCode
-	out     string // label: return R0
+	family  ruleset.Family // of the packet, as far as the place in the code tells
+	decided string         // label: count what pkt->rule says, return regCode
+	out     string         // label: return R0
 }
 
 // lower writes a function's instructions.
@@ -57,20 +58,20 @@ func (w *lowering) tail() {
 	w.place(w.decided)
 	if !w.dead {
 		w.remark("decided")
-		w.put(asm.StoreMem(regPkt, w.layout.whole("rule").off, regSlot, asm.Word))
-		w.count(regSlot)
+		w.load(w.layout.whole("rule"))
+		w.put(asm.StoreMem(asm.R10, stackSlot, regVal, asm.Word))
+		w.count()
 		w.put(asm.Mov.Reg(asm.R0, regCode))
 	}
 	w.place(w.out)
 	w.put(asm.Return())
 }
 
-// count adds the packet to the counter whose slot is in a register. The counters are per CPU and a CPU runs one program of a hook at
+// count adds the packet to the counter whose slot is on the stack. The counters are per CPU and a CPU runs one program of a hook at
 // a time, so nothing need be atomic.
-func (w *lowering) count(slot asm.Register) {
+func (w *lowering) count() {
 	counted := w.newLabel("counted")
 	w.put(
-		asm.StoreMem(asm.R10, stackSlot, slot, asm.Word),
 		asm.Mov.Reg(asm.R2, asm.R10),
 		asm.Add.Imm(asm.R2, stackSlot))
 	w.loadMap(asm.R1, "counters")
@@ -92,7 +93,8 @@ func (w *lowering) hook() {
 	w.store(w.layout.whole("rule"), -1)
 	for _, b := range w.f.entry {
 		next := w.newLabel("next")
-		w.family(b.chain.Family, next)
+		w.family = ruleset.FamilyAny
+		w.only(b.chain.Family, next)
 		w.malformed()
 		if b.fn == nil {
 			w.base(b)
@@ -107,9 +109,9 @@ func (w *lowering) hook() {
 	w.goTo(w.out)
 }
 
-// family jumps unless the packet is of a family.
-func (w *lowering) family(f ruleset.Family, label string) {
-	if f == ruleset.FamilyAny {
+// only jumps unless the packet is of a family.
+func (w *lowering) only(f ruleset.Family, label string) {
+	if f == ruleset.FamilyAny || f == w.family {
 		return
 	}
 	w.remark("packets of " + f.String())
@@ -133,7 +135,8 @@ func (w *lowering) malformed() {
 // base writes a base chain: its rules and its policy.
 func (w *lowering) base(b *block) {
 	policy := w.newLabel("policy")
-	w.steps(b.chain, b.steps, policy)
+	w.family = b.chain.Family
+	w.steps(b.steps, policy)
 	w.place(policy)
 	w.remark(fmt.Sprintf("chain %s: policy %s", b.chain.Key(), b.chain.Policy))
 	w.decide(b.slot, verdictCode(b.chain.Policy, 0))
@@ -145,7 +148,8 @@ func (w *lowering) body(steps []*step, onLeave int32) {
 	if onLeave == int32(ruleset.Continue) {
 		leave = end
 	}
-	w.steps(w.f.entry[0].chain, steps, leave)
+	w.family = w.f.entry[0].chain.Family
+	w.steps(steps, leave)
 	w.place(end)
 	w.put(asm.Mov.Imm(asm.R0, int32(ruleset.Continue)))
 	w.goTo(w.out)
@@ -154,13 +158,16 @@ func (w *lowering) body(steps []*step, onLeave int32) {
 	w.goTo(w.out)
 }
 
-// steps writes steps of a chain in order. A rule that returns jumps to leave.
-func (w *lowering) steps(c *ruleset.Chain, steps []*step, leave string) {
+// steps writes steps in order. A rule that returns jumps to leave.
+func (w *lowering) steps(steps []*step, leave string) {
 	for _, s := range steps {
 		next := w.newLabel("next")
 		if s.rule != nil {
 			w.remark(sourceLine(s.rule))
-			w.rule(c, s, next)
+			w.rule(s, next)
+		}
+		if s.fork != nil {
+			w.fork(s.fork, leave, next)
 		}
 		w.end(s, leave)
 		w.place(next)
@@ -168,14 +175,14 @@ func (w *lowering) steps(c *ruleset.Chain, steps []*step, leave string) {
 }
 
 // rule writes a rule's matches, its counter if its tail does not count, and its statements.
-func (w *lowering) rule(c *ruleset.Chain, s *step, next string) {
-	m := &matcher{layout: w.layout, family: c.Family}
+func (w *lowering) rule(s *step, next string) {
+	m := &matcher{layout: w.layout, family: w.family}
 	for _, t := range s.tests {
 		m.cond(t).jumpUnless(w.emitter, next)
 	}
 	if s.verb != verbDecide {
-		w.put(asm.Mov.Imm32(regSlot, int32(s.slot)))
-		w.count(regSlot)
+		w.put(asm.StoreImm(asm.R10, stackSlot, int64(s.slot), asm.Word))
+		w.count()
 	}
 	for _, a := range s.does {
 		w.action(a)
@@ -225,7 +232,7 @@ func (w *lowering) jump(s *step, leave string) {
 		w.call(s.target.fn.name)
 		w.put(asm.JNE.Imm32(asm.R0, 0, w.out))
 	} else {
-		w.steps(s.target.chain, s.target.steps, after)
+		w.steps(s.target.steps, after)
 	}
 	if s.back {
 		w.goTo(leave)
@@ -234,9 +241,11 @@ func (w *lowering) jump(s *step, leave string) {
 	w.place(after)
 }
 
-// decide ends the function with a verdict, and remembers who decided.
+// decide ends the function with a verdict, and remembers who decided. The slot goes through memory, so that the verifier does not
+// follow it as a constant through the tail once for every rule.
 func (w *lowering) decide(slot, code uint32) {
-	w.put(asm.Mov.Imm32(regSlot, int32(slot)), asm.Mov.Imm32(regCode, int32(code)))
+	w.store(w.layout.whole("rule"), int64(slot))
+	w.put(asm.Mov.Imm32(regCode, int32(code)))
 	w.goTo(w.decided)
 }
 

@@ -26,7 +26,7 @@ type block struct {
 	fn    *function // nil: the block stands wherever it is jumped to
 }
 
-// step is a rule, or (rule nil) the call of a piece that was cut out of a long chain.
+// step is a rule, or (rule nil) an index over rules, or the call of a piece that was cut out of a long chain.
 type step struct {
 	rule   *ruleset.Rule
 	slot   uint32
@@ -36,6 +36,7 @@ type step struct {
 	code   uint32    // decide: what the function returns
 	target *block    // jump
 	piece  *function // run
+	fork   *fork     // fork
 	back   bool      // jump: the chain is left after it (goto)
 }
 
@@ -48,6 +49,7 @@ const (
 	verbLeave              // return
 	verbJump               // through another chain first
 	verbRun                // a piece of the same chain
+	verbFork               // one of many branches of the same chain
 )
 
 // test is a match, with what the plan has found out about it.

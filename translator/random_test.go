@@ -83,6 +83,7 @@ func (g gen) ruleset() *ruleset.Ruleset {
 		c := &ruleset.Chain{Name: fmt.Sprintf("base%d", len(rs.Chains)), Family: f, Hook: h, Policy: pick(g, ruleset.Accept, ruleset.Drop)}
 		users[f] = 1 + g.IntN(4)
 		g.rules(rs, c, 0, users[f])
+		g.run(c, users[f])
 		rs.Chains = append(rs.Chains, c)
 	}
 	for _, f := range []ruleset.Family{ruleset.FamilyAny, ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
@@ -124,6 +125,49 @@ func (g gen) rules(rs *ruleset.Ruleset, c *ruleset.Chain, from, to int) {
 		r.Verdict = g.verdict(from, to)
 		c.Rules = append(c.Rules, r)
 	}
+}
+
+// run adds rules that all ask for one field, so that an index over them pays.
+func (g gen) run(c *ruleset.Chain, to int) {
+	field := pick(g, ruleset.FieldSrcAddr, ruleset.FieldDstAddr, ruleset.FieldDstPort, ruleset.FieldSrcPort, ruleset.FieldTTL)
+	for range pick(g, 0, 0, 20, 60) {
+		m := ruleset.Match{Field: field}
+		if field <= ruleset.FieldDstAddr {
+			for range pick(g, 1, 1, 1, 3) {
+				m.Addrs = append(m.Addrs, g.plainAddr(g.familyIn(c.Family)))
+			}
+		} else {
+			for m.Ranges == nil {
+				g.numbers(&m, 1)
+				m.Masked = nil
+			}
+		}
+		r := &ruleset.Rule{Pos: ruleset.Pos{File: c.Key(), Line: 1000 + len(c.Rules)}, Matches: []ruleset.Match{m}, Verdict: g.verdict(0, to)}
+		if g.IntN(2) == 0 {
+			r.Matches = append(r.Matches, g.match(c.Family))
+		}
+		if g.IntN(4) == 0 {
+			slices.Reverse(r.Matches)
+		}
+		r.Statements = g.statements()
+		c.Rules = append(c.Rules, r)
+	}
+}
+
+// plainAddr is an address, sometimes a prefix or a small range.
+func (g gen) plainAddr(f ruleset.Family) ruleset.AddrRange {
+	a, b := g.addr(f), g.addr(f)
+	switch g.IntN(8) {
+	case 0:
+		return ruleset.Prefix(netip.PrefixFrom(a, a.BitLen()-g.IntN(8)))
+	case 1:
+		return ruleset.Prefix(netip.PrefixFrom(a, a.BitLen()/2))
+	case 2:
+		if a.Less(b) {
+			return ruleset.AddrRange{From: a, To: b}
+		}
+	}
+	return ruleset.AddrRange{From: a, To: a}
 }
 
 func (g gen) statements() (out []ruleset.Statement) {

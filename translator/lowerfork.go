@@ -1,0 +1,82 @@
+package translator
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// fork writes an index over rules: a tree of comparisons with the steps of the branches as its leaves. The field stays in its
+// register until a leaf: no path compares it more than log2(branches) + 2 times.
+func (w *lowering) fork(f *fork, leave, next string) {
+	w.only(f.family, next)
+	known := w.family
+	w.family = max(known, f.family)
+	w.remark("by " + f.title())
+	part := w.forkField(f)
+	w.load(part)
+	w.node(f.branches, 0, part.size, leave, next)
+	w.family = known
+}
+
+// forkField is what a fork compares.
+func (w *lowering) forkField(f *fork) fieldPart {
+	name := ruleset.Fields[f.field].Member
+	if f.family == ruleset.FamilyAny {
+		return w.layout.whole(name)
+	}
+	bytes := 4
+	if f.family == ruleset.FamilyIPv6 {
+		bytes = 16
+	}
+	part := w.layout.words(name, bytes)[f.word]
+	part.swap = true
+	return part
+}
+
+// node writes the tree of some branches, for values that are known not to be below a bound.
+func (w *lowering) node(branches []branch, bound uint64, size asm.Size, leave, next string) {
+	if len(branches) > 1 {
+		mid := len(branches) / 2
+		from, upper := branches[mid].from, w.newLabel("upper")
+		w.branch(asm.JGE, size, from, upper)
+		w.node(branches[:mid], bound, size, leave, next)
+		w.place(upper)
+		w.node(branches[mid:], from, size, leave, next)
+		return
+	}
+	b := branches[0]
+	switch {
+	case b.from == b.to:
+		w.branch(asm.JNE, size, b.from, next)
+	case b.from > bound:
+		w.branch(asm.JLT, size, b.from, next)
+		fallthrough
+	default:
+		w.branch(asm.JGT, size, b.to, next)
+	}
+	w.steps(b.steps, leave)
+	w.goTo(next)
+}
+
+// title is what a fork compares, in words.
+func (f *fork) title() string {
+	s := f.field.String()
+	if f.family != ruleset.FamilyAny {
+		s += " " + f.family.String()
+	}
+	if f.family == ruleset.FamilyIPv6 {
+		s += [...]string{", network", ", host"}[f.word]
+	}
+	return s
+}
+
+// text is a branch's values.
+func (b *branch) text() string {
+	if b.from == b.to {
+		return fmt.Sprintf("%#x", b.from)
+	}
+	return fmt.Sprintf("%#x-%#x", b.from, b.to)
+}
