@@ -81,6 +81,7 @@ a file that need not be loaded, and needs no root.`,
 		},
 	}
 	cmd.Flags().StringVar(&expect, "expect", "", "allow, drop or reject: exit with 7 if it is another verdict")
+	complete(cmd, "expect", "allow", "drop", "reject")
 	cmd.Flags().StringVar(&policy, "policy", "", "explain this file instead of what is loaded")
 	cmd.Flags().BoolVar(&all, "all", false, "show every step, however many")
 	return cmd

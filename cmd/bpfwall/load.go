@@ -19,9 +19,13 @@ func (f *importFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.ipsets, "ipset", nil, "what `ipset save` printed, for rules that match sets")
 }
 
+func (f *importFlags) options(a *app) input.Options {
+	return input.Options{Stdin: a.stdin, Partial: f.partial, IPSets: f.ipsets}
+}
+
 // load reads and checks rule files, prints their warnings, and keeps their text for error messages.
 func (a *app) load(files []string, f importFlags) (*input.Input, error) {
-	in, err := input.Load(files, input.Options{Stdin: a.stdin, Partial: f.partial, IPSets: f.ipsets})
+	in, err := input.Load(files, f.options(a))
 	a.sources = in.Sources
 	if err == nil {
 		a.warnings(in.Warnings())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,9 @@ func (a *app) rollback() *cobra.Command {
 		Use:   "rollback [GENERATION]",
 		Short: "Go back to the rules before, or to those of a generation that history lists",
 		Args:  cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return a.generationNumbers(), cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fw, err := a.firewall()
 			if err != nil {
@@ -37,4 +41,18 @@ func (a *app) rollback() *cobra.Command {
 			return a.printResult("rollback", res, nil)
 		},
 	}
+}
+
+// generationNumbers completes the number of a generation, with what it is.
+func (a *app) generationNumbers() []string {
+	fw, err := a.firewall()
+	if err != nil {
+		return nil
+	}
+	all, _ := fw.History()
+	var out []string
+	for _, g := range all {
+		out = append(out, fmt.Sprintf("%d\t%s %s", g.Number, when(g.Time), g.Note))
+	}
+	return out
 }

@@ -78,7 +78,7 @@ func (a *app) command() *cobra.Command {
 			return nil
 		},
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.HiddenDefaultCmd = false
 	flags := root.PersistentFlags()
 	flags.BoolVar(&a.json, "json", a.getenv("BPFWALL_JSON") == "1", "print one JSON object")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only errors")
@@ -86,11 +86,17 @@ func (a *app) command() *cobra.Command {
 	flags.BoolVar(&a.noInput, "no-input", a.getenv("BPFWALL_NO_INPUT") != "", "never ask")
 	flags.StringVar(&a.netns, "netns", "", "the firewall of this network namespace (ip netns)")
 	flags.StringVar(&a.root, "root", "", "keep state and pins below this folder, for trials")
+	complete(root, "color", "auto", "always", "never")
 	for _, verb := range a.verbs() {
 		root.AddCommand(verb)
 	}
 	root.AddCommand(&cobra.Command{Use: "exit-codes", Short: "The exit codes", Long: exitCodes})
 	return root
+}
+
+// complete lists the values of a flag for the shell.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // verbs are the commands, a file each, in the order in which help lists them.

@@ -52,6 +52,7 @@ func (a *app) showRules() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&unused, "unused", false, "only rules that never matched")
 	cmd.Flags().StringVar(&sort, "sort", "", "packets or bytes: the busiest first (default: in the order of the rules)")
+	complete(cmd, "sort", "packets", "bytes")
 	return cmd
 }
 

@@ -18,6 +18,9 @@ func (a *app) showSets() *cobra.Command {
 	return &cobra.Command{
 		Use:   "sets [NAME]...",
 		Short: "The sets in force; of those named, the members",
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return a.setNames(), cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(_ *cobra.Command, names []string) error {
 			fw, err := a.firewall()
 			if err != nil {
@@ -81,4 +84,18 @@ func (a *app) printSets(list []setAnswer) {
 		}
 	}
 	a.printf("%s", columns(rows))
+}
+
+// setNames completes the name of a set.
+func (a *app) setNames() []string {
+	fw, err := a.firewall()
+	if err != nil {
+		return nil
+	}
+	sets, _ := fw.Sets()
+	var out []string
+	for _, s := range sets {
+		out = append(out, s.Name)
+	}
+	return out
 }
