@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -27,6 +28,15 @@ type Flow struct {
 	Bytes   [2]uint64
 }
 
+// flowMaps are the conntrack maps, with how to get at the flow in their values.
+var flowMaps = []struct {
+	name string
+	each func(*ebpf.Map, func(*bpf.CtKey, *bpf.CtFlow) bool) error
+}{
+	{"ct", eachOf(func(v *bpf.CtAssured) *bpf.CtFlow { return &v.Flow })},
+	{"ct_new", eachOf(func(v *bpf.CtFlow) *bpf.CtFlow { return v })},
+}
+
 // Flows lists the flows that are tracked. Returns ErrNotLoaded. Looking at them does not keep them alive.
 func (d *Dataplane) Flows() ([]Flow, error) {
 	var all []Flow
@@ -39,39 +49,83 @@ func (d *Dataplane) Flows() ([]Flow, error) {
 	return all, err
 }
 
-// eachFlow calls fn for each flow until it returns false. Flows that come and go meanwhile may be missed.
-func (d *Dataplane) eachFlow(fn func(Flow) bool) error {
-	now := bootTime()
-	assured := func(v *bpf.CtAssured) *bpf.CtFlow { return &v.Flow }
-	half := func(v *bpf.CtFlow) *bpf.CtFlow { return v }
-	if err := eachEntry(d, "ct", now, assured, fn); err != nil {
+// Forget removes the flows that drop reports true for, so that their next packet is judged anew, and counts them. Returns ErrNotLoaded.
+func (d *Dataplane) Forget(ctx context.Context, drop func(Flow) bool) (n int, err error) {
+	err = d.change(ctx, func() error {
+		if _, err := d.liveNumber(); err != nil {
+			return err
+		}
+		now := bootTime()
+		n, err = d.deleteFlows(func(k *bpf.CtKey, e *bpf.CtFlow) bool { return e.Expires > now && drop(decodeFlow(k, e, now)) })
 		return err
-	}
-	return eachEntry(d, "ct_new", now, half, fn)
+	})
+	return n, err
 }
 
-// eachEntry goes through one of the maps. Expired entries, which nothing has cleared away yet, are left out.
-func eachEntry[V any](d *Dataplane, name string, now uint64, flow func(*V) *bpf.CtFlow, fn func(Flow) bool) error {
-	m, err := d.openPinned(name)
-	if errors.Is(err, ErrNotLoaded) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	var key bpf.CtKey
-	var v V
-	all := m.Iterate()
-	for all.Next(&key, &v) {
-		if e := flow(&v); e.Expires > now && !fn(decodeFlow(&key, e, now)) {
-			return nil
+// dropExpired makes room in the map of assured flows, whose entries nothing pushes out, and counts them.
+func (d *Dataplane) dropExpired() (int, error) {
+	now := bootTime()
+	return d.deleteFlows(func(_ *bpf.CtKey, e *bpf.CtFlow) bool { return e.Expires <= now })
+}
+
+func (d *Dataplane) deleteFlows(drop func(*bpf.CtKey, *bpf.CtFlow) bool) (n int, err error) {
+	for _, fm := range flowMaps {
+		m, err := ebpf.LoadPinnedMap(d.at.mapPin(fm.name), nil)
+		if err != nil {
+			return n, fmt.Errorf("map %s: %w", fm.name, errKernel(err))
+		}
+		var keys []bpf.CtKey
+		err = fm.each(m, func(k *bpf.CtKey, e *bpf.CtFlow) bool {
+			if drop(k, e) {
+				keys = append(keys, *k)
+			}
+			return true
+		})
+		for _, k := range keys {
+			if m.Delete(k) == nil {
+				n++
+			}
+		}
+		if err = errors.Join(err, m.Close()); err != nil {
+			return n, fmt.Errorf("map %s: %w", fm.name, errKernel(err))
 		}
 	}
-	if err := all.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
-		return fmt.Errorf("map %s: %w", name, errKernel(err))
+	return n, nil
+}
+
+// eachFlow calls fn for each flow until it returns false. Flows that come and go meanwhile may be missed; expired ones, which nothing
+// has cleared away yet, are left out.
+func (d *Dataplane) eachFlow(fn func(Flow) bool) error {
+	now := bootTime()
+	for _, fm := range flowMaps {
+		m, err := d.openPinned(fm.name)
+		if err != nil {
+			return err
+		}
+		err = fm.each(m, func(k *bpf.CtKey, e *bpf.CtFlow) bool { return e.Expires <= now || fn(decodeFlow(k, e, now)) })
+		if err = errors.Join(err, m.Close()); err != nil {
+			return fmt.Errorf("map %s: %w", fm.name, errKernel(err))
+		}
 	}
 	return nil
+}
+
+// eachOf makes a function that goes through a map with values of type V. An iteration that a deletion cuts off ends early.
+func eachOf[V any](flow func(*V) *bpf.CtFlow) func(*ebpf.Map, func(*bpf.CtKey, *bpf.CtFlow) bool) error {
+	return func(m *ebpf.Map, fn func(*bpf.CtKey, *bpf.CtFlow) bool) error {
+		var key bpf.CtKey
+		var v V
+		all := m.Iterate()
+		for all.Next(&key, &v) {
+			if !fn(&key, flow(&v)) {
+				return nil
+			}
+		}
+		if err := all.Err(); !errors.Is(err, ebpf.ErrIterationAborted) {
+			return err
+		}
+		return nil
+	}
 }
 
 // The flags of struct ct_flow: enum ct_flow_flag (fw.h).

@@ -6,6 +6,9 @@ func (t *transaction) retire() error {
 	at, next := t.d.at, t.next
 	t.promote()
 	t.detachUnwanted()
+	if _, err := t.d.dropExpired(); err != nil {
+		t.warn("expired flows: %s", err)
+	}
 	at.dropPrograms(at.programs(next.Number), at.programs(next.Previous))
 	if err := at.setCurrent(next.Number); err != nil {
 		t.warn("generation %d is live, but will not be found at boot: %s", next.Number, errKernel(err))
