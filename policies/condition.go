@@ -19,7 +19,7 @@ type condition struct {
 var conditions = []condition{
 	{row{inMatch, "from", texts, 0, "", "sender: addresses, prefixes, ranges, @sets", `from = ["10.0.0.0/8", "!10.1.0.0/16", "@admins"]`}, ruleset.FieldSrcAddr, addrOperand},
 	{row{inMatch, "to", texts, 0, "", "receiver: addresses, prefixes, ranges, @sets", `to = "192.168.1.10-192.168.1.20"`}, ruleset.FieldDstAddr, addrOperand},
-	{row{inMatch, "family", isText, 0, "", `"ipv4" or "ipv6"`, `family = "ipv6"`}, ruleset.FieldFamily, wordOperand(familyWords)},
+	{row{inMatch, "family", texts, 0, "", `"ipv4" or "ipv6"`, `family = "ipv6"`}, ruleset.FieldFamily, wordOperand(familyWords)},
 	{row{inMatch, "protocol", texts, 0, "", "IP protocol by name or number, where the services say none", `protocol = ["tcp", "47"]`}, ruleset.FieldProto, protoOperand},
 	{row{inMatch, "sport", texts, 0, "", "source port or range", `sport = "1024-65535"`}, ruleset.FieldSrcPort, numberOperand},
 	{row{inMatch, "dport", texts, 0, "", "destination port or range", `dport = "!22"`}, ruleset.FieldDstPort, numberOperand},
@@ -196,7 +196,7 @@ func maskedOperand(p *parser, m *ruleset.Match, v text) {
 		return
 	}
 	if n.Value&^n.Mask != 0 {
-		p.fail(v.pos, "%q: the value has bits outside the mask, so it never matches", v.s)
+		p.warn(v.pos, "%q: the value has bits outside the mask, so it never matches", v.s)
 	}
 	m.Masked = append(m.Masked, n)
 }
@@ -231,7 +231,7 @@ func flagsOperand(p *parser, m *ruleset.Match, v text) {
 		return
 	}
 	if s&^k != 0 {
-		p.fail(v.pos, "%q: flags before the slash that are not looked at, so it never matches", v.s)
+		p.warn(v.pos, "%q: flags before the slash that are not looked at, so it never matches", v.s)
 	}
 	m.Masked = append(m.Masked, ruleset.Masked{Value: s, Mask: k})
 }

@@ -112,7 +112,9 @@ func (p *parser) directions(top table) {
 		}
 		c.Rules = slices.Concat(p.failsafe(safety, dir), early, p.stateRules(), p.essentials(dir.hook), rules)
 		p.close(c, dir)
-		p.pol.Ruleset.Chains = append(p.pol.Ruleset.Chains, c)
+		if len(c.Rules) > 0 || c.Policy != ruleset.Accept {
+			p.pol.Ruleset.Chains = append(p.pol.Ruleset.Chains, c)
+		}
 	}
 }
 

@@ -74,10 +74,15 @@ func (p *parser) within(t table, key string, n, limit int64) int64 {
 // happens, because nothing can be taken for granted there.
 func (b *builder) readLimit() {
 	over, hasOver := b.t.text("over")
+	if b.t.has("after_limit") && over.s != "next" && b.verb != "log_only" && b.verb != "continue" {
+		b.p.fail(b.t.keyPos("after_limit"), `after_limit: needs limit, and over = "next"`)
+	}
 	v, ok := b.t.text("limit")
 	if !ok {
-		if hasOver && !b.t.has("limit") {
-			b.p.fail(b.t.keyPos("over"), "over: there is no limit to go over")
+		for _, key := range []string{"over", "after_limit"} {
+			if b.t.has(key) && !b.t.has("limit") {
+				b.p.fail(b.t.keyPos(key), "%s: there is no limit", key)
+			}
 		}
 		return
 	}
@@ -229,6 +234,7 @@ func (b *builder) sequence(matches []ruleset.Match) []*ruleset.Rule {
 	}
 	if b.limit != nil {
 		extra = append(extra, *b.limit)
+		extra = append(extra, b.after...)
 	}
 	v := b.verdict
 	if v.Kind != ruleset.Reject {

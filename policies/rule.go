@@ -32,7 +32,8 @@ type builder struct {
 	over       string
 	log        logging
 	alts       [][]ruleset.Match // any of these
-	state      []ruleset.Match
+	state      []ruleset.Match   // kept apart for the rule's stages
+	after      []ruleset.Match   // behind the limit
 	note, text string
 	pos        ruleset.Pos
 }
@@ -185,8 +186,17 @@ func (b *builder) identity() {
 func (b *builder) conditions(where scope, services []text) {
 	common := b.compare(b.t)
 	for _, t := range b.t.tables("also") {
-		common = append(common, b.compare(t)...)
-		common = append(common, b.ifaceOnly(t)...)
+		common = append(append(common, b.compare(t)...), b.ifaceOnly(t)...)
+	}
+	isState := func(m ruleset.Match) bool { return m.Field == ruleset.FieldState }
+	for _, m := range common {
+		if isState(m) {
+			b.state = append(b.state, m)
+		}
+	}
+	common = slices.DeleteFunc(common, isState)
+	for _, t := range b.t.tables("after_limit") {
+		b.after = append(append(b.after, b.compare(t)...), b.ifaceOnly(t)...)
 	}
 	servicePos := ruleset.Pos{}
 	if len(services) > 0 {
@@ -206,7 +216,7 @@ func (b *builder) conditions(where scope, services []text) {
 	}
 }
 
-// compare reads the conditions of a rule or of a table of also. State is kept apart for the rule's stages.
+// compare reads the conditions of a rule or of a table in it.
 func (b *builder) compare(t table) []ruleset.Match {
 	var out []ruleset.Match
 	for i := range conditions {
@@ -215,21 +225,17 @@ func (b *builder) compare(t table) []ruleset.Match {
 		for j := range found {
 			b.collect(c.key, &found[j])
 		}
-		if c.field == ruleset.FieldState {
-			b.state = append(b.state, found...)
-			continue
-		}
 		out = append(out, found...)
 	}
 	return out
 }
 
-// ifaceOnly reads in and out of a table of also, which must come to one alternative.
+// ifaceOnly reads in and out of a table in a rule, which must come to one alternative.
 func (b *builder) ifaceOnly(t table) []ruleset.Match {
 	in := b.p.place(t.texts("in"), ruleset.FieldInIface, ruleset.FieldSrcAddr)
 	out := b.p.place(t.texts("out"), ruleset.FieldOutIface, ruleset.FieldDstAddr)
 	if len(in) > 1 || len(out) > 1 {
-		b.p.fail(t.self(), "also: a list with a zone that has sources is not possible here").Help = "name one zone, or write it in the rule"
+		b.p.fail(t.self(), "a list with a zone that has sources is not possible here").Help = "name one zone, or write it in the rule"
 	}
 	return append(in[0], out[0]...)
 }

@@ -24,7 +24,9 @@ type TestResult struct {
 // RunTests runs every test of the policy. A nil judge is the evaluator with every rate limit unused.
 func (p *Policy) RunTests(judge Judge) []TestResult {
 	if judge == nil {
-		judge = func(h ruleset.Hook, pkt *ruleset.Packet) (ruleset.Verdict, []ruleset.Trace) { return p.Ruleset.Walk(h, pkt, nil) }
+		judge = func(h ruleset.Hook, pkt *ruleset.Packet) (ruleset.Verdict, []ruleset.Trace) {
+			return p.Ruleset.Walk(h, pkt, nil)
+		}
 	}
 	var out []TestResult
 	for i := range p.Tests {

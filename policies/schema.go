@@ -154,6 +154,7 @@ var schema = append([]row{
 	{inRule, "also", isTables, inAlso, "", "further conditions; all of them must hold too", `also = [{ from = "!@guests" }]`},
 	{inRule, "limit", isText, 0, "", "the rule holds up to this rate: number/second, /minute, /hour or /day, and a burst (5 if absent)", `limit = "6/minute burst 10"`},
 	{inRule, "over", isText, 0, "", `what happens beyond the limit: "drop" (for allow, if absent), "reject", or "next" to go on with the next rule`, `over = "reject"`},
+	{inRule, "after_limit", isTables, inAlso, "", `further conditions that are tested after the limit, so that packets that fail them have used it up; needs over = "next"`, `after_limit = [{ state = "new" }]`},
 	{inRule, "log", isText | isBool | isTable, inLog, "", `log the packet: true, "new" (once a connection), or a rate; or a table`, `log = "10/second"`},
 	{inLog, "prefix", isText, 0, "", "text in front of the line", `log = { prefix = "ssh: " }`},
 	{inLog, "level", isText | isInt, 0, "", "syslog severity: a number 0 to 7 or its name; warning if absent", `log = { level = "info" }`},

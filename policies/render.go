@@ -1,0 +1,557 @@
+package policies
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// renderer writes one rule as an inline table.
+type renderer struct {
+	w     *writer
+	chain *ruleset.Chain
+	rule  *ruleset.Rule
+	slots []*slot // the rule's own conditions, then those of also
+	after []*slot // conditions that stand behind the limit
+	limit *ruleset.Limit
+}
+
+// slot is a table of conditions: for each key what the packet must be, and what it must not be.
+type slot struct {
+	keys   []string
+	values map[string][]string
+	signs  map[string]int // 1: has positive operands, 2: negative
+}
+
+func newSlot() *slot { return &slot{values: map[string][]string{}, signs: map[string]int{}} }
+
+// rule writes a rule of a chain.
+func (w *writer) rule(c *ruleset.Chain, r *ruleset.Rule) line {
+	x := &renderer{w: w, chain: c, rule: r}
+	if c.Family != ruleset.FamilyAny {
+		own := newSlot()
+		own.signs["family"] = 1 | 2 // taken: it is the chain's
+		x.slots = []*slot{own}
+	}
+	matches, services, family := x.services()
+	for i := range matches {
+		x.match(&matches[i])
+	}
+	parts := []string{}
+	parts = append(parts, x.verb(services)...)
+	if len(x.slots) > 0 {
+		parts = append(parts, x.slots[0].parts()...)
+		parts = append(parts, tablesText("also", x.slots[1:])...)
+	}
+	parts = append(parts, x.limitParts()...)
+	parts = append(parts, tablesText("after_limit", x.after)...)
+	parts = append(parts, x.statements()...)
+	if r.Note != "" {
+		parts = append(parts, "note = "+quote(r.Note))
+	}
+	return line{comment: origin(r), name: r.Name, text: strings.Join(parts, ", "), family: c.Family, limited: x.limit != nil,
+		out:     len(x.slots) > 0 && x.slots[0].signs["out"] != 0,
+		implied: family == c.Family && family != ruleset.FamilyAny || impliesFamily(r.Matches)}
+}
+
+// impliesFamily reports whether the rule can match packets of one family only, because of its addresses. Those behind a limit come
+// too late: packets of the other family would have used it up.
+func impliesFamily(matches []ruleset.Match) bool {
+	for _, m := range matches {
+		if m.Field == ruleset.FieldLimit {
+			return false
+		}
+		if !m.Not && len(m.Addrs) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// origin is the rule's place and text in its source.
+func origin(r *ruleset.Rule) string {
+	s := r.Pos.String()
+	if r.Pos.Line != 0 {
+		s = fmt.Sprintf("%s:%d", r.Pos.File, r.Pos.Line)
+	}
+	if r.Text != "" {
+		s = strings.TrimPrefix(s+": "+r.Text, ": ")
+	}
+	if s == "" {
+		return ""
+	}
+	return comment(s)
+}
+
+// services takes the matches that the verb can name as services, and says which family those imply.
+func (x *renderer) services() (rest []ruleset.Match, names []string, family ruleset.Family) {
+	rest = x.rule.Matches
+	proto, port, kind := x.only(ruleset.FieldProto), x.only(ruleset.FieldDstPort), x.only(ruleset.FieldICMPType)
+	if proto == nil || x.has(ruleset.FieldICMPCode) {
+		return rest, nil, 0
+	}
+	switch {
+	case port != nil && allIn(proto.Ranges, protoTCP, protoUDP):
+		names = serviceNames(proto.Ranges, port.Ranges)
+	case kind != nil && len(proto.Ranges) == 1 && icmpTypes[uint8(proto.Ranges[0].From)] != nil:
+		names, family = icmpNames(proto.Ranges[0], kind.Ranges, x.chain.Family)
+	}
+	if names == nil {
+		return rest, nil, 0
+	}
+	rest = slices.DeleteFunc(slices.Clone(rest), func(m ruleset.Match) bool {
+		return m.Field == ruleset.FieldProto || m.Field == ruleset.FieldDstPort && port != nil || m.Field == ruleset.FieldICMPType && kind != nil
+	})
+	return rest, names, family
+}
+
+// only is the rule's one match of a field, if it is positive, made of ranges, and in front of any limit.
+func (x *renderer) only(f ruleset.FieldID) *ruleset.Match {
+	var found *ruleset.Match
+	for i := range x.rule.Matches {
+		m := &x.rule.Matches[i]
+		if m.Field != f {
+			continue
+		}
+		if found != nil || m.Not || len(m.Ranges) == 0 || x.limitBefore(i) {
+			return nil
+		}
+		found = m
+	}
+	return found
+}
+
+func (x *renderer) has(f ruleset.FieldID) bool {
+	return slices.ContainsFunc(x.rule.Matches, func(m ruleset.Match) bool { return m.Field == f })
+}
+
+func (x *renderer) limitBefore(i int) bool {
+	return slices.ContainsFunc(x.rule.Matches[:i], func(m ruleset.Match) bool { return m.Field == ruleset.FieldLimit })
+}
+
+func allIn(ranges []ruleset.Range, values ...uint64) bool {
+	return !slices.ContainsFunc(ranges, func(r ruleset.Range) bool { return r.From != r.To || !slices.Contains(values, r.From) })
+}
+
+// known are the services that have one literal, by it.
+var known = func() map[string]string {
+	out := map[string]string{}
+	for name, list := range composites {
+		if len(list) == 1 {
+			out[list[0]] = name
+		}
+	}
+	return out
+}()
+
+func serviceNames(protos, ports []ruleset.Range) []string {
+	var out []string
+	for _, p := range protos {
+		name, _ := nameOf(protoWords, p.From)
+		for _, r := range ports {
+			literal := name + "/" + rangeText(r)
+			if s := known[literal]; s != "" {
+				literal = s
+			}
+			out = append(out, literal)
+		}
+	}
+	return out
+}
+
+// icmpNames writes ICMP types as services. Those imply their family, so the chain must be of it.
+func icmpNames(proto ruleset.Range, types []ruleset.Range, family ruleset.Family) ([]string, ruleset.Family) {
+	want := map[uint64]ruleset.Family{protoICMP: ruleset.FamilyIPv4, protoICMPv6: ruleset.FamilyIPv6}[proto.From]
+	if proto.From != proto.To || family != want {
+		return nil, 0
+	}
+	var out []string
+	for _, r := range types {
+		if r.From != r.To {
+			return nil, 0
+		}
+		name, ok := nameOf(icmpTypes[uint8(proto.From)], r.From)
+		if !ok {
+			name = decimal(r.From)
+		}
+		base, _ := nameOf(protoWords, proto.From)
+		out = append(out, base+"/"+name)
+	}
+	return out, want
+}
+
+// verb writes what the rule does.
+func (x *renderer) verb(services []string) []string {
+	v := x.rule.Verdict
+	what := `"any"`
+	if services != nil {
+		what = textList(services)
+	}
+	switch v.Kind {
+	case ruleset.Jump, ruleset.Goto:
+		target := x.w.groups[x.w.rs.Chain(v.Chain, x.chain.Family)]
+		out := []string{verbOf(v.Kind) + " = " + quote(target)}
+		if services != nil {
+			out = append(out, "service = "+what)
+		}
+		return out
+	case ruleset.Continue:
+		key := "continue"
+		if x.onlyLogs() {
+			key = "log_only"
+		}
+		return []string{key + " = " + what}
+	case ruleset.Reject:
+		if v.With != ruleset.RejectDefault {
+			return []string{"reject = " + what, "with = " + quote(v.With.String())}
+		}
+	}
+	return []string{verbOf(v.Kind) + " = " + what}
+}
+
+func (x *renderer) onlyLogs() bool {
+	return len(x.rule.Statements) == 1 && x.rule.Statements[0].Log != nil
+}
+
+// match puts a match into the first table of conditions that has room for its key.
+func (x *renderer) match(m *ruleset.Match) {
+	if m.Field == ruleset.FieldLimit {
+		if x.limit != nil || m.Not {
+			x.fail(m, "a second rate, or the excess of a rate, cannot be written")
+		}
+		x.limit = m.Limit
+		return
+	}
+	k, operands := x.operands(m)
+	slots := &x.slots
+	if x.limit != nil {
+		slots = &x.after
+	}
+	sign := 1
+	if m.Not {
+		sign = 2
+		for i := range operands {
+			operands[i] = "!" + operands[i]
+		}
+	}
+	for _, s := range *slots {
+		if s.add(k, sign, operands) {
+			return
+		}
+	}
+	s := newSlot()
+	s.add(k, sign, operands)
+	*slots = append(*slots, s)
+}
+
+func (x *renderer) fail(m *ruleset.Match, format string, args ...any) {
+	pos := m.Pos
+	if pos.Line == 0 {
+		pos = x.rule.Pos
+	}
+	x.w.errs.Add(pos, "%s: %s", m.Field, fmt.Sprintf(format, args...))
+}
+
+// add puts operands under a key unless it has some of the same sign: those would be alternatives.
+func (s *slot) add(k string, sign int, operands []string) bool {
+	single := k == "fragment"
+	if s.signs[k]&sign != 0 || single && s.signs[k] != 0 {
+		return false
+	}
+	if s.signs[k] == 0 {
+		s.keys = append(s.keys, k)
+	}
+	s.signs[k] |= sign
+	s.values[k] = append(s.values[k], operands...)
+	return true
+}
+
+func (s *slot) parts() []string {
+	var out []string
+	for _, k := range s.keys {
+		value := textList(s.values[k])
+		if k == "fragment" {
+			value = map[bool]string{true: "true", false: "false"}[s.signs[k] == 1]
+		}
+		out = append(out, k+" = "+value)
+	}
+	return out
+}
+
+func tablesText(name string, slots []*slot) []string {
+	var out []string
+	for _, s := range slots {
+		out = append(out, "{ "+strings.Join(s.parts(), ", ")+" }")
+	}
+	if out == nil {
+		return nil
+	}
+	return []string{name + " = [" + strings.Join(out, ", ") + "]"}
+}
+
+// operands writes the operands of a match, and the key that they stand under.
+func (x *renderer) operands(m *ruleset.Match) (k string, out []string) {
+	k = keyOf(m)
+	switch kind := ruleset.Fields[m.Field].Kind; {
+	case kind == ruleset.KindIface:
+		for _, n := range m.Names {
+			out = append(out, x.ifaceText(m, n))
+		}
+	case m.Set != "":
+		out = []string{"@" + m.Set}
+	case kind == ruleset.KindAddr:
+		for _, a := range m.Addrs {
+			out = append(out, addrText(a))
+		}
+	case kind == ruleset.KindBits:
+		out = x.bitNames(m)
+	case kind == ruleset.KindFlags:
+		for _, f := range m.Masked {
+			out = append(out, flagText(m.Field, k, f))
+		}
+	case len(m.Masked) > 0:
+		x.fail(m, "masked numbers cannot be written")
+	default:
+		for _, r := range m.Ranges {
+			out = append(out, x.numberText(m, r))
+		}
+	}
+	if len(out) == 0 {
+		x.fail(m, "nothing to compare with")
+	}
+	return k, out
+}
+
+// keyOf is the key of a match's field.
+func keyOf(m *ruleset.Match) string {
+	switch m.Field {
+	case ruleset.FieldInIface:
+		return "in"
+	case ruleset.FieldOutIface:
+		return "out"
+	case ruleset.FieldTOS:
+		if !slices.ContainsFunc(m.Masked, func(f ruleset.Masked) bool { return f.Mask != 0xfc || f.Value&^f.Mask != 0 }) {
+			return "dscp"
+		}
+	}
+	for i := range conditions {
+		if conditions[i].field == m.Field {
+			return conditions[i].key
+		}
+	}
+	return ""
+}
+
+func (x *renderer) ifaceText(m *ruleset.Match, name string) string {
+	prefix, glob := strings.CutSuffix(name, "+")
+	if strings.Contains(name, "*") || strings.HasPrefix(name, "!") {
+		x.fail(m, "the name %q would read as something else", name)
+	}
+	if glob {
+		return prefix + "*"
+	}
+	return name
+}
+
+func (x *renderer) bitNames(m *ruleset.Match) []string {
+	words := map[ruleset.FieldID][]word{ruleset.FieldState: stateWords[:5], ruleset.FieldPktType: packetWords}[m.Field]
+	if words == nil {
+		words = typeWords
+	}
+	var v uint64
+	for _, k := range m.Masked {
+		v |= k.Value
+	}
+	var out []string
+	for _, w := range words {
+		if v&w.value != 0 {
+			out = append(out, w.name)
+			v &^= w.value
+		}
+	}
+	if v != 0 {
+		x.fail(m, "%#x has no name", v)
+	}
+	return out
+}
+
+func (x *renderer) numberText(m *ruleset.Match, r ruleset.Range) string {
+	words := map[ruleset.FieldID][]word{ruleset.FieldProto: protoWords, ruleset.FieldFamily: familyWords}[m.Field]
+	if name, ok := nameOf(words, r.From); ok && r.From == r.To {
+		return name
+	}
+	if m.Field == ruleset.FieldSrcMAC {
+		if r.From != r.To {
+			x.fail(m, "a range of MAC addresses cannot be written")
+		}
+		return ruleset.MAC(r.From)
+	}
+	if m.Field == ruleset.FieldFamily {
+		x.fail(m, "%d is neither IPv4 nor IPv6", r.From)
+	}
+	return rangeText(r)
+}
+
+func rangeText(r ruleset.Range) string {
+	if r.From == r.To {
+		return decimal(r.From)
+	}
+	return decimal(r.From) + "-" + decimal(r.To)
+}
+
+func flagText(f ruleset.FieldID, k string, m ruleset.Masked) string {
+	switch {
+	case f == ruleset.FieldTCPFlags:
+		return flagNames(m.Value) + "/" + flagNames(m.Mask)
+	case k == "dscp":
+		if name, ok := nameOf(dscpWords, m.Value>>2); ok {
+			return name
+		}
+		return decimal(m.Value >> 2)
+	case bits.OnesCount64(m.Mask) == ruleset.Fields[f].Bits:
+		return fmt.Sprintf("%#x", m.Value)
+	}
+	return fmt.Sprintf("%#x/%#x", m.Value, m.Mask)
+}
+
+func flagNames(v uint64) string {
+	s, _ := ruleset.BitList(ruleset.FieldTCPFlags, v)
+	return s
+}
+
+func addrText(a ruleset.AddrRange) string {
+	p, ok := a.Prefix()
+	switch {
+	case ok && p.IsSingleIP():
+		return p.Addr().String()
+	case ok:
+		return p.String()
+	case a.Mask.IsValid():
+		return a.From.String() + "/" + a.Mask.String()
+	}
+	return a.From.String() + "-" + a.To.String()
+}
+
+// limitParts writes the rate. What exceeds it goes on with the next rule, as in the ruleset.
+func (x *renderer) limitParts() []string {
+	if x.limit == nil {
+		return nil
+	}
+	out := []string{"limit = " + quote(limitText(x.limit))}
+	if x.rule.Verdict.Kind != ruleset.Continue {
+		out = append(out, `over = "next"`)
+	}
+	return out
+}
+
+func limitText(l *ruleset.Limit) string {
+	unit, ok := nameOf(periods, l.Per)
+	if !ok {
+		unit = time.Duration(l.Per).String()
+	}
+	s := fmt.Sprintf("%d/%s", l.Rate, unit)
+	if l.Burst != defaultBurst {
+		s += fmt.Sprintf(" burst %d", l.Burst)
+	}
+	return s
+}
+
+func (x *renderer) statements() []string {
+	var out []string
+	logs, marks := 0, 0
+	for _, s := range x.rule.Statements {
+		switch {
+		case s.Log != nil:
+			logs++
+			out = append(out, x.log(s.Log)...)
+		case s.SetMark != nil:
+			marks++
+			out = append(out, fmt.Sprintf(`set_mark = "%#x/%#x"`, s.SetMark.Value, s.SetMark.Mask))
+		case s.NoTrack != nil:
+			out = append(out, "notrack = true")
+		}
+	}
+	if logs > 1 || marks > 1 {
+		x.w.errs.Add(x.rule.Pos, "rule: two statements of one kind cannot be written")
+	}
+	return out
+}
+
+func (x *renderer) log(l *ruleset.Log) []string {
+	var parts []string
+	if l.Prefix != "" {
+		parts = append(parts, "prefix = "+quote(l.Prefix))
+	}
+	if l.Level != logWarning {
+		parts = append(parts, fmt.Sprintf("level = %d", l.Level))
+	}
+	if l.Group > 0 {
+		parts = append(parts, fmt.Sprintf("group = %d", l.Group-1))
+	}
+	switch {
+	case len(parts) > 0:
+		return []string{"log = { " + strings.Join(parts, ", ") + " }"}
+	case x.rule.Verdict.Kind == ruleset.Continue && x.onlyLogs():
+		return nil // log_only says it
+	}
+	return []string{"log = true"}
+}
+
+// textList writes one string, or a list of them.
+func textList(items []string) string {
+	if len(items) == 1 {
+		return quote(items[0])
+	}
+	quoted := make([]string, len(items))
+	for i, s := range items {
+		quoted[i] = quote(s)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
+// quote writes a TOML basic string.
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case unicode.IsControl(r):
+			fmt.Fprintf(&b, `\u%04X`, r)
+		default:
+			b.WriteRune(r) // bytes that are not UTF-8 become U+FFFD
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// key writes a TOML key.
+func key(s string) string {
+	if bareKey(s) {
+		return s
+	}
+	return quote(s)
+}
+
+// comment writes a line as a TOML comment, which cannot hold control characters.
+func comment(s string) string {
+	clean := strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsControl(r) && r != '\t':
+			return ' '
+		case r == utf8.RuneError:
+			return '?'
+		}
+		return r
+	}, s)
+	return strings.TrimRight("# "+clean, " ")
+}
