@@ -226,6 +226,13 @@ type ClassifierLimitState struct {
 	Last   uint64
 }
 
+type ClassifierMacKey struct {
+	_       structs.HostLayout
+	Saddr   [4]uint32
+	Ifindex uint32
+	Family  uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -243,6 +250,7 @@ const (
 	ClassifierMapJudged            = "judged"
 	ClassifierMapLimits            = "limits"
 	ClassifierMapLogRate           = "log_rate"
+	ClassifierMapMacs              = "macs"
 	ClassifierMapScratch           = "scratch"
 	ClassifierMapStats             = "stats"
 	ClassifierProgFwJudge          = "fw_judge"
@@ -331,6 +339,7 @@ type ClassifierMapSpecs struct {
 	Judged    *ebpf.MapSpec `ebpf:"judged"`
 	Limits    *ebpf.MapSpec `ebpf:"limits"`
 	LogRate   *ebpf.MapSpec `ebpf:"log_rate"`
+	Macs      *ebpf.MapSpec `ebpf:"macs"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
 	Stats     *ebpf.MapSpec `ebpf:"stats"`
 }
@@ -391,6 +400,7 @@ type ClassifierMaps struct {
 	Judged    *ebpf.Map `ebpf:"judged"`
 	Limits    *ebpf.Map `ebpf:"limits"`
 	LogRate   *ebpf.Map `ebpf:"log_rate"`
+	Macs      *ebpf.Map `ebpf:"macs"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
 	Stats     *ebpf.Map `ebpf:"stats"`
 }
@@ -410,6 +420,7 @@ func (m *ClassifierMaps) Close() error {
 		m.Judged,
 		m.Limits,
 		m.LogRate,
+		m.Macs,
 		m.Scratch,
 		m.Stats,
 	)

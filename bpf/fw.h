@@ -102,6 +102,13 @@ struct addr_key {
 	__be32 addr[4];
 };
 
+/* Who sends with an address on an interface. */
+struct mac_key {
+	__be32 saddr[4];
+	__u32 ifindex;
+	__u32 family;
+};
+
 /* What a log rule reports. */
 struct fw_event {
 	__u64 ts;		/* ns, bpf_ktime_get_boot_ns */

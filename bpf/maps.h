@@ -103,6 +103,17 @@ struct {
 	__type(value, struct frag_first);
 } frags SEC(".maps");
 
+/*
+ * Source MACs of packets that pass through: at the egress that judges them the frame has a new header. By address and interface,
+ * as there is no room for a MAC on the packet itself; two hosts that send with one address at the same time may be confused.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct mac_key);
+	__type(value, __u64);
+} macs SEC(".maps");
+
 /* struct fw_event */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

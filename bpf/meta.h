@@ -65,4 +65,39 @@ static __always_inline void set_source_mac(struct __sk_buff *skb, struct fw_pkt 
 	pkt->smac = (__u64)m[0] << 40 | (__u64)m[1] << 32 | (__u64)m[2] << 24 | m[3] << 16 | m[4] << 8 | m[5];
 }
 
+static __always_inline void mac_key(struct mac_key *k, const struct fw_pkt *pkt)
+{
+	__builtin_memset(k, 0, sizeof(*k));
+	__builtin_memcpy(k->saddr, pkt->saddr, 16);
+	k->ifindex = pkt->in_ifindex;
+	k->family = pkt->family;
+}
+
+/* Keeps the source MAC for the egress of a packet that passes through. */
+static __always_inline void remember_mac(const struct fw_pkt *pkt)
+{
+	struct mac_key k;
+	__u64 *known;
+
+	if (!cfg_mac || pkt->smac == FW_ABSENT48)
+		return;
+	mac_key(&k, pkt);
+	known = bpf_map_lookup_elem(&macs, &k);
+	if (!known || *known != pkt->smac)
+		bpf_map_update_elem(&macs, &k, &pkt->smac, BPF_ANY);
+}
+
+static __always_inline void recall_mac(struct fw_pkt *pkt)
+{
+	struct mac_key k;
+	__u64 *known;
+
+	if (!cfg_mac)
+		return;
+	mac_key(&k, pkt);
+	known = bpf_map_lookup_elem(&macs, &k);
+	if (known)
+		pkt->smac = *known;
+}
+
 #endif

@@ -36,7 +36,7 @@ __noinline int fw_routed_here(struct __sk_buff *skb, struct fw_pkt *pkt)
 	if (pkt->family == 6 && (pkt->daddr[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000))
 		return 1; /* link-local */
 	fib_from(&f, pkt, skb->ifindex);
-	rc = bpf_fib_lookup(skb, &f, sizeof(f), BPF_FIB_LOOKUP_SKIP_NEIGH);
+	rc = bpf_fib_lookup(skb, &f, sizeof(f), 0);
 	return rc == BPF_FIB_LKUP_RET_NOT_FWDED || rc == BPF_FIB_LKUP_RET_FWD_DISABLED || rc < 0;
 }
 

@@ -38,6 +38,7 @@ type bench struct {
 	ifindex int // device with the MAC ourMAC
 	mark    uint32
 	out     []byte // the frame after the last run
+	after   skBuff
 }
 
 // newBench must be called from the test's goroutine, which stays on one CPU of one thread.
@@ -74,7 +75,7 @@ const (
 func (b *bench) run(prog string, in from, frame []byte) (uint32, Pkt) {
 	b.Helper()
 	ctx := skBuff{Ifindex: uint32(b.ifindex), IngressIfindex: uint32(in), Mark: b.mark, CB: [5]uint32{15}}
-	opts := ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256), Context: &ctx, ContextOut: &skBuff{}}
+	opts := ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256), Context: &ctx, ContextOut: &b.after}
 	ret, err := b.Programs[prog].Run(&opts)
 	if err != nil {
 		b.Fatalf("%s: %s", prog, err)

@@ -148,6 +148,7 @@ static __always_inline int pass_through(struct __sk_buff *skb, struct fw_pkt *pk
 {
 	if (cfg_conntrack && pkt->more_frags)
 		fw_remember_first(pkt, INGRESS);
+	remember_mac(pkt);
 	if (pkt->notrack)
 		skb->tc_index = CARRY_NOTRACK;
 	return pass(skb, pkt);
@@ -188,6 +189,7 @@ static __always_inline int judge_forward(struct __sk_buff *skb, struct fw_pkt *p
 
 	pkt->notrack = !!(skb->tc_index & CARRY_NOTRACK);
 	skb->tc_index = 0;
+	recall_mac(pkt);
 	track(skb, pkt, EGRESS);
 	if (is_malformed(pkt))
 		return drop(FW_STAT_MALFORMED);

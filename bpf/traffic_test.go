@@ -212,3 +212,22 @@ func offsetOf(member string) uint32 {
 func sysctl(name, value string) error {
 	return os.WriteFile("/proc/sys/"+name, []byte(value), 0)
 }
+
+// shout sends a datagram of some size and waits for it to come back.
+func shout(addr string, size int) error {
+	c, err := net.Dial("udp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	b := make([]byte, size)
+	if _, err := c.Write(b); err != nil {
+		return err
+	}
+	c.SetReadDeadline(time.Now().Add(2 * time.Second))
+	n, err := c.Read(b)
+	if err == nil && n != size {
+		err = fmt.Errorf("%d bytes of %d", n, size)
+	}
+	return err
+}
