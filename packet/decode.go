@@ -137,7 +137,7 @@ func (d *decoder) ipv6(b []byte) error {
 	l.Family, l.Length, l.TOS, l.TTL, l.Proto = ruleset.FamilyIPv6, uint32(total), b[0]<<4|b[1]>>4, b[7], b[6]
 	l.Src, l.Dst = netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
 	d.rest = b[40:total]
-	for range maxExtensions {
+	for range maxExtensions + 1 {
 		if !d.extension() {
 			return nil
 		}
@@ -153,12 +153,16 @@ func (d *decoder) extension() bool {
 	default:
 		return false
 	}
+	if len(b) < 8 {
+		l.Malformed = true
+		return false
+	}
 	length := 8
-	if len(b) >= 8 && l.Proto != extFragment {
+	if l.Proto != extFragment {
 		length = (int(b[1]) + 1) * 8
 	}
-	if length > len(b) {
-		l.Malformed = true
+	if length > len(b) { // as ipv6_find_hdr: what comes next is known, but not there
+		l.Proto, l.Malformed = b[0], true
 		return false
 	}
 	if l.Proto == extFragment {

@@ -35,7 +35,7 @@ var encodings = []struct {
 	{packet.Encoding{IPv4Options: slices.Repeat([]byte{1}, 40), PriorityTags: 2}, 4, 40},
 	{packet.Encoding{Extensions: []uint8{60}}, 6, 8},
 	{packet.Encoding{Extensions: []uint8{0, 60, 43, 44, 60, 44}}, 6, 48},
-	{packet.Encoding{Extensions: slices.Repeat([]uint8{60}, 30)}, 6, 240},
+	{packet.Encoding{Extensions: slices.Repeat([]uint8{60}, 32)}, 6, 256},
 }
 
 // Every packet of every case survives the wire, however it is encoded.
