@@ -106,8 +106,11 @@ func (e *evaluation) holds(r *Rule, i int) bool {
 	case KindLimit:
 		return e.state.take(r, i)
 	}
-	if m.Field == FieldTCPOption {
+	switch m.Field {
+	case FieldTCPOption:
 		return slices.ContainsFunc(p.TCPOptions, func(kind byte) bool { return m.number(uint64(kind)) })
+	case FieldTCPMSS:
+		return p.TCPMSS != Absent && m.number(uint64(p.TCPMSS))
 	}
 	return m.number(p.number(m.Field))
 }

@@ -89,7 +89,7 @@ var Fields = [fieldCount]FieldInfo{
 	FieldDstPort:   {"destination port", KindNumber, LayerPorts, 16, "dport", everywhere, ""},
 	FieldTCPFlags:  {"tcp flags", KindFlags, LayerTCP, 8, "tcp_flags", everywhere, "byte 13 of the TCP header: FIN 1 SYN 2 RST 4 PSH 8 ACK 16 URG 32"},
 	FieldTCPOption: {"tcp option", KindNumber, LayerTCP, 8, "tcp_options", everywhere, "kind of an option that is present"},
-	FieldTCPMSS:    {"tcp mss", KindNumber, LayerTCP, 16, "tcp_mss", everywhere, "value of the MSS option; no value without the option"},
+	FieldTCPMSS:    {"tcp mss", KindNumber, LayerTCP, 16, "tcp_mss", everywhere, "value of the MSS option; a TCP packet without the option has none of the values"},
 	FieldICMPType:  {"icmp type", KindNumber, LayerICMP, 8, "icmp_type", everywhere, ""},
 	FieldICMPCode:  {"icmp code", KindNumber, LayerICMP, 8, "icmp_code", everywhere, ""},
 	FieldState:     {"state", KindBits, LayerMeta, 8, "ct_state", tracked, "conntrack state"},

@@ -39,10 +39,8 @@ func (p *Packet) has(f FieldID) bool {
 		return p.SrcPort != Absent
 	case FieldDstPort:
 		return p.DstPort != Absent
-	case FieldTCPFlags, FieldTCPOption: // a TCP packet without options has a list of them: the empty one
+	case FieldTCPFlags, FieldTCPOption, FieldTCPMSS: // options are looked for in every TCP packet, as xt_tcpudp and xt_tcpmss do
 		return p.TCPFlags != Absent
-	case FieldTCPMSS:
-		return p.TCPMSS != Absent
 	case FieldICMPType:
 		return p.ICMPType != Absent
 	case FieldICMPCode:
@@ -66,8 +64,6 @@ func (p *Packet) number(f FieldID) uint64 {
 		return uint64(p.DstPort)
 	case FieldTCPFlags:
 		return uint64(p.TCPFlags)
-	case FieldTCPMSS:
-		return uint64(p.TCPMSS)
 	case FieldICMPType:
 		return uint64(p.ICMPType)
 	case FieldICMPCode:

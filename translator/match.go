@@ -43,9 +43,9 @@ func absent(f ruleset.FieldID) uint64 {
 	return 1 << ruleset.Fields[f].Bits
 }
 
-// present holds if the packet has a field. A TCP option is there to be looked for in every packet with TCP flags.
+// present holds if the packet has a field. TCP options are there to be looked for in every packet with TCP flags.
 func (m *matcher) present(f ruleset.FieldID) cond {
-	if f == ruleset.FieldTCPOption {
+	if f == ruleset.FieldTCPOption || f == ruleset.FieldTCPMSS {
 		f = ruleset.FieldTCPFlags
 	}
 	return compare{field: m.field(f), mask: absent(f), op: asm.JEq}
