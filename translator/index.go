@@ -20,12 +20,12 @@ type indexer struct {
 	repeats int // steps that may still be repeated
 }
 
-// fork is an index over a run of rules that all ask for a field: a packet goes only through those whose operands its field meets.
-// Rules change neither the field nor each other's order, so what decides stays what it was. It costs log2(branches) comparisons
+// fork is an index over a run of rules that ask for a field: a packet goes only through those whose operands its field meets, and
+// those that do not ask. Rules change neither the field nor each other's order, so what decides stays what it was. It costs log2(branches) comparisons
 // where going through the rules costs one for each.
 type fork struct {
 	field    ruleset.FieldID
-	family   ruleset.Family // of addresses: packets of the other one meet none of the rules
+	family   ruleset.Family // of addresses: packets of the other one have a fork of their own, or meet none of the rules
 	word     int            // of IPv6 addresses: 0 the network, 1 the host
 	branches []branch       // sorted and apart
 
@@ -86,14 +86,22 @@ func (x *indexer) best(family ruleset.Family, steps []*step, useless map[ruleset
 	return best
 }
 
-// run is how many of the first steps ask for a field.
+// run is how many of the first steps can go under an index of a field: they ask for it, but for a few, which go into every branch.
 func run(f ruleset.FieldID, steps []*step) int {
+	end, others := 0, 0
 	for i, s := range steps {
-		if s.asks(f) < 0 {
-			return i
+		switch {
+		case s.asks(f) >= 0:
+			end = i + 1
+			continue
+		case i == 0:
+			return 0
+		}
+		if others++; others > 2+i/8 {
+			break
 		}
 	}
-	return len(steps)
+	return end
 }
 
 // asks is which of a step's tests asks for values of a field that an index can have; -1 if none does. Behind a limit one does not
@@ -188,7 +196,7 @@ type interval struct {
 func (f *fork) fill(steps []*step, limit int) bool {
 	var all []interval
 	for i, s := range steps {
-		all = append(all, f.intervals(i, s.tests[s.asks(f.field)])...)
+		all = append(all, f.intervals(i, s)...)
 	}
 	slabs, ok := sliced(all, 64*len(steps))
 	for _, width := range []int{1, 16, 64} {
@@ -301,20 +309,37 @@ func (f *fork) branchSteps(steps []*step, active []interval, b branch) []*step {
 	return out
 }
 
-// intervals is a test's operands.
-func (f *fork) intervals(step int, t *test) []interval {
-	var out []interval
-	for _, r := range t.Ranges {
-		out = append(out, interval{r.From, r.To, step, true})
+// intervals is what a step asks for.
+func (f *fork) intervals(i int, s *step) []interval {
+	at := s.asks(f.field)
+	if at < 0 {
+		return []interval{{from: 0, to: f.top(), step: i}}
 	}
-	for _, a := range t.Addrs {
+	var out []interval
+	for _, r := range s.tests[at].Ranges {
+		out = append(out, interval{r.From, r.To, i, true})
+	}
+	for _, a := range s.tests[at].Addrs {
 		if familyOf(a.From) == f.family {
 			v := f.addrInterval(a)
-			v.step = step
+			v.step = i
 			out = append(out, v)
 		}
 	}
 	return out
+}
+
+// top is the highest value that the field's member can have; numbers that are absent count.
+func (f *fork) top() uint64 {
+	switch {
+	case f.family == ruleset.FamilyIPv4:
+		return 1<<32 - 1
+	case f.family == ruleset.FamilyIPv6:
+		return ^uint64(0)
+	case canLack(f.field):
+		return absent(f.field)
+	}
+	return 1<<ruleset.Fields[f.field].Bits - 1
 }
 
 // addrInterval is an address operand. Of an IPv6 address the fork sees one word only.
@@ -335,7 +360,7 @@ func (f *fork) addrInterval(a ruleset.AddrRange) interval {
 	case from[0] == to[0]:
 		return interval{from: from[1], to: to[1]}
 	}
-	return interval{to: ^uint64(0)}
+	return interval{to: f.top()}
 }
 
 // steps is a candidate's forks as steps, with forks in their branches where these pay too.

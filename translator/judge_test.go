@@ -21,16 +21,20 @@ type judge struct {
 	cpu  int // whose scratch is used
 }
 
-// newJudge compiles and loads a ruleset. The thread stays on one CPU, whose scratch and counters are the ones looked at.
+// newJudge compiles a ruleset and loads what it takes to judge packets. The thread stays on one CPU, whose scratch and counters are
+// the ones looked at.
 func newJudge(tb testing.TB, rs *ruleset.Ruleset) *judge {
 	tb.Helper()
 	out, err := Translate(rs, Slots{})
 	if err != nil {
 		tb.Fatal(err)
 	}
+	delete(out.Spec.Programs, "tc_ingress")
+	delete(out.Spec.Programs, "tc_egress")
 	return load(tb, out)
 }
 
+// load loads all of a compiled ruleset that is there.
 func load(tb testing.TB, out *Output) *judge {
 	tb.Helper()
 	if os.Geteuid() != 0 {

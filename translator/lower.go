@@ -2,6 +2,8 @@ package translator
 
 import (
 	"fmt"
+	"strings"
+	"unicode"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -249,14 +251,24 @@ func (w *lowering) decide(slot, code uint32) {
 	w.goTo(w.decided)
 }
 
-// sourceLine is a rule's place and its text, as its author wrote it.
+// sourceLine is a rule's place and its text, as its author wrote it, as far as it fits into a line. The kernel keeps it with the
+// program, as a C string.
 func sourceLine(r *ruleset.Rule) string {
 	text := r.Text
 	if text == "" {
 		text = r.String()
 	}
 	if pos := (ruleset.Pos{File: r.Pos.File, Line: r.Pos.Line}).String(); pos != "" {
-		return pos + ": " + text
+		text = pos + ": " + text
+	}
+	text = strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, text)
+	if len(text) > 160 {
+		text = strings.ToValidUTF8(text[:157], "") + "..."
 	}
 	return text
 }

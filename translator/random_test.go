@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/bpfwall/bpfwall/bpf"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
@@ -46,7 +47,11 @@ func TestRandom(t *testing.T) {
 func compareRandom(t *testing.T, g gen) {
 	rs := g.ruleset()
 	j := newJudge(t, rs)
-	want := map[string]uint64{}
+	want := map[string]bpf.Counter{}
+	add := func(id string, p *ruleset.Packet) {
+		c := want[id]
+		want[id] = bpf.Counter{Packets: c.Packets + 1, Bytes: c.Bytes + uint64(p.Length)}
+	}
 	for range 60 {
 		p, h := g.packet(), pick(g, ruleset.Hooks...)
 		j.agree(t, rs, &p, h, nil)
@@ -54,15 +59,15 @@ func compareRandom(t *testing.T, g gen) {
 		for _, s := range trace.Steps {
 			switch {
 			case s.Rule == nil:
-				want[s.Chain.PolicyID()]++
+				add(s.Chain.PolicyID(), &p)
 			case s.Failed == nil:
-				want[s.Rule.ID]++
+				add(s.Rule.ID, &p)
 			}
 		}
 	}
 	for id, slot := range j.out.Slots.Counters {
-		if got := j.counter(t, slot).Packets; got != want[id] {
-			t.Errorf("counter of %s: %d, want %d\n%s", id, got, want[id], rs)
+		if got := j.counter(t, slot); got != want[id] {
+			t.Errorf("counter of %s: %+v, want %+v\n%s", id, got, want[id], rs)
 		}
 	}
 }
@@ -146,8 +151,11 @@ func (g gen) run(c *ruleset.Chain, to int) {
 		if g.IntN(2) == 0 {
 			r.Matches = append(r.Matches, g.match(c.Family))
 		}
-		if g.IntN(4) == 0 {
+		switch g.IntN(12) {
+		case 0, 1:
 			slices.Reverse(r.Matches)
+		case 2:
+			r.Matches = r.Matches[1:]
 		}
 		r.Statements = g.statements()
 		c.Rules = append(c.Rules, r)

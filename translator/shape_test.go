@@ -109,8 +109,10 @@ func TestDeepCalls(t *testing.T) {
 			if i == 0 {
 				c.Hook, c.Policy = ruleset.HookInput, ruleset.Drop
 			}
-			for range rules {
-				c.Rules = append(c.Rules, &ruleset.Rule{Matches: never(), Verdict: ruleset.Verdict{Kind: ruleset.Drop}})
+			for k := range rules {
+				c.Rules = append(c.Rules, &ruleset.Rule{Matches: []ruleset.Match{
+					{Field: ruleset.FieldMark, Masked: []ruleset.Masked{{Value: uint64(k + 1), Mask: 0xffffffff}}},
+				}, Verdict: ruleset.Verdict{Kind: ruleset.Drop}})
 			}
 			for range 2 {
 				v := ruleset.Verdict{Kind: ruleset.Jump, Chain: fmt.Sprintf("c%d", i+1)}

@@ -1,0 +1,118 @@
+package translator
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// TestIndexLarge compares long chains of nested prefixes, hosts and ports with the evaluator: their indexes are cut into pieces and
+// binned, and rules that do not ask for the field stand between the others.
+func TestIndexLarge(t *testing.T) {
+	for i, f := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6, ruleset.FamilyAny} {
+		t.Run(f.String(), func(t *testing.T) {
+			g := newGen(uint64(i) + *seed)
+			c := &ruleset.Chain{Name: "INPUT", Family: f, Hook: ruleset.HookInput, Policy: ruleset.Accept}
+			for k := range 3000 {
+				c.Rules = append(c.Rules, g.indexable(f, k))
+			}
+			rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{c}}
+			j := newJudge(t, rs)
+			for range 200 {
+				p := g.packet()
+				p.Src, p.DstPort, p.Proto = g.wideAddr(p.Family), g.IntN(70), pick[uint8](g, 6, 17)
+				j.agree(t, rs, &p, ruleset.HookInput, nil)
+			}
+			if n := forks(j.out.plan); n == 0 {
+				t.Error("no index was made")
+			}
+		})
+	}
+}
+
+// indexable is a rule about a source, mostly, and a port.
+func (g gen) indexable(f ruleset.Family, k int) *ruleset.Rule {
+	a := g.wideAddr(g.familyIn(f))
+	src := ruleset.Match{Field: ruleset.FieldSrcAddr, Addrs: []ruleset.AddrRange{{From: a, To: a}}}
+	if bits := pick(g, 0, 0, 0, 2, 4, 12, a.BitLen()/2); bits > 0 {
+		src.Addrs[0] = ruleset.Prefix(netip.PrefixFrom(a, a.BitLen()-bits))
+	}
+	from := uint64(g.IntN(64))
+	port := ruleset.Match{Field: ruleset.FieldDstPort, Ranges: []ruleset.Range{{From: from, To: from + uint64(g.IntN(3))}}}
+	r := &ruleset.Rule{Pos: ruleset.Pos{File: "index", Line: k + 1}, Matches: []ruleset.Match{src, port}}
+	r.Verdict.Kind = pick(g, ruleset.Accept, ruleset.Drop, ruleset.Continue)
+	if g.IntN(30) == 0 {
+		r.Matches = r.Matches[1:]
+	}
+	return r
+}
+
+// wideAddr is one of some thousand addresses, near each other in places.
+func (g gen) wideAddr(f ruleset.Family) netip.Addr {
+	if f == ruleset.FamilyIPv4 {
+		return netip.AddrFrom4([4]byte{10, 0, byte(g.IntN(8)), byte(g.IntN(256))})
+	}
+	return netip.AddrFrom16([16]byte{0: 0xfd, 7: byte(g.IntN(40)), 14: byte(g.IntN(2)), 15: byte(g.IntN(256))})
+}
+
+// forks counts a plan's indexes.
+func forks(p *plan) (n int) {
+	for _, f := range p.functions {
+		steps := f.part
+		for _, b := range f.entry {
+			if !f.piece() {
+				steps = append(steps, b.steps...)
+			}
+		}
+		each(steps, func(s *step) {
+			if s.fork != nil {
+				n++
+			}
+		})
+	}
+	return n
+}
+
+// TestSliced: every value is in the slab of exactly the operands that contain it.
+func TestSliced(t *testing.T) {
+	for s := range uint64(200) {
+		r := rand.New(rand.NewPCG(s, 2))
+		var all []interval
+		for i := range 1 + r.IntN(12) {
+			a, b := r.Uint64N(40), r.Uint64N(40)
+			all = append(all, interval{from: min(a, b), to: max(a, b), step: i})
+		}
+		slabs, ok := sliced(append([]interval{}, all...), 1000)
+		if !ok {
+			t.Fatalf("seed %d: over the limit", s)
+		}
+		for v := range uint64(45) {
+			if want, got := fmt.Sprint(meeting(all, v)), fmt.Sprint(inSlab(slabs, v)); want != got {
+				t.Fatalf("seed %d: %d is in %s, want %s", s, v, got, want)
+			}
+		}
+	}
+}
+
+// meeting is the steps whose interval has a value, by number.
+func meeting(all []interval, v uint64) map[int]bool {
+	out := map[int]bool{}
+	for _, i := range all {
+		if i.from <= v && v <= i.to {
+			out[i.step] = true
+		}
+	}
+	return out
+}
+
+func inSlab(slabs []slab, v uint64) map[int]bool {
+	for _, s := range slabs {
+		if s.from <= v && v <= s.to {
+			return meeting(s.active, v)
+		}
+	}
+	return map[int]bool{}
+}
