@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -71,18 +72,22 @@ func (p *Packet) IP() []byte {
 // Fragments are the frames of the packet cut into fragments whose payloads have size bytes, a multiple of 8.
 func (p *Packet) Fragments(size int) [][]byte {
 	l4 := p.transport()
+	id := fragmentID.Add(1)
 	var out [][]byte
 	for off := 0; off < len(l4); off += size {
 		end, more := off+size, true
 		if end >= len(l4) {
 			end, more = len(l4), false
 		}
-		out = append(out, p.frame(append(p.fragmentHeader(end-off, off, more), l4[off:end]...)))
+		out = append(out, p.frame(append(p.fragmentHeader(id, end-off, off, more), l4[off:end]...)))
 	}
 	return out
 }
 
-func (p *Packet) fragmentHeader(n, off int, more bool) []byte {
+// fragmentID makes IPv6 fragment identifications that are unique for long.
+var fragmentID atomic.Uint32
+
+func (p *Packet) fragmentHeader(id uint32, n, off int, more bool) []byte {
 	if p.Src.Is4() {
 		return p.header4(n, off, more)
 	}
@@ -92,7 +97,7 @@ func (p *Packet) fragmentHeader(n, off int, more bool) []byte {
 		field |= 1
 	}
 	binary.BigEndian.PutUint16(body, field)
-	binary.BigEndian.PutUint32(body[2:], p.ID)
+	binary.BigEndian.PutUint32(body[2:], id)
 	return p.header6(n, append(append([]Header{}, p.Extensions...), Header{unix.IPPROTO_FRAGMENT, body}))
 }
 

@@ -47,15 +47,15 @@ func newWorld(t *testing.T, o lab.Options) *lab.World {
 
 // rig plays windows of packets into a world of wires and tells what became of each packet.
 type rig struct {
-	world      *lab.World
-	cpu        int
-	wires      [2]*lab.Port // by place: atLAN, atWAN
-	inner      [2]*lab.Port // the dut's ends, for fences
-	local      *lab.Local
-	outcomes   []outcome // by id
-	resets     map[resetKey][]uint32
-	strays     []string
-	fencesSeen [2]int
+	world    *lab.World
+	cpu      int
+	wires    [2]*lab.Port // by place: atLAN, atWAN
+	inner    [2]*lab.Port // the dut's ends, for fences
+	local    *lab.Local
+	outcomes []outcome // by id
+	resets   map[resetKey][]uint32
+	strays   []string
+	errors   int // ICMP errors seen in this round
 }
 
 // outcome is everything that was seen of a packet: each where and how.
@@ -148,11 +148,17 @@ func (r *rig) play(w *window) ([]outcome, error) {
 		if !more {
 			return r.outcomes, nil
 		}
+		r.errors = 0
 		if err := r.settle(); err != nil {
 			return nil, err
 		}
+		time.Sleep(time.Duration(r.errors) * errorPause)
 	}
 }
+
+// errorPause is for every ICMP error: bpfwall sends 1,000 a second, with a burst of 50 (as net.ipv4.icmp_msgs_per_sec and icmp_msgs_burst). A round
+// has fewer than the burst.
+const errorPause = 1050 * time.Microsecond
 
 func (r *rig) send(s *step) error {
 	if s.pkt.Proto == unix.IPPROTO_TCP {
@@ -280,7 +286,7 @@ func (r *rig) identify(ip ipHeader) (uint32, string) {
 	case ip.proto == unix.IPPROTO_TCP && len(ip.l4) >= 20 && ip.l4[13]&lab.RST != 0:
 		return r.reset(ip)
 	case ip.proto == unix.IPPROTO_ICMP && len(ip.l4) >= 8, ip.proto == unix.IPPROTO_ICMPV6 && len(ip.l4) >= 8:
-		return icmpAnswer(ip)
+		return r.icmpAnswer(ip)
 	}
 	return 0, fmt.Sprintf("protocol %d from %s", ip.proto, ip.src)
 }
@@ -298,7 +304,7 @@ func (r *rig) reset(ip ipHeader) (uint32, string) {
 	return ids[0], "answered tcp " + flagNames(ip.l4[13])
 }
 
-func icmpAnswer(ip ipHeader) (uint32, string) {
+func (r *rig) icmpAnswer(ip ipHeader) (uint32, string) {
 	kind, code := ip.l4[0], ip.l4[1]
 	isError := kind == 3 || kind == 4 || kind == 5 || kind == 11 || kind == 12
 	if ip.six {
@@ -309,6 +315,7 @@ func icmpAnswer(ip ipHeader) (uint32, string) {
 	}
 	what := fmt.Sprintf("answered icmp %d/%d", kind, code)
 	if isError {
+		r.errors++
 		inner, ok := readIP(append(make([]byte, 14), ip.l4[8:]...))
 		if !ok {
 			return 0, what + " without the packet"

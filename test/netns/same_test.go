@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -33,16 +34,47 @@ var explained = []struct {
 	{"a UDP length beyond the packet's end: untracked packets pass iptables, bpfwall drops what it cannot read to the end", func(d disagreement) bool {
 		return d.packet().what == wrongLength && len(d.got) == 0
 	}},
+	{"the kernel verifies a TCP-like checksum of every protocol it does not know and does not answer where it is wrong (nf_reject_verify_csum)", func(d disagreement) bool {
+		return d.packet().pkt.Proto == 253 && len(d.want) == 0 && len(d.got) == 1 && strings.HasPrefix(d.got[0], "answered")
+	}},
+	{"what OUTPUT rejects is answered in the destination's name, where the kernel uses an address of its own", func(d disagreement) bool {
+		return d.packet().at == atDUT && len(d.want) == 1 && len(d.got) == 1 && strings.HasSuffix(d.got[0], " local") && withoutSource(d.want[0]) == withoutSource(d.got[0])
+	}},
+	{"the kernel does not answer the subnet-router anycast address (RFC 4291, 2.6.1), which a router takes for its own", func(d disagreement) bool {
+		return d.packet().pkt.Src == lab.LAN.DUT6.Masked().Addr() && len(d.want) == 0 && len(d.got) == 1 && strings.HasPrefix(d.got[0], "answered")
+	}},
+	{"an answer leaves by the interface that the packet came in by; the kernel routes it, which differs for forged sources", func(d disagreement) bool {
+		p := d.packet()
+		return p.at != side(p.pkt.Src) && p.at != atDUT && len(d.want) == 1 && len(d.got) == 1 &&
+			strings.HasPrefix(d.got[0], "answered") && d.got[0] == strings.Replace(d.want[0], side(p.pkt.Src).String(), p.at.String(), 1)
+	}},
+	{"the kernel's own RST passes OUTPUT, where the office refuses to send to these ports; bpfwall does not judge its answers", func(d disagreement) bool {
+		port := d.packet().pkt.SrcPort
+		return d.packet().at == atWAN && (port == 25 || port == 465 || port == 587) && len(d.want) == 0 && d.got.String() == "answered tcp RA wan0"
+	}},
+	{"every fragment of a datagram is judged, and so takes a token of a limit; the kernel judges the whole datagram once", func(d disagreement) bool {
+		return d.packet().pkt.DstPort == 1194 && len(d.got) == 0
+	}},
+	{"a redirect is not answered with an error (RFC 4443, 2.4 e); the kernel does", func(d disagreement) bool {
+		p := d.packet().pkt
+		return p.Proto == unix.IPPROTO_ICMPV6 && p.Type == 137 && len(d.want) == 1 && strings.HasPrefix(d.want[0], "answered") && len(d.got) == 0
+	}},
 	{"every UDP-Lite packet is INVALID in the kernel, which checks its checksum as UDP's (nf_conntrack_proto_udp.c); bpfwall tracks it", func(d disagreement) bool {
 		return d.packet().pkt.Proto == unix.IPPROTO_UDPLITE && len(d.want) == 0
 	}},
 }
+
+var source = regexp.MustCompile(` from \S+`)
+
+// withoutSource is an outcome that does not tell who answered.
+func withoutSource(s string) string { return source.ReplaceAllString(s, "") }
 
 // disagreement is a packet that fared differently.
 type disagreement struct {
 	flow      flow
 	step      int
 	want, got outcome
+	history   []string
 }
 
 // filter is a way to put the office's firewall into a world.
@@ -138,7 +170,7 @@ func mutant(t *testing.T, whole, part string, six bool) (n int) {
 			}
 			iptables("iptables-nft", lab.Nft).load(t, rigs[i].world.DUT, v4, v6)
 		}
-		c := &comparison{explains: map[string]int{}}
+		c := &comparison{explains: map[string]int{}, history: map[string][]string{}}
 		g := newGenerator()
 		for turn := range 3 {
 			g.aims = append(g.aims, aims(whole, six, turn)...)
@@ -165,7 +197,8 @@ type comparison struct {
 	passed   int
 	explains map[string]int
 	differ   []disagreement
-	strays   map[string]int // packets that nobody knows
+	history  map[string][]string // what each pair of endpoints did before
+	strays   map[string]int      // packets that nobody knows
 }
 
 // compare plays the same packets to two worlds.
@@ -180,7 +213,7 @@ func compare(t *testing.T, a, b filter, n int) *comparison {
 	for turn := range 3 {
 		g.aims = append(append(g.aims, aims(v4, false, turn)...), aims(v6, true, turn)...)
 	}
-	c := &comparison{a: a, b: b, explains: map[string]int{}, strays: map[string]int{}}
+	c := &comparison{a: a, b: b, explains: map[string]int{}, history: map[string][]string{}, strays: map[string]int{}}
 	start := time.Now()
 	for c.packets < n {
 		w := g.window(windowFlows)
@@ -231,8 +264,10 @@ func playBoth(rigs [2]*rig, w *window) (out [2][]outcome, err error) {
 // take counts a window's outcomes. After the first disagreement of a flow its later packets are not compared: they depend on it.
 func (c *comparison) take(w *window, got [2][]outcome) {
 	for _, f := range w.flows {
+		pair := endpoints(f.steps[0].pkt)
 		for i, s := range f.steps {
 			c.packets++
+			c.history[pair] = append(c.history[pair], fmt.Sprintf("%s: %s", s, got[0][s.id]))
 			x, y := got[0][s.id], got[1][s.id]
 			if len(x) > 0 {
 				c.passed++
@@ -240,7 +275,7 @@ func (c *comparison) take(w *window, got [2][]outcome) {
 			if x.String() == y.String() {
 				continue
 			}
-			d := disagreement{f, i, x, y}
+			d := disagreement{f, i, x, y, c.history[pair]}
 			if why := d.explanation(); why != "" {
 				c.explains[why]++
 			} else {
@@ -250,6 +285,12 @@ func (c *comparison) take(w *window, got [2][]outcome) {
 			break
 		}
 	}
+}
+
+// endpoints names the two ends of a flow, in the same way for both directions.
+func endpoints(p lab.Packet) string {
+	a, b := netip.AddrPortFrom(p.Src, p.SrcPort).String(), netip.AddrPortFrom(p.Dst, p.DstPort).String()
+	return fmt.Sprint(p.Proto, min(a, b), max(a, b))
 }
 
 func (d disagreement) packet() step { return d.flow.steps[d.step] }
@@ -275,7 +316,7 @@ func (c *comparison) report(t *testing.T) {
 	kinds := map[string][]disagreement{}
 	for _, d := range c.differ {
 		s := d.packet()
-		k := fmt.Sprintf("%s, packet %d: %s %s, %s %s", s.what, d.step+1, c.a.name, d.want, c.b.name, d.got)
+		k := fmt.Sprintf("%s, packet %d: %s %s, %s %s", s.what, d.step+1, c.a.name, withoutSource(d.want.String()), c.b.name, withoutSource(d.got.String()))
 		kinds[k] = append(kinds[k], d)
 	}
 	keys := make([]string, 0, len(kinds))
@@ -286,8 +327,8 @@ func (c *comparison) report(t *testing.T) {
 	for _, k := range keys[:min(len(keys), 25)] {
 		d := kinds[k][0]
 		var text strings.Builder
-		for _, s := range d.flow.steps[:d.step+1] {
-			fmt.Fprintf(&text, "\n    %s", s)
+		for _, line := range d.history[max(0, len(d.history)-20):] {
+			fmt.Fprintf(&text, "\n    %s", line)
 		}
 		t.Errorf("%d times: %s\n    made for %s%s", len(kinds[k]), k, d.flow.aim, text.String())
 	}

@@ -3,6 +3,7 @@ package netns
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/bpfwall/bpfwall/internal/lab"
 	"golang.org/x/sys/unix"
@@ -172,7 +173,11 @@ func (s *script) udp() {
 	}
 	n := max(8, s.e.length-head)
 	datagram := func(reply bool, n int) *step { return s.add(reply, "udp", lab.Packet{Payload: payload(0, n)}) }
-	switch s.g.rng.IntN(5) {
+	way := s.g.rng.IntN(5)
+	if way == 4 && strings.Contains(s.f.aim.rule, "-m limit") {
+		way = 0 // what is INVALID for one firewall only would take a token from one only
+	}
+	switch way {
 	case 0:
 		datagram(forth, n)
 		datagram(forth, n)

@@ -40,7 +40,7 @@ type generator struct {
 	port uint16
 }
 
-const windowFlows = 256
+const windowFlows = 100
 
 func (g *generator) window(flows int) *window {
 	w := &window{}
