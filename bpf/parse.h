@@ -76,7 +76,7 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct fw_pkt *pkt,
 	struct iphdr h;
 	__u32 hlen, frag;
 
-	if (peek(skb, c, &h, sizeof(h)))
+	if (fetch(skb, c->off, &h, sizeof(h)))
 		return PARSE_BAD_HEADER;
 	hlen = h.ihl * 4;
 	frag = bpf_ntohs(h.frag_off);
@@ -130,7 +130,7 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct fw_pkt *pkt,
 	struct ipv6hdr h;
 	int i;
 
-	if (peek(skb, c, &h, sizeof(h)))
+	if (fetch(skb, c->off, &h, sizeof(h)))
 		return PARSE_BAD_HEADER;
 	pkt->length = sizeof(h) + super_length(skb, bpf_ntohs(h.payload_len), c->end - c->off - sizeof(h));
 	if (h.version != 6 || c->off + pkt->length > c->end)

@@ -21,6 +21,18 @@ struct icmp_wire {
 enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_PSH = 8, TCP_ACK = 16, TCP_URG = 32 };
 enum { TCPOPT_END = 0, TCPOPT_NOP = 1, TCPOPT_MSS = 2, TCPOPT_WSCALE = 3, TCPOPT_SACK_PERM = 4, TCPOPT_SACK = 5 };
 
+/* Copies bytes of the frame: as a rule from the linear part of the buffer, else from wherever they lie. */
+static __always_inline int fetch(struct __sk_buff *skb, __u32 off, void *to, const __u32 len)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	if (off < 256 && data + off + len <= end) { /* 256: the verifier wants a bound */
+		__builtin_memcpy(to, data + off, len);
+		return 0;
+	}
+	return bpf_skb_load_bytes(skb, off, to, len);
+}
+
 /* Bytes of the packet from its transport header on. */
 static __always_inline __u32 transport_len(const struct fw_pkt *pkt)
 {
@@ -31,7 +43,7 @@ static __always_inline int load_transport(struct __sk_buff *skb, const struct fw
 {
 	if (transport_len(pkt) < len)
 		return -1;
-	return bpf_skb_load_bytes(skb, pkt->l4_off, to, len);
+	return fetch(skb, pkt->l4_off, to, len);
 }
 
 /* Notes one option; o holds its kind, length and first bytes. */
