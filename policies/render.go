@@ -55,7 +55,7 @@ func (w *writer) rule(c *ruleset.Chain, r *ruleset.Rule) line {
 	if r.Note != "" {
 		parts = append(parts, "note = "+quote(r.Note))
 	}
-	return line{comment: origin(r), name: r.Name, text: strings.Join(parts, ", "), family: c.Family, limited: x.limit != nil,
+	return line{place: placeOf(r), source: r.Text, name: r.Name, text: strings.Join(parts, ", "), family: c.Family, limited: x.limit != nil,
 		out:     len(x.slots) > 0 && x.slots[0].signs["out"] != 0,
 		implied: family == c.Family && family != ruleset.FamilyAny || impliesFamily(r.Matches)}
 }
@@ -74,19 +74,12 @@ func impliesFamily(matches []ruleset.Match) bool {
 	return false
 }
 
-// origin is the rule's place and text in its source.
-func origin(r *ruleset.Rule) string {
-	s := r.Pos.String()
-	if r.Pos.Line != 0 {
-		s = fmt.Sprintf("%s:%d", r.Pos.File, r.Pos.Line)
-	}
-	if r.Text != "" {
-		s = strings.TrimPrefix(s+": "+r.Text, ": ")
-	}
-	if s == "" {
+// placeOf is the file and line of a rule.
+func placeOf(r *ruleset.Rule) string {
+	if r.Pos.Line == 0 {
 		return ""
 	}
-	return comment(s)
+	return fmt.Sprintf("%s:%d", r.Pos.File, r.Pos.Line)
 }
 
 // services takes the matches that the verb can name as services, and says which family those imply.

@@ -48,7 +48,8 @@ type list struct {
 
 // line is one rule, or something that a rule of the ruleset does not say.
 type line struct {
-	comment string
+	place   string // file:line of the rule's source
+	source  string // its text there
 	name    string
 	text    string // the inline table, without name and family
 	family  ruleset.Family
@@ -228,6 +229,7 @@ func merge(a, b []line) []line {
 		if i, j = p[0]+1, p[1]+1; p[0] < len(a) {
 			both := a[p[0]]
 			both.family = ruleset.FamilyAny
+			both.place = strings.Trim(both.place+", "+b[p[1]].place, ", ")
 			out = append(out, both)
 		}
 	}
@@ -338,8 +340,8 @@ func (l list) write(b *bytes.Buffer, name string) {
 	fmt.Fprintf(b, "%s = [\n", name)
 	taken := map[string]bool{}
 	for _, r := range l.lines {
-		if r.comment != "" {
-			fmt.Fprintf(b, "  %s\n", r.comment)
+		if origin := strings.Trim(r.place+": "+r.source, ": "); origin != "" {
+			fmt.Fprintf(b, "  %s\n", comment(origin))
 		}
 		text := r.text
 		if r.name != "" {
