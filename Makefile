@@ -16,9 +16,12 @@ EXEC := $(if $(ROOT),,-exec "sudo env PATH=$(PATH)")
 SUDO := $(if $(ROOT),,sudo)
 
 PKG ?= ./...
+# Tests that may be skipped, as a regular expression; if set, any other skip is a failure.
 SKIPS ?=
 FUZZTIME ?= 10m
-SOAKTIME ?= 1h
+PACKETS ?= 1000000
+SWAPS ?= 2000
+KILLS ?= 500
 CORPUS ?= ../shared/corpus
 
 .PHONY: help
@@ -46,7 +49,7 @@ check: ## formatting, go vet, staticcheck
 
 .PHONY: test
 test: setup ## every test, as root; PKG=./ruleset for one package
-	$(GO) test -json $(EXEC) $(PKG) | $(GO) run ./internal/testsum $(SKIPS)
+	$(GO) test -json $(EXEC) $(PKG) | $(GO) run ./internal/testsum $(if $(SKIPS),-no-skips -may-skip "$(SKIPS)")
 
 .PHONY: unit
 unit: ## the tests that need no root; the others say that they were skipped
@@ -68,13 +71,14 @@ fuzz: ## every fuzz target for FUZZTIME each
 		done; done
 
 .PHONY: diff
-diff: setup ## the same packets through iptables and through bpfwall
-	$(GO) test $(EXEC) -count=1 -v -run 'Differential' ./test/netns
+diff: setup ## the same PACKETS packets through iptables and through bpfwall, and random rules through both engines
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSameAsIptables|TestRig' ./test/netns -packets $(PACKETS) -mutants 1
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestRandom ./translator -long
 
 .PHONY: soak
-soak: setup ## swaps under traffic for SOAKTIME
-	SOAKTIME=$(SOAKTIME) $(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'Soak' ./test/netns
+soak: setup ## SWAPS swaps under traffic and KILLS kills of an apply
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSwapUnderLoad|TestKilledApply' ./test/netns -swaps $(SWAPS) -kills $(KILLS)
 
 .PHONY: corpus
 corpus: ## import every ruleset below CORPUS and say how much was lost
-	$(GO) test -count=1 -run TestCorpus -v ./migrate/iptables -corpus $(abspath $(CORPUS))/dev
+	$(GO) test -count=1 -v -run 'TestCorpus|TestConformance' ./migrate/iptables -corpus $(abspath $(CORPUS))/dev -conformance $(abspath $(CORPUS))/conformance/iptables_t.tsv

@@ -1,5 +1,5 @@
 // Command testsum reads `go test -json` and prints a line a package, the output of what failed, and what was skipped and why.
-// It exits with 1 if a test failed; with -no-skips, also if one was skipped.
+// It exits with 1 if a test failed; with -no-skips, also if one was skipped whose name does not match -may-skip.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -24,8 +25,13 @@ type summary struct {
 	out                     io.Writer
 	output                  map[string]*strings.Builder // of each test and package that has not ended yet
 	passed, failed, skipped int
-	skips                   []string
+	skips                   []skip
 }
+
+// skip is a test that was skipped, and what it said.
+type skip struct{ pkg, test, reason string }
+
+func (s skip) String() string { return fmt.Sprintf("%s %s: %s", s.pkg, s.test, s.reason) }
 
 func newSummary(out io.Writer) *summary {
 	return &summary{out: out, output: map[string]*strings.Builder{}}
@@ -33,18 +39,28 @@ func newSummary(out io.Writer) *summary {
 
 func main() {
 	noSkips := flag.Bool("no-skips", false, "a skipped test is a failure")
+	maySkip := flag.String("may-skip", "^$", "with -no-skips: names of tests that may be skipped, as a regular expression")
 	flag.Parse()
+	may, err := regexp.Compile(*maySkip)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testsum: -may-skip:", err)
+		os.Exit(2)
+	}
 	start := time.Now()
 	s := newSummary(os.Stdout)
 	if err := s.read(os.Stdin); err != nil {
 		fmt.Fprintln(os.Stderr, "testsum:", err)
 		os.Exit(1)
 	}
-	for _, skip := range s.skips {
-		fmt.Println("skipped", skip)
+	bad := 0
+	for _, sk := range s.skips {
+		fmt.Println("skipped", sk)
+		if *noSkips && !may.MatchString(sk.test) {
+			bad++
+		}
 	}
 	fmt.Printf("%d passed, %d failed, %d skipped in %s\n", s.passed, s.failed, s.skipped, time.Since(start).Round(time.Second))
-	if s.failed > 0 || *noSkips && s.skipped > 0 {
+	if s.failed > 0 || bad > 0 {
 		os.Exit(1)
 	}
 }
@@ -95,7 +111,7 @@ func (s *summary) end(e event, output string) {
 		fmt.Fprint(s.out, output)
 	case "skip":
 		s.skipped++
-		s.skips = append(s.skips, fmt.Sprintf("%s %s: %s", e.Package, e.Test, reason(output)))
+		s.skips = append(s.skips, skip{e.Package, e.Test, reason(output)})
 	}
 }
 
