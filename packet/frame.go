@@ -22,6 +22,9 @@ func Frame(p *ruleset.Packet) ([]byte, error) { return Encoding{}.Frame(p) }
 // Frame is the packet as an Ethernet frame with right checksums, filled with zeros to its length.
 func (e Encoding) Frame(p *ruleset.Packet) ([]byte, error) {
 	l := &Literal{Packet: *p}
+	if bits := map[ruleset.Family]int{ruleset.FamilyIPv4: 32, ruleset.FamilyIPv6: 128}[p.Family]; bits == 0 || p.Src.BitLen() != bits || p.Dst.BitLen() != bits {
+		return nil, fmt.Errorf("packet: %s and %s are not both %s addresses", p.Src, p.Dst, p.Family)
+	}
 	most := maxLength[p.Family] - uint32(len(e.IPv4Options)+3)&^3 - 8*uint32(len(e.Extensions))
 	if least := l.headers(); p.Length < least || p.Length > most {
 		return nil, fmt.Errorf("packet: length %d is not in %d-%d", p.Length, least, most)

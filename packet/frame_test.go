@@ -3,6 +3,7 @@ package packet_test
 import (
 	"encoding/hex"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -172,6 +173,25 @@ func TestMalformedFrames(t *testing.T) {
 	}
 	if _, err := packet.Frame(&l.Packet); err == nil {
 		t.Errorf("%s: made a frame, want an error", l)
+	}
+}
+
+func TestFrameErrors(t *testing.T) {
+	for name, change := range map[string]func(*ruleset.Packet){
+		"nothing":          func(p *ruleset.Packet) { *p = ruleset.Packet{} },
+		"two families":     func(p *ruleset.Packet) { p.Dst = netip.IPv6Loopback() },
+		"too short":        func(p *ruleset.Packet) { p.Length = 39 },
+		"too long":         func(p *ruleset.Packet) { p.Length = 65536 },
+		"too many options": func(p *ruleset.Packet) { p.TCPOptions, p.Length = slices.Repeat([]byte{9}, 21), 100 },
+	} {
+		l, err := packet.Parse("tcp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(&l.Packet)
+		if _, err := packet.Frame(&l.Packet); err == nil {
+			t.Errorf("%s: no error", name)
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ var options = []option{
 	{words: "state", takes: "a conntrack state", head: true,
 		set: bit(ruleset.FieldState, func(l *Literal) *uint64 { return &l.State }),
 		get: func(l *Literal) string {
-			return word("state "+bitName(ruleset.FieldState, l.State), l.State != ruleset.StateNew)
+			return word("state "+bitName(ruleset.FieldState, l.State), l.State != ruleset.StateNew && l.State != 0)
 		}},
 	{words: "mark", takes: "a number", set: number(32, func(l *Literal, v uint64) error { l.Mark = uint32(v); return nil }),
 		get: func(l *Literal) string { return fmt.Sprintf("mark %#x", l.Mark) }},
@@ -81,9 +81,13 @@ var options = []option{
 	{words: "broadcast", set: pktType(ruleset.PktBroadcast), get: func(l *Literal) string { return word("broadcast", l.PktType == ruleset.PktBroadcast) }},
 	{words: "multicast", set: pktType(ruleset.PktMulticast), get: func(l *Literal) string { return word("multicast", l.PktType == ruleset.PktMulticast) }},
 	{words: "srctype", takes: "an address type", set: bit(ruleset.FieldSrcType, func(l *Literal) *uint64 { return &l.SrcType }),
-		get: func(l *Literal) string { return "srctype " + bitName(ruleset.FieldSrcType, l.SrcType) }},
+		get: func(l *Literal) string {
+			return word("srctype "+bitName(ruleset.FieldSrcType, l.SrcType), l.SrcType != 0)
+		}},
 	{words: "dsttype", takes: "an address type", set: bit(ruleset.FieldDstType, func(l *Literal) *uint64 { return &l.DstType }),
-		get: func(l *Literal) string { return "dsttype " + bitName(ruleset.FieldDstType, l.DstType) }},
+		get: func(l *Literal) string {
+			return word("dsttype "+bitName(ruleset.FieldDstType, l.DstType), l.DstType != 0)
+		}},
 	{words: "len|length", takes: "a number of bytes", set: number(17, func(l *Literal, v uint64) error { l.Length = uint32(v); return nil }), get: nothing},
 }
 
