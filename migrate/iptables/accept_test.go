@@ -78,6 +78,7 @@ var acceptedLines = []string{
 	"-A INPUT -m limit --limit 5/m --limit-burst 10 -j ACCEPT",
 	"-A INPUT -m limit --limit 100 -j ACCEPT",
 	`-A INPUT -m comment --comment "a \"quoted\" word" -j ACCEPT`,
+	"-A INPUT -m comment --comment " + strings.Repeat("x", 300) + " -j ACCEPT",
 	"-A INPUT -m mark --mark 0x10/0xf0 -j ACCEPT",
 	"-A INPUT -m mark ! --mark 1 -j ACCEPT",
 	"-A INPUT -m mac --mac-source 00:16:3e:00:00:01 -j ACCEPT",

@@ -1,6 +1,10 @@
 package iptables
 
-import "github.com/bpfwall/bpfwall/ruleset"
+import (
+	"slices"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
 
 // file is one parsed file: the tables it leaves behind.
 type file struct {
@@ -22,17 +26,27 @@ func (f *file) table(name string) *table {
 type table struct {
 	name   string
 	chains []*chain
+	byName map[string]*chain
 	pos    ruleset.Pos
 	hooks  map[*chain]uint32 // the built-in chains from which each is reached, as bits; known once the table is checked
 }
 
-func (t *table) chain(name string) *chain {
-	for _, c := range t.chains {
-		if c.name == name {
-			return c
+func (t *table) chain(name string) *chain { return t.byName[name] }
+
+func (t *table) addChain(c *chain) {
+	t.chains = append(t.chains, c)
+	t.byName[c.name] = c
+}
+
+// removeChains takes out the chains that gone says.
+func (t *table) removeChains(gone func(*chain) bool) {
+	t.chains = slices.DeleteFunc(t.chains, func(c *chain) bool {
+		if gone(c) {
+			delete(t.byName, c.name)
+			return true
 		}
-	}
-	return nil
+		return false
+	})
 }
 
 // chain is a built-in chain (it has a policy) or a user chain.

@@ -18,7 +18,7 @@ var corpus = flag.String("corpus", "", "directory with iptables/ and ip6tables/ 
 func TestCorpus(t *testing.T) {
 	dir := *corpus
 	if dir == "" {
-		t.Skip("no -corpus DIR")
+		dir = "testdata/corpus"
 	}
 	verdicts := readVerdicts(t, dir)
 	count := map[string]int{}

@@ -22,21 +22,40 @@ var changers = map[string]bool{"MARK": true, "NOTRACK": true, "CT": true, "CONNM
 // so it may say that access could change both ways where it changes one way.
 type effects struct {
 	table  *table
-	inside map[*chain]outcome // ends within a chain, memoised
-	onward map[*chain]outcome // ends after a user chain has come to its end
+	suffix map[*chain][]outcome // ends in the rules from each one on
+	onward map[*chain]outcome   // ends after a user chain has come to its end
+	jumps  map[*chain][]place   // the jumps to each chain
+}
+
+// place is a rule of a chain.
+type place struct {
+	chain *chain
+	index int
 }
 
 func newEffects(t *table) *effects {
-	return &effects{table: t, inside: map[*chain]outcome{}, onward: map[*chain]outcome{}}
+	e := &effects{table: t, suffix: map[*chain][]outcome{}, onward: map[*chain]outcome{}, jumps: map[*chain][]place{}}
+	for _, c := range t.chains {
+		for i, r := range c.rules {
+			if to := t.chain(r.chainName()); to != nil {
+				e.jumps[to] = append(e.jumps[to], place{c, i})
+			}
+		}
+	}
+	return e
 }
 
 // ofLosing is the effect of losing rule i of a chain.
 func (e *effects) ofLosing(c *chain, i int) Effect {
 	r := c.rules[i]
-	own, rest := e.ends(r), e.within(c.rules[i+1:])
-	if r.jump != nil && r.jump.val.text == "RETURN" && r.target == nil {
+	own, rest := e.ends(r), e.from(c, i+1)
+	switch {
+	case r.jump != nil && r.jump.val.text == "RETURN" && r.target == nil:
 		own = e.after(c)
-	} else {
+	case r.isGoto:
+		own |= e.after(c)
+		rest |= e.after(c)
+	default:
 		rest |= e.after(c)
 	}
 	widens := own&dropped != 0 && rest&accepted != 0
@@ -54,37 +73,28 @@ func (e *effects) ofLosing(c *chain, i int) Effect {
 
 // ends is how a rule can end a packet's journey; none if the packet goes on.
 func (e *effects) ends(r *rule) outcome {
-	switch {
+	switch c := e.table.chain(r.chainName()); {
 	case r.jump == nil:
 		return 0
 	case r.target != nil:
 		return targetOutcomes[r.target.ext.name]
-	case r.chainName() != "":
-		c := e.table.chain(r.chainName())
-		if r.isGoto {
-			return e.all(c) | e.after(c)
-		}
-		return e.all(c)
+	case c != nil:
+		return e.from(c, 0)
 	}
 	return map[string]outcome{"ACCEPT": accepted, "DROP": dropped}[r.jump.val.text]
 }
 
-func (e *effects) within(rules []*rule) outcome {
-	var sum outcome
-	for _, r := range rules {
-		sum |= e.ends(r)
+// from is how a packet's journey can end in the rules of a chain from rule i on. Circles add nothing new.
+func (e *effects) from(c *chain, i int) outcome {
+	sums, ok := e.suffix[c]
+	if !ok {
+		sums = make([]outcome, len(c.rules)+1)
+		e.suffix[c] = sums
+		for i := len(c.rules) - 1; i >= 0; i-- {
+			sums[i] = sums[i+1] | e.ends(c.rules[i])
+		}
 	}
-	return sum
-}
-
-// all is how a packet's journey can end in a chain. Circles add nothing new.
-func (e *effects) all(c *chain) outcome {
-	if o, ok := e.inside[c]; ok {
-		return o
-	}
-	e.inside[c] = 0
-	e.inside[c] = e.within(c.rules)
-	return e.inside[c]
+	return sums[i]
 }
 
 // after is how the journey can end once the end of a chain is reached: by the policy, or after the jumps to it.
@@ -97,16 +107,11 @@ func (e *effects) after(c *chain) outcome {
 	}
 	e.onward[c] = 0
 	var sum outcome
-	for _, from := range e.table.chains {
-		for i, r := range from.rules {
-			if r.chainName() != c.name {
-				continue
-			}
-			if !r.isGoto {
-				sum |= e.within(from.rules[i+1:])
-			}
-			sum |= e.after(from)
+	for _, p := range e.jumps[c] {
+		if !p.chain.rules[p.index].isGoto {
+			sum |= e.from(p.chain, p.index+1)
 		}
+		sum |= e.after(p.chain)
 	}
 	e.onward[c] = sum
 	return sum

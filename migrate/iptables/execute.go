@@ -95,7 +95,7 @@ func (t *table) newChain(c command) *ruleset.Error {
 	if t.chain(name) != nil {
 		return fail(c.chain.pos, "take the line out", "chain %q: exists already", name)
 	}
-	t.chains = append(t.chains, &chain{name: name, pos: c.chain.pos})
+	t.addChain(&chain{name: name, pos: c.chain.pos})
 	return nil
 }
 
@@ -107,9 +107,8 @@ func (t *table) everyChain(verb byte) {
 			c.rules = nil
 		}
 	case 'X':
-		t.chains = slices.DeleteFunc(t.chains, func(c *chain) bool {
-			return !c.builtin() && len(c.rules) == 0 && t.jumpTo(c.name) == nil
-		})
+		used := t.jumpedTo()
+		t.removeChains(func(c *chain) bool { return !c.builtin() && len(c.rules) == 0 && !used[c.name] })
 	}
 }
 
@@ -124,10 +123,10 @@ func (t *table) chainCommand(c command, ch *chain) *ruleset.Error {
 		}
 		return ch.setPolicy(c.other.text, c.other.pos)
 	case 'X':
-		if ch.builtin() || len(ch.rules) > 0 || t.jumpTo(ch.name) != nil {
+		if ch.builtin() || len(ch.rules) > 0 || t.jumpedTo()[ch.name] {
 			return fail(c.chain.pos, "flush it and take out the jumps to it first", "chain %q: built in or in use", ch.name)
 		}
-		t.chains = slices.DeleteFunc(t.chains, func(x *chain) bool { return x == ch })
+		t.removeChains(func(x *chain) bool { return x == ch })
 	case 'E':
 		return t.rename(ch, c.other)
 	}
@@ -142,23 +141,28 @@ func (t *table) rename(ch *chain, name token) *ruleset.Error {
 	case ch.builtin() || t.chain(name.text) != nil:
 		return fail(name.pos, "choose another name", "chain %q: built in, or the new name is taken", ch.name)
 	}
-	for r := t.jumpTo(ch.name); r != nil; r = t.jumpTo(ch.name) {
-		r.jump.val.text = name.text
-	}
-	ch.name = name.text
-	return nil
-}
-
-// jumpTo is a rule that jumps to a chain, nil if there is none.
-func (t *table) jumpTo(name string) *rule {
 	for _, c := range t.chains {
 		for _, r := range c.rules {
-			if r.chainName() == name {
-				return r
+			if r.chainName() == ch.name {
+				r.jump.val.text = name.text
 			}
 		}
 	}
+	delete(t.byName, ch.name)
+	ch.name = name.text
+	t.byName[ch.name] = ch
 	return nil
+}
+
+// jumpedTo is the names of the chains that some rule jumps to.
+func (t *table) jumpedTo() map[string]bool {
+	used := map[string]bool{}
+	for _, c := range t.chains {
+		for _, r := range c.rules {
+			used[r.chainName()] = true
+		}
+	}
+	return used
 }
 
 // chainName is the user chain that a rule jumps or goes to, "" if it does neither.

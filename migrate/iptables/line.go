@@ -127,25 +127,31 @@ func (l *lineParser) load(ext *extension, pos ruleset.Pos) *module {
 	return m
 }
 
-// unknown names the option and, where there is one, the option or extension that may have been meant.
+// unknown names the option and, where there are any, the option and the extension that may have been meant.
 func (l *lineParser) unknown(t token, name string) *ruleset.Error {
-	err := fail(t.pos, "", "option %q: unknown", name)
+	err := fail(t.pos, "correct the option, or take the line out", "option %q: unknown", name)
 	long := strings.TrimPrefix(name, "--")
+	if near := l.nearest(long); near != "" {
+		err.Hint = fmt.Sprintf("did you mean %q?", "--"+near)
+	}
+	if owner := l.owner(long); owner != nil {
+		err.Help = "it belongs to " + owner.use() + ", which must come before it"
+	}
+	return err
+}
+
+// owner is the extension that has an option, nil if none has.
+func (l *lineParser) owner(name string) *extension {
 	for _, table := range [][]extension{matches, targets, knownMatches, knownTargets} {
-		for _, e := range table {
+		for i, e := range table {
 			for _, o := range e.options {
-				if e.family&l.family == e.family && containsName(o.names, long) {
-					err.Help = "it belongs to " + e.use() + ", which must come before it"
-					return err
+				if (e.family == ruleset.FamilyAny || e.family == l.family) && containsName(o.names, name) {
+					return &table[i]
 				}
 			}
 		}
 	}
-	if near := l.nearest(long); near != "" {
-		err.Hint = fmt.Sprintf("did you mean %q?", "--"+near)
-	}
-	err.Help = "correct the option, or take the line out"
-	return err
+	return nil
 }
 
 // use is how an extension is brought on.

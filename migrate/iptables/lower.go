@@ -111,6 +111,8 @@ func (l *lowering) rule(r *rule) ([]*ruleset.Rule, Entry) {
 		return nil, Entry{Status: NotDone, Why: a.lost, Mark: span(r.jump.pos, r.jump.arg)}
 	case len(conditions) > 1 && hasLimit(conditions[0]):
 		return nil, Entry{Status: NotDone, Why: "the condition takes two rules, whose limits would count apart", Mark: r.pos}
+	case r.src.count()*r.dst.count() > maxPlaces:
+		return nil, Entry{Status: NotDone, Why: "the addresses make more than " + itoa(maxPlaces) + " rules", Mark: r.pos}
 	case len(conditions) > 1:
 		notes = append(notes, "made "+itoa(uint64(len(conditions)))+" rules that exclude each other")
 	}
@@ -139,6 +141,17 @@ func (l *lowering) rule(r *rule) ([]*ruleset.Rule, Entry) {
 		return out, Entry{Status: Rewritten, Why: strings.Join(notes, "; ")}
 	}
 	return out, Entry{Status: Exact}
+}
+
+// A rule becomes at most maxAlternatives rules because of its conditions, and maxPlaces because of its addresses.
+const maxAlternatives, maxPlaces = 64, 4096
+
+// count is the number of addresses of an option, 1 if it is not there.
+func (u *use) count() int {
+	if u == nil {
+		return 1
+	}
+	return len(u.val.addrs)
 }
 
 // hostName is the address option that names a host, nil if none does.
@@ -189,6 +202,9 @@ func (l *lowering) conditions(r *rule) (all []alternative, note string, lost *En
 		if why != "" {
 			return nil, "", &Entry{Status: NotDone, Why: why, Mark: m.mark()}
 		}
+		if len(all)*max(len(alts), 1) > maxAlternatives {
+			return nil, "", &Entry{Status: NotDone, Why: "the conditions take more than " + itoa(maxAlternatives) + " rules", Mark: m.mark()}
+		}
 		all = product(all, alts)
 		if u := m.get("comment"); u != nil {
 			notes = append(notes, u.val.text)
@@ -217,18 +233,21 @@ func (l *lowering) extension(m *module) (all []alternative, why string) {
 		return m.ext.lower(l, m)
 	}
 	if m.ext.why != "" && !m.ext.partly() {
-		return nil, m.ext.why
+		return nil, m.ext.use() + ": " + m.ext.why
 	}
 	for _, u := range m.uses {
 		switch {
 		case u.val.todo != "":
 			return nil, u.val.todo
 		case u.opt.lower == nil:
-			return nil, "--" + u.opt.name() + ": " + m.ext.why
+			return nil, m.ext.use() + " --" + u.opt.name() + ": " + m.ext.why
 		}
 		alts := u.opt.lower(u)
 		if why := l.tooEarly(alts); why != "" {
 			return nil, why
+		}
+		if len(all)*len(alts) > maxAlternatives {
+			return nil, "it takes more than " + itoa(maxAlternatives) + " rules"
 		}
 		all = product(all, alts)
 	}

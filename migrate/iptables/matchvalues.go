@@ -115,9 +115,11 @@ func readRate(_ *context, s string) (value, string) {
 	return value{num: n, mask: seconds * second}, unless(n/seconds <= 10000, "faster than 10000 a second")
 }
 
-// readComment refuses what the kernel has no room for.
+// maxComment is the room that the kernel has for a comment; iptables cuts what is longer.
+const maxComment = 255
+
 func readComment(_ *context, s string) (value, string) {
-	return value{text: s}, unless(len(s) < 256, "longer than 255 bytes")
+	return value{text: s[:min(len(s), maxComment)]}, ""
 }
 
 var tosNames = []string{"Minimize-Delay", "Maximize-Throughput", "Maximize-Reliability", "Minimize-Cost", "Normal-Service"}

@@ -79,9 +79,9 @@ func (p *parser) tableLine(line string, pos ruleset.Pos) *ruleset.Error {
 	if !ok {
 		return fail(column(pos, at+1, len(name)), "name filter, nat, mangle, raw or security", "table %q: unknown", name)
 	}
-	t := &table{name: name, pos: pos}
+	t := &table{name: name, byName: map[string]*chain{}, pos: pos}
 	for _, n := range names {
-		t.chains = append(t.chains, &chain{name: n, policy: ruleset.Accept, pos: pos})
+		t.addChain(&chain{name: n, policy: ruleset.Accept, pos: pos})
 	}
 	p.open = t
 	for i, old := range p.file.tables {
@@ -108,7 +108,7 @@ func (p *parser) chainLine(line string, pos ruleset.Pos) *ruleset.Error {
 	}
 	c := p.open.chain(name)
 	if c == nil {
-		p.open.chains = append(p.open.chains, &chain{name: name, pos: pos})
+		p.open.addChain(&chain{name: name, pos: pos})
 		return nil
 	}
 	if !c.builtin() {

@@ -44,7 +44,7 @@ var refusedFiles = []string{
 	"-A INPUT -m limit --limit 20000/s",
 	"-A INPUT -m limit ! --limit 5/s",
 	"-A INPUT -m limit --limit-burst 10001",
-	"-A INPUT -m comment --comment " + strings.Repeat("x", 257),
+	"-A INPUT -m comment --comment " + strings.Repeat("x", 1024),
 	"-A INPUT -p tcp -m multiport --dports 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16",
 	"-A INPUT -p tcp -m multiport --dports 1:2,3:4,5:6,7:8,9:10,11:12,13:14,15:16",
 	"-A INPUT -p tcp -m multiport --dports 80,",

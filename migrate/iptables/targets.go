@@ -128,7 +128,7 @@ func log(m *module) action {
 }
 
 func nflog(m *module) action {
-	l := ruleset.Log{Group: 1}
+	l := ruleset.Log{Level: 4, Group: 1}
 	var a action
 	for _, u := range m.uses {
 		switch u.opt.name() {
