@@ -67,7 +67,7 @@ bench: setup ## cost per packet and of a swap, against iptables and nftables
 fuzz: ## every fuzz target for FUZZTIME each
 	@for dir in $$(grep -lrE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
 		for target in $$(grep -hoE '^func Fuzz\w+' $$dir/*_test.go | cut -c6- | sort -u); do \
-			echo "$$dir $$target"; $(GO) test $(EXEC) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+			echo "$$dir $$target"; $(GO) test $(EXEC) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $$dir; \
 		done; done
 
 .PHONY: diff

@@ -15,7 +15,7 @@ func (a *app) keepSession(fw *dataplane.Dataplane, rs *ruleset.Ruleset, lose boo
 	if a.netns != "" || lose {
 		return nil
 	}
-	s, err := session.Parse(a.getenv("SSH_CONNECTION"))
+	s, err := session.Find(a.getenv)
 	if err != nil {
 		a.warn("%s; not checked whether the rules cut this session", err)
 		return nil
