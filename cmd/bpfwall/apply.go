@@ -9,7 +9,6 @@ import (
 	"github.com/bpfwall/bpfwall/dataplane"
 	"github.com/bpfwall/bpfwall/input"
 	"github.com/bpfwall/bpfwall/ruleset"
-	"github.com/bpfwall/bpfwall/translator"
 )
 
 // applyFlags are the flags of apply.
@@ -42,7 +41,7 @@ confirm under [safety], the generation before comes back unless you confirm in t
 	f.importFlags.add(cmd)
 	flags := cmd.Flags()
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
-	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "say what would change, and change nothing")
+	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "as plan: say what would change, and change nothing")
 	flags.StringSliceVar(&f.options.Interfaces, "interface", nil, "judge only these interfaces (default: all but ports of bridges and bonds)")
 	flags.BoolVar(&f.options.BesideNAT, "beside-nat", false, "go ahead although the kernel translates addresses")
 	flags.BoolVar(&f.lose, "i-will-lose-this-session", false, "go ahead although this cuts the SSH session you are using")
@@ -57,14 +56,15 @@ func (a *app) applyInput(ctx context.Context, in *input.Input, f applyFlags) err
 	if err != nil {
 		return err
 	}
+	if f.dryRun {
+		_, err := a.printPlan(fw, in)
+		return err
+	}
 	before, err := liveRules(fw)
-	if err != nil && !f.dryRun {
+	if err != nil {
 		return err
 	}
 	changes := ruleset.Diff(before, in.Ruleset)
-	if f.dryRun {
-		return a.dryRun(in, changes)
-	}
 	if err := a.keepSession(fw, in.Ruleset, f.lose); err != nil {
 		return err
 	}
@@ -87,16 +87,4 @@ func (a *app) confirmTime(in *input.Input, f applyFlags) time.Duration {
 		return f.confirm
 	}
 	return in.Policy.Confirm
-}
-
-// dryRun compiles the rules, so that what the compiler refuses is known, and says what would change.
-func (a *app) dryRun(in *input.Input, changes []ruleset.Change) error {
-	if _, err := translator.Translate(in.Ruleset, translator.Slots{}); err != nil {
-		return err
-	}
-	return a.emit(struct {
-		schema
-		DryRun  bool             `json:"dry_run"`
-		Changes []ruleset.Change `json:"changes"`
-	}{schemaOf("apply"), true, changes}, func() { a.printChanges(a.stdout, changes) })
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
-// The exit codes; `bpfwall help exit-codes` prints this table. 2 is kept for "there are differences".
+// The exit codes; `bpfwall exit-codes` prints them.
 const (
 	exitOK           = 0
 	exitFailed       = 1
+	exitChanges      = 2
 	exitPolicy       = 3
 	exitIncomplete   = 4
 	exitRefused      = 5
@@ -27,6 +28,7 @@ const exitCodes = `Every command ends with one of these exit codes:
 
   0   done
   1   failed
+  2   there is something to change (plan --detailed-exitcode)
   3   the policy or rules file is invalid
   4   the import is incomplete: rules would be lost
   5   refused for safety, e.g. the new rules would cut this SSH session

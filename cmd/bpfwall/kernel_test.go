@@ -123,6 +123,8 @@ func TestLifeOfAFirewall(t *testing.T) {
 	at("rollback", "2").want(t, 0, "generation 4 is live")
 	at("rollback", "77").want(t, 1, "no such generation")
 	at("history").want(t, 0, `"first"`, "again 1", "*  4")
+	at("plan", "--detailed-exitcode", closed).want(t, 0, "0 to add, 0 to change, 0 to remove")
+	at("plan", "--detailed-exitcode", open).want(t, exitChanges, "inbound/chat", "tests: 2 passed, 0 failed")
 	at("disable").want(t, exitUsage, "--yes")
 	at("disable", "--yes").want(t, 0, "off")
 	at("disable", "--yes").want(t, 0, "off already")
