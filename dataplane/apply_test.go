@@ -23,9 +23,6 @@ func TestApply(t *testing.T) {
 	w := newWorld(t)
 	w.serve(80)
 	w.serve(81)
-	if !w.reaches(80) || !w.reaches(81) {
-		t.Fatal("the world is broken: no answer without a firewall")
-	}
 	for n, port := range []int{80, 81, 80} {
 		res := w.apply(inputRules(uint64(port)), Options{})
 		if res.Generation != uint32(n+1) || res.Previous != uint32(n) || len(res.Hooks) != 4 {
@@ -52,7 +49,7 @@ func TestCountersFollowRules(t *testing.T) {
 	w.serve(80)
 	w.apply(inputRules(80), Options{})
 	w.reaches(80)
-	before := w.counter("input/port-80")
+	before := w.settled("input/port-80")
 	if before == 0 {
 		t.Fatal("nothing counted")
 	}
@@ -79,7 +76,7 @@ func TestCountersGrow(t *testing.T) {
 	w.serve(80)
 	w.apply(inputRules(80), Options{})
 	w.reaches(80)
-	before := w.counter("input/port-80")
+	before := w.settled("input/port-80")
 	many := inputRules(80)
 	for port := range uint64(200) {
 		many.Chains[0].Rules = append(many.Chains[0].Rules, allowPort(1000+port))

@@ -27,6 +27,8 @@ type Dataplane struct {
 	cfg Config
 	at  layout
 
+	reapEvery time.Duration // how often flows that are over are cleared away
+
 	// before is called ahead of each step of Apply; tests make it fail or kill the process there.
 	before func(step string) error
 }
@@ -50,7 +52,7 @@ func Open(cfg Config) (*Dataplane, error) {
 	if err := checkNamespaces(cfg); err != nil {
 		return nil, err
 	}
-	return &Dataplane{cfg: cfg, at: newLayout(cfg)}, nil
+	return &Dataplane{cfg: cfg, at: newLayout(cfg), reapEvery: 10 * time.Second}, nil
 }
 
 func setDefault[T comparable](v *T, def T) {

@@ -17,7 +17,7 @@ import (
 type Flow struct {
 	Family  uint8 // 4 or 6
 	Proto   uint8
-	Orig    netip.AddrPort // who sent the first packet; port 0 for protocols without ports, for ICMP the query's id
+	Orig    netip.AddrPort // who sent the first packet; port 0 for protocols without ports
 	Reply   netip.AddrPort // whom it was sent to
 	Assured bool           // traffic in both directions was seen, and newcomers cannot push it out
 	Replied bool
@@ -26,6 +26,13 @@ type Flow struct {
 	Age     time.Duration
 	Packets [2]uint64 // original direction, reply
 	Bytes   [2]uint64
+	ICMP    ICMPQuery // of ICMP and ICMPv6
+}
+
+// ICMPQuery is what tells the queries of one host to another apart.
+type ICMPQuery struct {
+	Type, Code uint8
+	ID         uint16
 }
 
 // flowMaps are the conntrack maps, with how to get at the flow in their values.
@@ -110,21 +117,26 @@ func (d *Dataplane) eachFlow(fn func(Flow) bool) error {
 	return nil
 }
 
-// eachOf makes a function that goes through a map with values of type V. An iteration that a deletion cuts off ends early.
+const flowBatch = 4096 // entries read by one system call
+
+// eachOf makes a function that goes through a map with values of type V.
 func eachOf[V any](flow func(*V) *bpf.CtFlow) func(*ebpf.Map, func(*bpf.CtKey, *bpf.CtFlow) bool) error {
 	return func(m *ebpf.Map, fn func(*bpf.CtKey, *bpf.CtFlow) bool) error {
-		var key bpf.CtKey
-		var v V
-		all := m.Iterate()
-		for all.Next(&key, &v) {
-			if !fn(&key, flow(&v)) {
-				return nil
+		keys, values := make([]bpf.CtKey, flowBatch), make([]V, flowBatch)
+		for at := new(ebpf.MapBatchCursor); ; {
+			n, err := m.BatchLookup(at, keys, values, nil)
+			for i := range n {
+				if !fn(&keys[i], flow(&values[i])) {
+					return nil
+				}
+			}
+			if errors.Is(err, ebpf.ErrKeyNotExist) {
+				return nil // that was the last batch
+			}
+			if err != nil {
+				return err
 			}
 		}
-		if err := all.Err(); !errors.Is(err, ebpf.ErrIterationAborted) {
-			return err
-		}
-		return nil
 	}
 }
 
@@ -148,6 +160,10 @@ func decodeFlow(k *bpf.CtKey, e *bpf.CtFlow, now uint64) Flow {
 	}
 	if e.LowIsOrig == 1 {
 		f.Orig, f.Reply = lo, hi
+	}
+	if k.Proto == unix.IPPROTO_ICMP || k.Proto == unix.IPPROTO_ICMPV6 {
+		f.ICMP = ICMPQuery{Type: uint8(k.HiPort >> 8), Code: uint8(k.HiPort), ID: k.LoPort}
+		f.Orig, f.Reply = netip.AddrPortFrom(f.Orig.Addr(), 0), netip.AddrPortFrom(f.Reply.Addr(), 0)
 	}
 	if k.Proto == unix.IPPROTO_TCP && int(e.TcpState) < len(tcpStates) {
 		f.State = tcpStates[e.TcpState]

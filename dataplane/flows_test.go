@@ -127,15 +127,9 @@ func TestExpiredFlowsGo(t *testing.T) {
 	if len(flows) != 1 {
 		t.Errorf("%d flows, want 1 that has not expired", len(flows))
 	}
-	w.apply(stateful(80), Options{})
-	var key bpf.CtKey
-	var v bpf.CtAssured
-	var left []uint16
-	for it := m.Iterate(); it.Next(&key, &v); {
-		left = append(left, key.LoPort)
-	}
-	if len(left) != 1 || left[0] != 3 {
-		t.Errorf("entries of ports %d are left, want 3", left)
+	n, err := d.dropExpired()
+	if left := ports(m); n != 2 || err != nil || len(left) != 1 || left[0] != 3 {
+		t.Errorf("%d dropped, %v, entries of ports %d are left, want 3", n, err, left)
 	}
 }
 

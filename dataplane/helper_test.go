@@ -146,7 +146,7 @@ func (w *world) apply(rs *ruleset.Ruleset, opts Options) *Result {
 	return res
 }
 
-// serve answers every TCP connection to a port of the host with one byte, until the test ends.
+// serve answers every TCP connection to a port of the host with one byte, until the test ends. No firewall may be on yet.
 func (w *world) serve(port int) {
 	w.tb.Helper()
 	w.in(w.host, func() error {
@@ -166,6 +166,11 @@ func (w *world) serve(port int) {
 		}()
 		return nil
 	})
+	for tries := 0; !w.reaches(port); tries++ {
+		if tries == 20 {
+			w.tb.Fatal("the world is broken: no answer without a firewall")
+		}
+	}
 }
 
 // reaches reports whether the peer gets an answer from a port of the host.
@@ -173,12 +178,12 @@ func (w *world) reaches(port int) bool {
 	w.tb.Helper()
 	ok := false
 	w.in(w.peer, func() error {
-		c, err := net.DialTimeout("tcp4", fmt.Sprintf("%s:%d", hostAddr, port), 150*time.Millisecond)
+		c, err := net.DialTimeout("tcp4", fmt.Sprintf("%s:%d", hostAddr, port), 200*time.Millisecond)
 		if err != nil {
 			return nil
 		}
 		defer c.Close()
-		_ = c.SetReadDeadline(time.Now().Add(150 * time.Millisecond))
+		_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 		n, _ := c.Read(make([]byte, 1))
 		ok = n == 1
 		return nil
@@ -236,3 +241,16 @@ func (w *world) counter(id string) uint64 {
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func sameAddr(a, b netip.Addr) bool { return a == b }
+
+// settled is what a rule has counted once the last packets of what was said before have come.
+func (w *world) settled(id string) uint64 {
+	w.tb.Helper()
+	for n := w.counter(id); ; {
+		time.Sleep(100 * time.Millisecond)
+		again := w.counter(id)
+		if again == n {
+			return n
+		}
+		n = again
+	}
+}

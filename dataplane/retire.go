@@ -6,8 +6,9 @@ func (t *transaction) retire() error {
 	at, next := t.d.at, t.next
 	t.promote()
 	t.detachUnwanted()
-	if _, err := t.d.dropExpired(); err != nil {
-		t.warn("expired flows: %s", err)
+	if err := t.d.startReaper(); err != nil {
+		t.warn("flows that are over are removed at the next apply only: %s", err)
+		_, _ = t.d.dropExpired()
 	}
 	at.dropPrograms(at.programs(next.Number), at.programs(next.Previous))
 	if err := at.setCurrent(next.Number); err != nil {

@@ -35,8 +35,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// helper is another bpfwall: "open", or "apply NETNS BPFFS STATE RUN PORT STEP", which dies in front of a step ("" for none, then it
-// applies again and again).
+// helper is another bpfwall: "open", or "apply NETNS BPFFS STATE RUN PORT STEP", which dies in front of a step. Port 0 applies one
+// ruleset and another in turn, for ever.
 func helper(args []string) error {
 	if args[0] == "open" {
 		_, err := Open(Config{})
@@ -59,16 +59,18 @@ func helper(args []string) error {
 		if args[5] != "0" {
 			port = 81
 		}
-		if _, err := d.Apply(context.Background(), inputRules(port), Meta{}, Options{}); err != nil {
+		_, err := d.Apply(context.Background(), inputRules(port), Meta{}, Options{})
+		if err != nil || args[5] != "0" {
 			return err
 		}
 	}
 }
 
-// spawn starts a helper on the world.
-func (w *world) spawn(port int, step string) *exec.Cmd {
+// spawn starts a helper on the world, under another command if one is given.
+func (w *world) spawn(port int, step string, under ...string) *exec.Cmd {
 	w.tb.Helper()
-	cmd := exec.Command(os.Args[0])
+	under = append(under, os.Args[0])
+	cmd := exec.Command(under[0], under[1:]...)
 	args := []string{"apply", w.cfg.Netns, w.cfg.BPFFS, w.cfg.StateDir, w.cfg.RunDir, fmt.Sprint(port), step}
 	cmd.Env = append(os.Environ(), helperEnv+"="+strings.Join(args, " "))
 	cmd.Stderr = os.Stderr
@@ -130,6 +132,48 @@ func TestKilledAnywhere(t *testing.T) {
 		w.apply(inputRules(80), Options{})
 		w.whole()
 	}
+}
+
+// TestKilledAtSyscalls kills a process that applies at system calls which change something: every 31st, or every one of them if
+// BPFWALL_KILL_ALL is set.
+func TestKilledAtSyscalls(t *testing.T) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Skip("needs strace")
+	}
+	if testing.Short() {
+		t.Skip("slow")
+	}
+	w := newWorld(t)
+	w.serve(80)
+	w.serve(81)
+	w.apply(inputRules(80), Options{})
+	stride := 31
+	if os.Getenv("BPFWALL_KILL_ALL") != "" {
+		stride = 1
+	}
+	kills, changed := 0, 0
+	for _, calls := range []string{"bpf", "renameat,symlinkat,mkdirat,unlinkat,fsync"} {
+		for k := 1; ; k += stride {
+			cmd := w.spawn(81, "none", "strace", "-f", "-o", "/dev/null", "-e", "trace="+calls,
+				"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", calls, k))
+			if cmd.Wait() == nil {
+				break // there is no k-th
+			}
+			kills++
+			if w.reaches(80) == w.reaches(81) {
+				t.Fatalf("killed at number %d of %s: neither the one nor the other ruleset is in force", k, calls)
+			}
+			if w.reaches(81) {
+				changed++
+			}
+			w.apply(inputRules(80), Options{})
+			w.whole()
+			if t.Failed() {
+				t.Fatalf("killed at number %d of %s", k, calls)
+			}
+		}
+	}
+	t.Logf("killed %d times; %d times the new ruleset was in force already", kills, changed)
 }
 
 // whole checks that nothing but the live and the previous generation is there.

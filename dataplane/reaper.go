@@ -1,0 +1,57 @@
+package dataplane
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/bpfwall/bpfwall/bpf"
+)
+
+// startReaper has a kernel timer remove flows that are over from the map of assured flows, with no process running. It works on the map
+// that is pinned now; the reaper that was there before ends with its pin.
+func (d *Dataplane) startReaper() error {
+	coll, err := d.loadReaper(1)
+	if err != nil {
+		coll, err = d.loadReaper(0) // before Linux 6.10
+	}
+	if err != nil {
+		return fmt.Errorf("reaper: %w", errKernel(err))
+	}
+	defer coll.Close()
+	pin := d.at.mapPin("reaper")
+	_ = os.Remove(pin + nextSuffix)
+	if err := coll.Maps["reaper"].Pin(pin + nextSuffix); err != nil { // a map without pin runs no timer
+		return fmt.Errorf("reaper: %w", errKernel(err))
+	}
+	rc, err := coll.Programs["reaper_start"].Run(&ebpf.RunOptions{Data: make([]byte, 64)})
+	if err == nil && rc != 0 {
+		err = fmt.Errorf("timer: error %d", int32(rc))
+	}
+	if err != nil {
+		_ = os.Remove(pin + nextSuffix)
+		return fmt.Errorf("reaper: %w", errKernel(err))
+	}
+	return os.Rename(pin+nextSuffix, pin)
+}
+
+// loadReaper loads it to work in a kernel thread (1), or in the timer's soft interrupt (0), where 262,144 flows hold a CPU up for 60 ms.
+func (d *Dataplane) loadReaper(inThread uint8) (*ebpf.Collection, error) {
+	spec, err := bpf.LoadReaper()
+	if err != nil {
+		return nil, err
+	}
+	flows, err := ebpf.LoadPinnedMap(d.at.mapPin("ct"), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer flows.Close()
+	for name, value := range map[string]any{"in_thread": inThread, "period": uint64(d.reapEvery)} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, err
+		}
+	}
+	spec.Maps["ct"].MaxEntries = flows.MaxEntries()
+	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{"ct": flows}})
+}
