@@ -21,6 +21,7 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Add([]byte("version = 1\na.b.c = [[1], {x = [{}]}]\n[d.e]\n[[d.e.f]]\n[[d.e.f]]\nx = 1\n[d.e.f.g]\n\"q.[0]\" = {'' = 1}\n"))
+	f.Add([]byte("\x03"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		opts := Options{Now: time.Unix(1, 0), ReadFile: func(string) ([]byte, error) { return src, nil }}
 		pol, err := Parse("fuzz.toml", src, opts)

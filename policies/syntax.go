@@ -47,7 +47,8 @@ func (p *parser) syntaxError(err error) {
 		p.errs.Add(p.src.pos(span{}), "syntax: %v", err)
 		return
 	}
-	at := span{min(pe.Position.Start, len(p.src.text)), min(pe.Position.Start+pe.Position.Len, len(p.src.text))}
+	at := span{start: max(0, min(pe.Position.Start, len(p.src.text)))}
+	at.end = max(at.start, min(pe.Position.Start+pe.Position.Len, len(p.src.text)))
 	for _, a := range syntaxAdvice {
 		if !a.message.MatchString(pe.Message) {
 			continue
