@@ -43,6 +43,11 @@ func (l *lineParser) finishModule(m *module) *ruleset.Error {
 			return fail(m.pos, "add --"+o.name(), "%s: --%s is missing", m.ext.use(), o.name())
 		}
 	}
+	for _, u := range m.uses {
+		if also := u.opt.also; also != "" && m.get(also) == nil {
+			return fail(u.pos, "add --"+also, "%s --%s: needs --%s too", m.ext.use(), u.opt.name(), also)
+		}
+	}
 	if missing := m.missingChoice(); missing != nil {
 		return fail(m.pos, "add one of them", "%s: one of %s is needed", m.ext.use(), join(missing))
 	}

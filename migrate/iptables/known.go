@@ -6,7 +6,7 @@ import (
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
-// known are the extensions whose rules are read but not imported, and why. Options are written name=kind@group; before the
+// known are the extensions whose rules are read but not imported, and why. Options are written name=kind@group&other, other being an option that must be there too; before the
 // name stands ! if it can be negated, * if it must be there, ? if one of those with ? must be there, + if it may be repeated.
 // A kind with | in it is the list of words, which may be abbreviated, that the argument can be.
 var (
@@ -27,7 +27,7 @@ var (
 		known("esp", 0, 50, "IPsec headers are not looked at", "!espspi=u32range"),
 		known("eui64", 6, 0, "addresses are not compared with MAC addresses", "").on(hookPrerouting | hookInput | hookForward),
 		known("frag", 6, 0, "IPv6 fragment headers are not looked at", "!fragid=u32range !fraglen=u32 fragres fragfirst fragmore@1 fraglast@1"),
-		known("hashlimit", 0, 0, "limits per address are not imported", "?!hashlimit-upto|hashlimit=text@1 ?!hashlimit-above=text@1 hashlimit-srcmask=plen hashlimit-dstmask=plen hashlimit-burst=text hashlimit-htable-size=u32 hashlimit-htable-max=u32 hashlimit-htable-gcinterval=u32 hashlimit-htable-expire=u32 hashlimit-mode=text *hashlimit-name=text hashlimit-rate-match hashlimit-rate-interval=text"),
+		known("hashlimit", 0, 0, "limits per address are not imported", "?!hashlimit-upto|hashlimit=rate@1 ?!hashlimit-above=rate@1 hashlimit-srcmask=plen hashlimit-dstmask=plen hashlimit-burst=digits hashlimit-htable-size=u32 hashlimit-htable-max=u32 hashlimit-htable-gcinterval=u32 hashlimit-htable-expire=u32 hashlimit-mode=hashmode *hashlimit-name=text hashlimit-rate-match hashlimit-rate-interval=text"),
 		known("hbh", 6, 0, "IPv6 hop-by-hop options are not looked at", "!hbh-len=u32 hbh-opts=text"),
 		known("helper", 0, 0, "there are no conntrack helpers", "!*helper=text"),
 		known("ipcomp", 0, 108, "IPComp headers are not looked at", "!ipcompspi=u32range compres"),
@@ -42,14 +42,14 @@ var (
 		known("quota", 0, 0, "there are no quotas", "!*quota=u64"),
 		known("rateest", 0, 0, "rates are not estimated", "!rateest1|rateest=text rateest2=text rateest-bps1=optional rateest-pps1=optional rateest-bps2|rateest-bps=optional rateest-pps2|rateest-pps=optional rateest-delta !rateest-lt !rateest-gt !rateest-eq"),
 		known("realm", 4, 0, "routing realms are not looked at", "!*realm=text"),
-		known("recent", 0, 0, "lists of recent addresses are not imported", "?!set@1 ?!rcheck@1 ?!update@1 ?!remove@1 seconds=u32from1 reap hitcount=u16 rttl name=text rsource rdest mask=host"),
+		known("recent", 0, 0, "lists of recent addresses are not imported", "?!set@1 ?!rcheck@1 ?!update@1 ?!remove@1 seconds=u32from1 reap&seconds hitcount=u16 rttl name=text rsource rdest mask=host"),
 		known("rpfilter", 0, 0, "the way back is not looked up", "loose validmark accept-local invert").only("raw|mangle").on(hookPrerouting),
 		known("rt", 6, 0, "IPv6 routing headers are not looked at", "!rt-type=u32 !rt-segsleft=u32range !rt-len=u32 rt-0-res rt-0-addrs=text rt-0-not-strict"),
 		known("socket", 0, 0, "sockets are not looked at", "transparent nowildcard restore-skmark"),
 		known("srh", 6, 0, "IPv6 segment routing headers are not looked at", "!srh-next-hdr=u8 !srh-hdr-len-eq=u8 !srh-hdr-len-gt=u8 !srh-hdr-len-lt=u8 !srh-segs-left-eq=u8 !srh-segs-left-gt=u8 !srh-segs-left-lt=u8 !srh-last-entry-eq=u8 !srh-last-entry-gt=u8 !srh-last-entry-lt=u8 !srh-tag=u16 !srh-psid=host !srh-nsid=host !srh-lsid=host"),
-		known("statistic", 0, 0, "packets are not picked at random", "*mode=random|nth ?!probability=text@1 ?!every=u32from1@1 packet=u32"),
+		known("statistic", 0, 0, "packets are not picked at random", "*mode=random|nth ?!probability=share@1 ?!every=u32from1@1&packet packet=u32&every"),
 		known("string", 0, 0, "payloads are not searched", "from=u16 to=u16 *algo=bm|kmp ?!string=text@1 ?!hex-string=text@1 icase"),
-		known("time", 0, 0, "the time of day is not looked at", "datestart=text datestop=text timestart=text timestop=text contiguous !weekdays=text !monthdays=text localtz utc kerneltz"),
+		known("time", 0, 0, "the time of day is not looked at", "datestart=date datestop=date timestart=clock timestop=clock contiguous !weekdays=weekdays !monthdays=monthdays localtz utc kerneltz"),
 		known("u32", 0, 0, "bytes at fixed places are not looked at", "!*u32=digits"),
 	}
 
@@ -95,16 +95,18 @@ var kindNames = map[string]kind{
 	"u8from1": number(1, 0xff), "u32from1": number(1, 0xffffffff), "u16range": u16range, "u32range": u32range, "u64range": orderedRange(1<<64 - 1),
 	"masked": masked(0xffffffff), "host": hostMask, "proto": protocolName, "mac": macAddress, "plen": prefixLength, "port": portRange,
 	"user": {1, readUser}, "digits": {1, readDigits}, "tos": {1, readTOS}, "nat": {1, readTranslation}, "natports": {1, readTranslatedPorts},
-	"queues": {1, readQueues}, "optional": {args: optionalArg, parse: text.parse},
+	"queues": {1, readQueues}, "clock": {1, readClock}, "date": {1, readDate}, "weekdays": {1, readWeekdays}, "monthdays": {1, readMonthDays},
+	"share": {1, readShare}, "rate": {1, readHashRate}, "hashmode": {1, readHashMode}, "optional": {args: optionalArg, parse: text.parse},
 }
 
 // known makes a row of the tables above.
 func known(name string, f ruleset.Family, proto uint8, why, options string) extension {
 	e := extension{name: name, family: f, proto: proto, why: why}
 	for _, word := range strings.Fields(options) {
+		word, also, _ := strings.Cut(word, "&")
 		word, group, _ := strings.Cut(word, "@")
 		names, k, _ := strings.Cut(word, "=")
-		o := option{names: strings.TrimLeft(names, "!*?+"), kind: kindNames[k]}
+		o := option{names: strings.TrimLeft(names, "!*?+"), kind: kindNames[k], also: also}
 		if strings.Contains(k, "|") {
 			o.kind = oneOf(strings.Split(k, "|"))
 		}

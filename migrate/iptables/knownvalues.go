@@ -1,6 +1,8 @@
 package iptables
 
 import (
+	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -71,4 +73,89 @@ func readTranslation(c *context, s string) (value, string) {
 		return value{}, "the base port is neither a number from 1 to 65535 nor a service name"
 	}
 	return readTranslatedPorts(c, ports)
+}
+
+// readClock reads hh:mm[:ss].
+func readClock(_ *context, s string) (value, string) {
+	parts := strings.Split(s, ":")
+	ok := len(parts) == 2 || len(parts) == 3
+	for i, part := range parts {
+		n, err := strconv.ParseUint(part, 10, 8)
+		ok = ok && err == nil && n <= 59 && (i > 0 || n <= 23)
+	}
+	return value{text: s}, unless(ok, "not a time such as 08:30")
+}
+
+var date = regexp.MustCompile(`^\d+(-\d+(-\d+(T\d+(:\d+(:\d+)?)?)?)?)?$`)
+
+func readDate(_ *context, s string) (value, string) {
+	return value{text: s}, unless(date.MatchString(s), "not a date such as 2026-01-31 or 2026-01-31T10:00")
+}
+
+// readWeekdays reads a list of numbers and of names that start with three letters of a day.
+func readWeekdays(_ *context, s string) (value, string) {
+	for _, day := range strings.Split(s, ",") {
+		_, ok := parseNumber(day, 0, 255)
+		ok = ok || len(day) >= 2 && lookupPrefix(day[:2], []string{"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"}) >= 0 && len(day) >= 3
+		if !ok {
+			return value{}, quote(day) + " is not a day such as Mon"
+		}
+	}
+	return value{text: s}, ""
+}
+
+func readMonthDays(_ *context, s string) (value, string) {
+	for _, day := range strings.Split(s, ",") {
+		if _, ok := parseNumber(day, 1, 31); !ok {
+			return value{}, quote(day) + " is not a day from 1 to 31"
+		}
+	}
+	return value{text: s}, ""
+}
+
+func readShare(_ *context, s string) (value, string) {
+	f, err := strconv.ParseFloat(s, 64)
+	return value{text: s}, unless(err == nil && f >= 0 && f <= 1, "not a number from 0 to 1")
+}
+
+// readHashRate reads a rate of packets, or of bytes such as 512kb/s.
+func readHashRate(_ *context, s string) (value, string) {
+	first, unit, _ := strings.Cut(s, "/")
+	digits := strings.TrimLeft(first, "0123456789")
+	if strings.HasSuffix(digits, "b") && len(digits) < len(first) && (unit == "" || lookupPrefix(unit, rateUnits) == 0) {
+		return value{text: s}, ""
+	}
+	_, _, bad := parseRate(s)
+	return value{text: s}, bad
+}
+
+func readHashMode(_ *context, s string) (value, string) {
+	for _, mode := range strings.Split(s, ",") {
+		if i := lookupPrefix(mode, []string{"srcip", "srcport", "dstip", "dstport"}); i < 0 || mode == "" {
+			return value{}, quote(mode) + " is not one of srcip, srcport, dstip, dstport"
+		}
+	}
+	return value{text: s}, ""
+}
+
+// chunkNames are the chunk types of SCTP that iptables knows.
+var chunkNames = []string{
+	"DATA", "INIT", "INIT_ACK", "SACK", "HEARTBEAT", "HEARTBEAT_ACK", "ABORT", "SHUTDOWN", "SHUTDOWN_ACK", "ERROR", "COOKIE_ECHO",
+	"COOKIE_ACK", "ECN_ECNE", "ECN_CWR", "SHUTDOWN_COMPLETE", "I_DATA", "RE_CONFIG", "PAD", "ASCONF", "ASCONF_ACK", "FORWARD_TSN", "I_FORWARD_TSN",
+	"ALL", "NONE",
+}
+
+// readChunks reads "all|any|only types", a type being NAME or NAME:flags.
+func readChunks(_ *context, s string) (value, string) {
+	which, types, _ := strings.Cut(s, " ")
+	if i := lookupPrefix(which, []string{"ALL", "ANY", "ONLY"}); i < 0 || len(which) < 3 {
+		return value{}, quote(which) + " is not one of all, any, only"
+	}
+	for _, chunk := range strings.Split(types, ",") {
+		name, _, _ := strings.Cut(chunk, ":")
+		if i := lookupPrefix(name, chunkNames); i < 0 || name == "" {
+			return value{}, quote(name) + " is not a chunk type"
+		}
+	}
+	return value{text: s}, ""
 }

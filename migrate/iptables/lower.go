@@ -108,7 +108,7 @@ func (l *lowering) rule(r *rule) ([]*ruleset.Rule, Entry) {
 	case lost != nil:
 		return nil, *lost
 	case a.lost != "":
-		return nil, Entry{Status: NotDone, Why: a.lost, Mark: span(r.jump.pos, r.jump.arg)}
+		return nil, Entry{Status: NotDone, Why: a.lost, Mark: span(r.jump.pos, r.target.mark())}
 	case len(conditions) > 1 && hasLimit(conditions[0]):
 		return nil, Entry{Status: NotDone, Why: "the condition takes two rules, whose limits would count apart", Mark: r.pos}
 	case r.src.count()*r.dst.count() > maxPlaces:

@@ -99,8 +99,17 @@ func readStatus(_ *context, s string) (value, string) {
 
 var rateUnits = []string{"second", "minute", "hour", "day"}
 
-// readRate reads "rate" or "rate/unit": num packets in mask nanoseconds. Faster than 10000 a second is refused, as by iptables.
+// readRate reads the rate of -m limit: num packets in mask nanoseconds. Faster than 10000 a second is refused, as by iptables.
 func readRate(_ *context, s string) (value, string) {
+	n, seconds, bad := parseRate(s)
+	if bad == "" {
+		bad = unless(n/seconds <= 10000, "faster than 10000 a second")
+	}
+	return value{num: n, mask: seconds * second}, bad
+}
+
+// parseRate reads "rate" or "rate/unit": n in so many seconds.
+func parseRate(s string) (n, seconds uint64, bad string) {
 	first, unit, hasUnit := strings.Cut(s, "/")
 	i := 0
 	if hasUnit {
@@ -109,10 +118,9 @@ func readRate(_ *context, s string) (value, string) {
 	digits := first[:len(first)-len(strings.TrimLeft(first, "0123456789"))] // as atoi: what follows the digits does not count
 	n, err := strconv.ParseUint(digits, 10, 31)
 	if err != nil || n == 0 || i < 0 || hasUnit && unit == "" {
-		return value{}, "not a rate such as 5/minute (second, minute, hour or day)"
+		return 0, 1, "not a rate such as 5/minute (second, minute, hour or day)"
 	}
-	seconds := []uint64{1, 60, 3600, 86400}[i]
-	return value{num: n, mask: seconds * second}, unless(n/seconds <= 10000, "faster than 10000 a second")
+	return n, []uint64{1, 60, 3600, 86400}[i], ""
 }
 
 // maxComment is the room that the kernel has for a comment; iptables cuts what is longer.

@@ -30,6 +30,7 @@ type option struct {
 	flags flagSet
 	group uint8 // at most one option of a group other than 0 may be used
 	lower func(u *use) []alternative
+	also  string // an option that must be there too
 }
 
 type flagSet uint8

@@ -15,30 +15,30 @@ type action struct {
 // targets are the target extensions whose rules are imported; knownTargets lists the others.
 var targets = []extension{
 	{name: "REJECT", act: reject, check: checkReject, tables: "filter", options: []option{
-		{"reject-with", kind{1, readReject}, 0, 0, nil},
+		{"reject-with", kind{1, readReject}, 0, 0, nil, ""},
 	}},
 	{name: "LOG", act: log, options: []option{
-		{"log-level", kind{1, readLogLevel}, 0, 0, nil},
-		{"log-prefix", textOf(1), 0, 0, nil},
-		{"log-tcp-sequence", flagOnly, 0, 0, nil}, {"log-tcp-options", flagOnly, 0, 0, nil}, {"log-ip-options", flagOnly, 0, 0, nil},
-		{"log-uid", flagOnly, 0, 0, nil}, {"log-macdecode", flagOnly, 0, 0, nil},
+		{"log-level", kind{1, readLogLevel}, 0, 0, nil, ""},
+		{"log-prefix", textOf(1), 0, 0, nil, ""},
+		{"log-tcp-sequence", flagOnly, 0, 0, nil, ""}, {"log-tcp-options", flagOnly, 0, 0, nil, ""}, {"log-ip-options", flagOnly, 0, 0, nil, ""},
+		{"log-uid", flagOnly, 0, 0, nil, ""}, {"log-macdecode", flagOnly, 0, 0, nil, ""},
 	}},
 	{name: "NFLOG", act: nflog, options: []option{
-		{"nflog-group", u16, 0, 0, nil},
-		{"nflog-prefix", textOf(1), 0, 0, nil},
-		{"nflog-range", u32, 0, 1, nil}, {"nflog-size", u32, 0, 1, nil}, {"nflog-threshold", u16, 0, 0, nil},
+		{"nflog-group", u16, 0, 0, nil, ""},
+		{"nflog-prefix", textOf(1), 0, 0, nil, ""},
+		{"nflog-range", u32, 0, 1, nil, ""}, {"nflog-size", u32, 0, 1, nil, ""}, {"nflog-threshold", u16, 0, 0, nil, ""},
 	}},
 	{name: "MARK", act: mark, check: needsOption, options: []option{
-		{"set-xmark", masked(0xffffffff), 0, 1, nil},
-		{"set-mark", masked(0xffffffff), 0, 1, nil},
-		{"and-mark", u32, 0, 1, nil},
-		{"or-mark", u32, 0, 1, nil},
-		{"xor-mark", u32, 0, 1, nil},
+		{"set-xmark", masked(0xffffffff), 0, 1, nil, ""},
+		{"set-mark", masked(0xffffffff), 0, 1, nil, ""},
+		{"and-mark", u32, 0, 1, nil, ""},
+		{"or-mark", u32, 0, 1, nil, ""},
+		{"xor-mark", u32, 0, 1, nil, ""},
 	}},
 	{name: "NOTRACK", act: notrack, tables: "raw"},
 	{name: "CT", act: ct, tables: "raw", options: []option{
-		{"notrack", flagOnly, 0, 0, nil}, {"helper", text, 0, 0, nil}, {"timeout", text, 0, 0, nil}, {"ctevents", text, 0, 0, nil},
-		{"expevents", text, 0, 0, nil}, {"zone-orig", text, 0, 0, nil}, {"zone-reply", text, 0, 0, nil}, {"zone", text, 0, 0, nil},
+		{"notrack", flagOnly, 0, 0, nil, ""}, {"helper", text, 0, 0, nil, ""}, {"timeout", text, 0, 0, nil, ""}, {"ctevents", text, 0, 0, nil, ""},
+		{"expevents", text, 0, 0, nil, ""}, {"zone-orig", text, 0, 0, nil, ""}, {"zone-reply", text, 0, 0, nil, ""}, {"zone", text, 0, 0, nil, ""},
 	}},
 }
 
