@@ -64,7 +64,34 @@ func functions(p *plan) error {
 		return err
 	}
 	d.make()
+	d.counter()
 	return d.checkCount()
+}
+
+// inlineCounters is how many rules that do not decide may have the counter's lookup in their own code. The kernel expands each of these
+// by copying the whole program (bpf_patch_insn_data), which takes a second or two for 2,500 of them.
+const inlineCounters = 300
+
+// counter makes a function of the counting if it would be in too many places.
+func (d *division) counter() {
+	sites, total := map[*block]int{}, 0
+	for _, b := range slices.Backward(d.plan.blocks) {
+		each(b.steps, func(s *step) {
+			if s.rule != nil && s.verb != verbDecide {
+				sites[b]++
+			}
+			if s.verb == verbJump && s.target.fn == nil {
+				sites[b] += sites[s.target]
+			}
+		})
+		if b.fn != nil || b.chain.Hook != ruleset.HookNone {
+			total += sites[b]
+		}
+	}
+	if total > inlineCounters {
+		d.plan.counter = &function{name: "count_rule", doc: "counter of a rule that does not decide"}
+		d.plan.functions = append(d.plan.functions, d.plan.counter)
+	}
 }
 
 // divide chooses until calls nest no deeper than they may, and functions are no more than they may be.
@@ -215,7 +242,7 @@ func longer(a, b path) path {
 	return a
 }
 
-// leaf is the frames of the helpers that a step itself calls.
+// leaf is the frames of the helpers that a step itself calls. Counting may be one.
 func (d *division) leaf(s *step) int {
 	for _, t := range s.tests {
 		if t.Limit != nil {
@@ -227,7 +254,10 @@ func (d *division) leaf(s *step) int {
 			return d.plan.limits.leaf
 		}
 	}
-	return 0
+	if s.verb == verbDecide {
+		return 0
+	}
+	return 1
 }
 
 // force takes the function whose code costs least to repeat out of a path that is too deep.

@@ -392,10 +392,13 @@ func (f *fork) join() {
 
 func sameStep(a, b *step) bool { return a.rule == b.rule && len(a.tests) == len(b.tests) }
 
-// each calls visit for every step, those in branches included.
+// each calls visit for every step, those in branches and pieces included.
 func each(steps []*step, visit func(*step)) {
 	for _, s := range steps {
 		visit(s)
+		if s.piece != nil {
+			each(s.piece.part, visit)
+		}
 		if s.fork != nil {
 			for _, b := range s.fork.branches {
 				each(b.steps, visit)

@@ -30,6 +30,9 @@ func (p *plan) lower(f *function, l *layout) (asm.Instructions, error) {
 	w.decided, w.out = w.newLabel("decided"), w.newLabel("out")
 	w.head()
 	switch {
+	case f == p.counter:
+		w.count()
+		w.put(asm.Mov.Imm(asm.R0, 0), asm.Return())
 	case f.hook != ruleset.HookNone:
 		w.hook()
 	case f.piece():
@@ -60,8 +63,6 @@ func (w *lowering) tail() {
 	w.place(w.decided)
 	if !w.dead {
 		w.remark("decided")
-		w.load(w.layout.whole("rule"))
-		w.put(asm.StoreMem(asm.R10, stackSlot, regVal, asm.Word))
 		w.count()
 		w.put(asm.Mov.Reg(asm.R0, regCode))
 	}
@@ -69,11 +70,14 @@ func (w *lowering) tail() {
 	w.put(asm.Return())
 }
 
-// count adds the packet to the counter whose slot is on the stack. The counters are per CPU and a CPU runs one program of a hook at
-// a time, so nothing need be atomic.
+// count adds the packet to the counter whose slot is in pkt->rule. It goes through memory, so that the verifier does not follow it as
+// a constant: through the function's tail once for every rule, and to lookups that it knows to succeed, whose checks it would take
+// out one at a time. The counters are per CPU and a CPU runs one program of a hook at a time, so nothing need be atomic.
 func (w *lowering) count() {
 	counted := w.newLabel("counted")
+	w.load(w.layout.whole("rule"))
 	w.put(
+		asm.StoreMem(asm.R10, stackSlot, regVal, asm.Word),
 		asm.Mov.Reg(asm.R2, asm.R10),
 		asm.Add.Imm(asm.R2, stackSlot))
 	w.loadMap(asm.R1, "counters")
@@ -88,6 +92,15 @@ func (w *lowering) count() {
 		asm.Add.Reg(asm.R2, asm.R1),
 		asm.StoreMem(asm.R0, offBytes, asm.R2, asm.DWord))
 	w.place(counted)
+}
+
+// countOn counts where the function goes on afterwards.
+func (w *lowering) countOn() {
+	if w.plan.counter == nil {
+		w.count()
+		return
+	}
+	w.call(w.plan.counter.name)
 }
 
 // hook writes a hook's function: the base chains of the packet's family, each of which must accept.
@@ -182,9 +195,11 @@ func (w *lowering) rule(s *step, next string) {
 	for _, t := range s.tests {
 		m.cond(t).jumpUnless(w.emitter, next)
 	}
+	if s.verb != verbDecide || len(s.does) > 0 {
+		w.store(w.layout.whole("rule"), int64(s.slot)) // log events tell it too
+	}
 	if s.verb != verbDecide {
-		w.put(asm.StoreImm(asm.R10, stackSlot, int64(s.slot), asm.Word))
-		w.count()
+		w.countOn()
 	}
 	for _, a := range s.does {
 		w.action(a)
@@ -243,8 +258,7 @@ func (w *lowering) jump(s *step, leave string) {
 	w.place(after)
 }
 
-// decide ends the function with a verdict, and remembers who decided. The slot goes through memory, so that the verifier does not
-// follow it as a constant through the tail once for every rule.
+// decide ends the function with a verdict, and remembers who decided.
 func (w *lowering) decide(slot, code uint32) {
 	w.store(w.layout.whole("rule"), int64(slot))
 	w.put(asm.Mov.Imm32(regCode, int32(code)))

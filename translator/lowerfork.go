@@ -17,7 +17,7 @@ func (w *lowering) fork(f *fork, leave, next string) {
 	w.remark("by " + f.title())
 	part := w.forkField(f)
 	w.load(part)
-	w.node(f.branches, 0, part.size, leave, next)
+	w.node(f.branches, 0, ^uint64(0)>>(64-8*part.size.Sizeof()), part.size, leave, next)
 	w.family = known
 }
 
@@ -36,29 +36,35 @@ func (w *lowering) forkField(f *fork) fieldPart {
 	return part
 }
 
-// node writes the tree of some branches, for values that are known not to be below a bound.
-func (w *lowering) node(branches []branch, bound uint64, size asm.Size, leave, next string) {
+// node writes the tree of some branches, for values that are known to be from lo to hi. It does not ask again what is known: the
+// verifier would have to take such comparisons out, one at a time.
+func (w *lowering) node(branches []branch, lo, hi uint64, size asm.Size, leave, next string) {
 	if len(branches) > 1 {
 		mid := len(branches) / 2
 		from, upper := branches[mid].from, w.newLabel("upper")
 		w.branch(asm.JGE, size, from, upper)
-		w.node(branches[:mid], bound, size, leave, next)
+		w.node(branches[:mid], lo, from-1, size, leave, next)
 		w.place(upper)
-		w.node(branches[mid:], from, size, leave, next)
+		w.node(branches[mid:], from, hi, size, leave, next)
 		return
 	}
-	b := branches[0]
-	switch {
-	case b.from == b.to:
+	w.within(branches[0], lo, hi, size, next)
+	w.steps(branches[0].steps, leave)
+	w.goTo(next)
+}
+
+// within jumps unless a value from lo to hi is a branch's.
+func (w *lowering) within(b branch, lo, hi uint64, size asm.Size, next string) {
+	if b.from == b.to && lo < hi {
 		w.branch(asm.JNE, size, b.from, next)
-	case b.from > bound:
+		return
+	}
+	if b.from > lo {
 		w.branch(asm.JLT, size, b.from, next)
-		fallthrough
-	default:
+	}
+	if b.to < hi {
 		w.branch(asm.JGT, size, b.to, next)
 	}
-	w.steps(b.steps, leave)
-	w.goTo(next)
 }
 
 // title is what a fork compares, in words.

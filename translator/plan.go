@@ -14,6 +14,7 @@ type plan struct {
 	limits    limits
 	blocks    []*block // reachable chains, each after the chains that jump to it
 	functions []*function
+	counter   *function // counts rules that do not decide; nil: they do so themselves
 	sets      []*SetMap
 	logs      []LogPoint
 }
