@@ -20,7 +20,8 @@ var built struct {
 // Bpfwall is the path of the bpfwall program: $BPFWALL if set, else one built from this module for this process.
 func Bpfwall() (string, error) {
 	built.once.Do(func() {
-		if built.path = os.Getenv("BPFWALL"); built.path != "" {
+		if path := os.Getenv("BPFWALL"); path != "" {
+			built.path, built.err = filepath.Abs(path)
 			return
 		}
 		dir, err := os.MkdirTemp("", "bpfwall-lab-")
@@ -67,11 +68,13 @@ func (n *NS) Bpfwall(args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// disable takes the firewall of a namespace away, if there is one. It is for clean-up only, where nothing can be done about
-// an error.
-func disable(name string) {
-	if built.path != "" && built.err == nil {
-		_ = exec.Command(built.path, "--netns", name, "disable", "--yes").Run()
+// traces are where a firewall of a namespace keeps what outlives the namespace: pins, history, locks.
+var traces = []string{"/sys/fs/bpf/bpfwall/netns/%s", "/var/lib/bpfwall/netns/%s", "/run/bpfwall/%s.lock", "/run/bpfwall/%s.events.lock"}
+
+// forget removes every trace of the firewall of a namespace that goes away. Nothing can be done about an error here.
+func forget(name string) {
+	for _, t := range traces {
+		_ = os.RemoveAll(fmt.Sprintf(t, name))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/vishvananda/netns"
@@ -80,17 +81,20 @@ func (w *World) Close() error {
 	return errors.Join(errs...)
 }
 
-// sweep removes the namespaces of processes that are gone.
+// sweep removes what processes that are gone have left: namespaces, and traces of firewalls in them.
 func sweep() {
-	entries, _ := os.ReadDir(runDir)
-	for _, e := range entries {
-		m := nameRE.FindStringSubmatch(e.Name())
-		if m == nil {
-			continue
-		}
-		if _, err := os.Stat("/proc/" + m[1]); os.IsNotExist(err) {
-			disable(e.Name())
-			_ = netns.DeleteNamed(e.Name())
+	for _, pattern := range append([]string{filepath.Join(runDir, "%s")}, traces...) {
+		found, _ := filepath.Glob(fmt.Sprintf(pattern, "bw*"))
+		for _, path := range found {
+			name, _, _ := strings.Cut(filepath.Base(path), ".")
+			m := nameRE.FindStringSubmatch(name)
+			if m == nil {
+				continue
+			}
+			if _, err := os.Stat("/proc/" + m[1]); os.IsNotExist(err) {
+				forget(name)
+				_ = netns.DeleteNamed(name)
+			}
 		}
 	}
 }

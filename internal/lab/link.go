@@ -262,3 +262,8 @@ func (n *NS) Offloads(iface string, on bool) error {
 
 // Link finds an interface of the namespace.
 func (n *NS) Link(iface string) (netlink.Link, error) { return n.nl.LinkByName(iface) }
+
+// AddAddress gives an interface more addresses.
+func (n *NS) AddAddress(iface string, prefixes ...netip.Prefix) error {
+	return n.address(iface, prefixes...)
+}

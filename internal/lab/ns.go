@@ -129,7 +129,7 @@ func (n *NS) close() error {
 			_ = cmd.Wait()
 		}
 	}
-	disable(n.Name)
+	forget(n.Name)
 	if n.nl != nil {
 		n.nl.Close()
 	}
