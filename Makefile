@@ -57,7 +57,8 @@ unit: ## the tests that need no root; the others say that they were skipped
 
 .PHONY: demo
 demo: setup build ## a firewall in two network namespaces: import, apply, traffic, a swap under load, clean-up
-	$(SUDO) demo/run build/bpfwall
+	$(GO) build -o build/demo ./demo
+	$(SUDO) env BPFWALL=build/bpfwall build/demo
 
 .PHONY: bench
 bench: setup ## cost per packet and of a swap, against iptables and nftables
