@@ -88,7 +88,7 @@ func replaceBlock(t *testing.T, text, name, block string) string {
 
 func keyTable(where scope, only func(string) bool, listed map[string]bool) string {
 	var b strings.Builder
-	b.WriteString("| key | value | meaning | example |\n|---|---|---|---|\n")
+	b.WriteString("| key | in | value | meaning | example |\n|---|---|---|---|---|\n")
 	for _, r := range schema {
 		if r.in&where == 0 || only != nil && !only(r.key) || r.later != "" || r.in&inTest != 0 && r.in&inRule == 0 && where != inTest {
 			continue
@@ -98,9 +98,47 @@ func keyTable(where scope, only func(string) bool, listed map[string]bool) strin
 		if r.key == "*" {
 			name = "*name*"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | `%s` |\n", name, r.form, strings.ReplaceAll(r.doc, "|", `\|`), r.example)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | `%s` |\n", name, homeOf(r.in&where), r.form, strings.ReplaceAll(r.doc, "|", `\|`), r.example)
 	}
 	return b.String()
+}
+
+// homes name the kinds of table.
+var homes = []struct {
+	in   scope
+	name string
+}{
+	{inTop, "the file"}, {inZones, "`[zones]`"}, {inZone, "a zone"}, {inServices, "`[services]`"}, {inSets, "`[sets]`"}, {inSet, "a set"},
+	{inDefaults, "`[defaults]`"}, {inFamilies, "a default"}, {inSafety, "`[safety]`"}, {inFailsafe, "`failsafe`"}, {inLogging, "`[log]`"},
+	{inEssentials, "`[essentials]`"}, {inGroups, "`[groups]`"}, {inGroup, "a group"}, {inLog, "`log`"}, {inTest, "`[[test]]`"},
+}
+
+// homeOf says where a key stands; for rules, in which of them it does not.
+func homeOf(in scope) string {
+	for _, h := range homes {
+		if in&h.in != 0 {
+			return h.name
+		}
+	}
+	kinds := []struct {
+		in   scope
+		name string
+	}{{inInbound, "inbound"}, {inOutbound, "outbound"}, {inForward, "forward"}, {inGuard, "guard"}, {inGroupRule, "groups"}}
+	var yes, no []string
+	for _, k := range kinds {
+		if in&k.in != 0 {
+			yes = append(yes, k.name)
+		} else {
+			no = append(no, k.name)
+		}
+	}
+	switch {
+	case len(no) == 0:
+		return "rules"
+	case len(no) < len(yes):
+		return "rules but " + strings.Join(no, ", ")
+	}
+	return strings.Join(yes, ", ")
 }
 
 func serviceTable() string {

@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"hash/fnv"
 
 	"github.com/bpfwall/bpfwall/ruleset"
 )
@@ -191,16 +192,23 @@ func (b *builder) shared(state []ruleset.Match) []*ruleset.Rule {
 		b.p.fail(b.t.keyPos("limit"), "limit: %s with several services or zones is not possible", b.verb).Help = "write one rule each"
 		return nil
 	}
-	name := fmt.Sprintf("%s/line %d", b.chain, b.pos.Line)
-	if b.name != "" {
-		name = b.chain + "/" + b.name
-	}
+	name := b.chain + "/" + b.handle()
 	inner := &ruleset.Chain{Name: b.p.freeChain(name), Rules: b.sequence(nil), Pos: b.pos}
 	b.p.pol.Ruleset.Chains = append(b.p.pol.Ruleset.Chains, inner)
 	outer := *b
 	outer.limit, outer.log, outer.statements = nil, logging{}, nil
 	outer.verdict = ruleset.Verdict{Kind: ruleset.Jump, Chain: inner.Name}
 	return outer.rules(state...)
+}
+
+// handle is the rule's name, or something that stays the same as long as the rule does, so that counters and buckets keep their identity.
+func (b *builder) handle() string {
+	if b.name != "" {
+		return b.name
+	}
+	h := fnv.New32a()
+	h.Write([]byte(b.text))
+	return fmt.Sprintf("%08x", h.Sum32())
 }
 
 // freeChain is name, or name with a number if a chain or group has it already.

@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -19,6 +20,7 @@ func (p *parser) lint(top table) {
 	}
 	for _, c := range p.pol.Ruleset.Chains {
 		p.unreachable(c)
+		p.repeated(c)
 		p.wideOpen(c)
 	}
 }
@@ -45,6 +47,25 @@ func (p *parser) unreachable(c *ruleset.Chain) {
 		}
 		if wall == nil && len(r.Matches) == 0 && r.Verdict.Kind != ruleset.Continue && r.Verdict.Kind != ruleset.Jump {
 			wall = r
+		}
+	}
+}
+
+// repeated warns of a rule with the conditions of an earlier one that has decided those packets.
+func (p *parser) repeated(c *ruleset.Chain) {
+	seen := map[string]*ruleset.Rule{}
+	for _, r := range c.Rules {
+		if r.Pos.Line == 0 || r.Verdict.Kind == ruleset.Continue || r.Verdict.Kind == ruleset.Jump || len(r.Matches) == 0 {
+			continue
+		}
+		key := (&ruleset.Rule{Matches: r.Matches}).String()
+		if first := seen[key]; first != nil && first.Pos != r.Pos {
+			p.warn(r.Pos, "this rule is never reached").Help = "the rule at " + first.Pos.String() + " has the same conditions"
+			continue
+		}
+		limited := slices.ContainsFunc(r.Matches, func(m ruleset.Match) bool { return m.Field == ruleset.FieldLimit })
+		if !limited {
+			seen[key] = r
 		}
 	}
 }

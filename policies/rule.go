@@ -248,11 +248,7 @@ func (b *builder) collect(key string, m *ruleset.Match) {
 	if len(m.Addrs) <= longList {
 		return
 	}
-	name := b.name
-	if name == "" {
-		name = fmt.Sprintf("line %d", b.t.self().Line)
-	}
-	name = fmt.Sprintf("%s/%s.%s", b.chain, name, key)
+	name := fmt.Sprintf("%s/%s.%s", b.chain, b.handle(), key)
 	if m.Not {
 		name += " not"
 	}

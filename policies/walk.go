@@ -157,6 +157,9 @@ func (f form) String() string {
 	if len(names) == 0 {
 		return "a number with a point, or another type that the language does not use"
 	}
+	if last := len(names) - 1; last > 1 {
+		return strings.Join(names[:last], ", ") + " or " + names[last]
+	}
 	return strings.Join(names, " or ")
 }
 
