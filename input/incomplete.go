@@ -43,7 +43,7 @@ func lost(r *iptables.Report) ruleset.ErrorList {
 	return list
 }
 
-// left are the warnings about what was left out with the user's consent, and about tables that stay with the kernel.
+// left are the warnings about what was left out with the user's consent, what stays with the kernel, and what nobody judges.
 func left(r *iptables.Report) ruleset.ErrorList {
 	if r == nil {
 		return nil
@@ -51,6 +51,11 @@ func left(r *iptables.Report) ruleset.ErrorList {
 	list := lost(r)
 	for _, table := range slices.Sorted(maps.Keys(r.Summary.Kernel)) {
 		list.Add(ruleset.Pos{}, "table %q (%d rules): left to the kernel, where it stays loaded", table, r.Summary.Kernel[table])
+	}
+	for _, family := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
+		if !slices.ContainsFunc(r.Files, func(f iptables.FileInfo) bool { return f.Family == family.String() }) {
+			list.Add(ruleset.Pos{}, "no %s rules: every %s packet passes", family, family).Help = "name the file of the other family too"
+		}
 	}
 	return list
 }

@@ -240,8 +240,11 @@ func (a *app) printExplanation(ex *explanation, all bool) {
 
 func (s explainStep) row(n int, p paint) []string {
 	outcome, why := "no", s.Because
-	if s.Matched {
-		outcome, why = p.verdict(strings.ToUpper(s.Verdict)), ""
+	switch {
+	case s.Matched && s.Verdict == ruleset.Continue.String():
+		outcome = "goes on"
+	case s.Matched:
+		outcome = p.verdict(strings.ToUpper(s.Verdict))
 	}
 	indent := strings.Repeat("  ", s.Depth)
 	return []string{pad(n), indent + s.Chain, p.bold(escape(s.Rule)), outcome, escape(why), p.dim(place(s.Pos))}
