@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type eventAnswer struct {
 	Packet  string       `json:"packet"`
 	Length  uint32       `json:"length"`
 	Pos     *ruleset.Pos `json:"pos,omitempty"`
+	brief   string       // the packet for people
 }
 
 // errEnough ends a watch that was to show so many events.
@@ -83,7 +85,7 @@ func eventAnswerOf(e dataplane.Event) eventAnswer {
 	lit := packet.Literal{Packet: e.Packet, Hook: e.Hook}
 	answer := eventAnswer{
 		schema: schemaOf("watch"), Time: e.Time, Hook: e.Hook.String(), Prefix: e.Point.Prefix, Verdict: "continue",
-		In: e.Packet.In, Out: e.Packet.Out, Packet: lit.String(), Length: e.Packet.Length,
+		In: e.Packet.In, Out: e.Packet.Out, Packet: lit.String(), Length: e.Packet.Length, brief: brief(&e.Packet),
 	}
 	if r := e.Point.Rule; r != nil {
 		answer.Rule, answer.Verdict = r.ID, r.Verdict.String()
@@ -114,11 +116,45 @@ func (e eventAnswer) line(p paint) string {
 	if e.Prefix != "" {
 		words = append(words, fmt.Sprintf("%q", e.Prefix))
 	}
-	words = append(words, e.Packet)
+	words = append(words, fmt.Sprintf("%-8s", way(e.In, e.Out)), e.brief)
 	if at := place(e.Pos); at != "" {
 		words = append(words, p.dim("("+at+")"))
 	}
 	return strings.Join(words, "  ")
+}
+
+// way is the interfaces that a packet came in and leaves by.
+func way(in, out string) string {
+	if in != "" && out != "" {
+		return in + ">" + out
+	}
+	return in + out
+}
+
+// brief is what people look at in a packet first.
+func brief(p *ruleset.Packet) string {
+	proto, ok := ruleset.ProtoNames[p.Proto]
+	if !ok {
+		proto = fmt.Sprintf("proto %d", p.Proto)
+	}
+	text := fmt.Sprintf("%s %s → %s", proto, endpoint(p.Src, p.SrcPort), endpoint(p.Dst, p.DstPort))
+	switch {
+	case p.TCPFlags != ruleset.Absent:
+		flags, _ := ruleset.BitList(ruleset.FieldTCPFlags, uint64(p.TCPFlags))
+		text += " " + flags
+	case p.ICMPType != ruleset.Absent:
+		text += fmt.Sprintf(" type %d code %d", p.ICMPType, p.ICMPCode)
+	case p.Fragment:
+		text += " fragment"
+	}
+	return fmt.Sprintf("%s  %d B", text, p.Length)
+}
+
+func endpoint(addr netip.Addr, port int) string {
+	if port == ruleset.Absent {
+		return addr.String()
+	}
+	return netip.AddrPortFrom(addr, uint16(port)).String()
 }
 
 func (a *app) printEvent(e eventAnswer) {
