@@ -35,11 +35,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// helper is another bpfwall: "open", or "apply NETNS BPFFS STATE RUN PORT STEP", which dies in front of a step. Port 0 applies one
+// helper is another bpfwall: "open BPFFS", "nobody" (an apply that must not come far), or "apply NETNS BPFFS STATE RUN PORT STEP", which dies in front of a step. Port 0 applies one
 // ruleset and another in turn, for ever.
 func helper(args []string) error {
-	if args[0] == "open" {
-		_, err := Open(Config{})
+	switch args[0] {
+	case "open":
+		_, err := Open(Config{BPFFS: strings.Join(args[1:], " ")})
+		return err
+	case "nobody":
+		d, err := Open(Config{})
+		if err == nil {
+			_, err = d.Apply(context.Background(), inputRules(80), Meta{}, Options{})
+		}
 		return err
 	}
 	cfg := Config{Netns: args[1], BPFFS: args[2], StateDir: args[3], RunDir: args[4]}
