@@ -124,7 +124,7 @@ func (t *test) indexable() bool {
 	case ruleset.KindNumber:
 		return !t.Not && len(t.Ranges) > 0 && len(t.Masked) == 0 && t.Field != ruleset.FieldTCPOption && t.Field != ruleset.FieldFamily
 	case ruleset.KindAddr:
-		holes := func(a ruleset.AddrRange) bool { _, ok := a.Prefix(); return !ok && a.Mask.IsValid() }
+		holes := func(a ruleset.AddrRange) bool { _, ok := prefixOf(a); return !ok && a.Mask.IsValid() }
 		return !t.Not && len(t.Addrs) > 0 && len(t.sets) == 0 && !slices.ContainsFunc(t.Addrs, holes)
 	}
 	return false
@@ -345,7 +345,7 @@ func (f *fork) top() uint64 {
 // addrInterval is an address operand. Of an IPv6 address the fork sees one word only.
 func (f *fork) addrInterval(a ruleset.AddrRange) interval {
 	last := a.To
-	p, ok := a.Prefix()
+	p, ok := prefixOf(a)
 	if ok {
 		last = lastAddr(p)
 	}

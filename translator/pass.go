@@ -79,13 +79,13 @@ func mergeAddrs(in []ruleset.AddrRange) []ruleset.AddrRange {
 	}
 	covers := prefixTable{}
 	for _, a := range in {
-		if p, ok := a.Prefix(); ok {
+		if p, ok := prefixOf(a); ok {
 			covers[p] = true
 		}
 	}
 	seen := map[ruleset.AddrRange]bool{}
 	return slices.DeleteFunc(slices.Clone(in), func(a ruleset.AddrRange) bool {
-		p, ok := a.Prefix()
+		p, ok := prefixOf(a)
 		twice := seen[a]
 		seen[a] = true
 		return twice || ok && covers.above(p)

@@ -149,9 +149,31 @@ func (t prefixTable) above(p netip.Prefix) bool {
 	return false
 }
 
+// prefixOf is r.Prefix, without trying all masks: there may be 100,000 operands.
+func prefixOf(r ruleset.AddrRange) (netip.Prefix, bool) {
+	if !r.Mask.IsValid() {
+		return netip.PrefixFrom(r.From, r.From.BitLen()), r.From == r.To
+	}
+	ones := 0
+	mask := r.Mask.AsSlice()
+	for _, b := range mask {
+		n := bits.LeadingZeros8(^b)
+		ones += n
+		if n < 8 {
+			break
+		}
+	}
+	for i, b := range mask {
+		if rest := min(max(ones-8*i, 0), 8); b != byte(0xff<<(8-rest)) {
+			return netip.Prefix{}, false
+		}
+	}
+	return netip.PrefixFrom(r.From, ones), true
+}
+
 // prefixesOf is the operand as prefixes; none if its mask is not one.
 func prefixesOf(r ruleset.AddrRange) ([]netip.Prefix, bool) {
-	if p, ok := r.Prefix(); ok {
+	if p, ok := prefixOf(r); ok {
 		return []netip.Prefix{p}, true
 	}
 	if r.Mask.IsValid() {
