@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -15,11 +16,13 @@ func TestIndexLarge(t *testing.T) {
 	for i, f := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6, ruleset.FamilyAny} {
 		t.Run(f.String(), func(t *testing.T) {
 			g := newGen(uint64(i) + *seed)
-			c := &ruleset.Chain{Name: "INPUT", Family: f, Hook: ruleset.HookInput, Policy: ruleset.Accept}
+			jump := &ruleset.Rule{Verdict: ruleset.Verdict{Kind: ruleset.Jump, Chain: "long"}}
+			base := &ruleset.Chain{Name: "INPUT", Family: f, Hook: ruleset.HookInput, Policy: ruleset.Accept, Rules: []*ruleset.Rule{jump, jump}}
+			c := &ruleset.Chain{Name: "long", Family: f}
 			for k := range 3000 {
 				c.Rules = append(c.Rules, g.indexable(f, k))
 			}
-			rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{c}}
+			rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{base, c}}
 			j := newJudge(t, rs)
 			for range 200 {
 				p := g.packet()
@@ -33,6 +36,48 @@ func TestIndexLarge(t *testing.T) {
 	}
 }
 
+// TestIndexKeepsLimits: a limit in front of the field that rules are indexed by takes its token from packets of every value.
+func TestIndexKeepsLimits(t *testing.T) {
+	c := &ruleset.Chain{Name: "INPUT", Hook: ruleset.HookInput, Policy: ruleset.Drop}
+	for k := range uint64(30) {
+		c.Rules = append(c.Rules, &ruleset.Rule{Matches: []ruleset.Match{
+			{Field: ruleset.FieldLimit, Limit: &ruleset.Limit{Rate: 1, Per: 3600e9, Burst: 2}},
+			{Field: ruleset.FieldDstPort, Ranges: []ruleset.Range{{From: k, To: k}}},
+		}, Verdict: ruleset.Verdict{Kind: ruleset.Accept}})
+	}
+	rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{c}}
+	j := newJudge(t, rs)
+	var st ruleset.State
+	for _, port := range []int{7, 40, 7, 8} {
+		p := unmatched()
+		p.DstPort = port
+		j.agree(t, rs, p, ruleset.HookInput, &st)
+	}
+}
+
+// TestFamilyIsLearned: a rule that asks for IPv4 addresses knows the family behind the first of them, but not behind one that it
+// asks not to be.
+func TestFamilyIsLearned(t *testing.T) {
+	v4 := func(f ruleset.FieldID, p string, not bool) ruleset.Match {
+		return ruleset.Match{Field: f, Not: not, Addrs: []ruleset.AddrRange{ruleset.Prefix(netip.MustParsePrefix(p))}}
+	}
+	for _, not := range []bool{false, true} {
+		c := &ruleset.Chain{Name: "INPUT", Hook: ruleset.HookInput, Policy: ruleset.Accept, Rules: []*ruleset.Rule{{
+			Matches: []ruleset.Match{v4(ruleset.FieldSrcAddr, "192.0.2.0/24", not), v4(ruleset.FieldDstAddr, "10.0.0.0/8", false)},
+			Verdict: ruleset.Verdict{Kind: ruleset.Drop},
+		}}}
+		rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{c}}
+		j := newJudge(t, rs)
+		for _, a := range []string{"192.0.2.1 10.0.0.1", "192.0.3.1 10.0.0.1", "2001:db8::1 a00::1"} {
+			p := unmatched()
+			src, dst, _ := strings.Cut(a, " ")
+			p.Src, p.Dst = netip.MustParseAddr(src), netip.MustParseAddr(dst)
+			p.Family = familyOf(p.Src)
+			j.agree(t, rs, p, ruleset.HookInput, nil)
+		}
+	}
+}
+
 // indexable is a rule about a source, mostly, and a port.
 func (g gen) indexable(f ruleset.Family, k int) *ruleset.Rule {
 	a := g.wideAddr(g.familyIn(f))
@@ -43,7 +88,7 @@ func (g gen) indexable(f ruleset.Family, k int) *ruleset.Rule {
 	from := uint64(g.IntN(64))
 	port := ruleset.Match{Field: ruleset.FieldDstPort, Ranges: []ruleset.Range{{From: from, To: from + uint64(g.IntN(3))}}}
 	r := &ruleset.Rule{Pos: ruleset.Pos{File: "index", Line: k + 1}, Matches: []ruleset.Match{src, port}}
-	r.Verdict.Kind = pick(g, ruleset.Accept, ruleset.Drop, ruleset.Continue)
+	r.Verdict.Kind = pick(g, ruleset.Accept, ruleset.Drop, ruleset.Continue, ruleset.Return)
 	if g.IntN(30) == 0 {
 		r.Matches = r.Matches[1:]
 	}

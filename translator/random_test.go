@@ -89,6 +89,7 @@ func (g gen) ruleset() *ruleset.Ruleset {
 		users[f] = 1 + g.IntN(4)
 		g.rules(rs, c, 0, users[f])
 		g.run(c, users[f])
+		g.rules(rs, c, 0, users[f])
 		rs.Chains = append(rs.Chains, c)
 	}
 	for _, f := range []ruleset.Family{ruleset.FamilyAny, ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
@@ -122,7 +123,7 @@ func (g gen) untilChecked(rs *ruleset.Ruleset) {
 // rules fills a chain; it jumps to the user chains from one on.
 func (g gen) rules(rs *ruleset.Ruleset, c *ruleset.Chain, from, to int) {
 	for i := range pick(g, 0, 1, 3, 8, 15) {
-		r := &ruleset.Rule{Pos: ruleset.Pos{File: c.Key(), Line: i + 1}}
+		r := &ruleset.Rule{Pos: ruleset.Pos{File: c.Key(), Line: 100*len(c.Rules) + i + 1}}
 		for range pick(g, 0, 1, 1, 2, 3) {
 			r.Matches = append(r.Matches, g.match(c.Family))
 		}
@@ -147,7 +148,7 @@ func (g gen) run(c *ruleset.Chain, to int) {
 				m.Masked = nil
 			}
 		}
-		r := &ruleset.Rule{Pos: ruleset.Pos{File: c.Key(), Line: 1000 + len(c.Rules)}, Matches: []ruleset.Match{m}, Verdict: g.verdict(0, to)}
+		r := &ruleset.Rule{Pos: ruleset.Pos{File: c.Key(), Line: 100*len(c.Rules) + 50}, Matches: []ruleset.Match{m}, Verdict: g.verdict(0, to)}
 		if g.IntN(2) == 0 {
 			r.Matches = append(r.Matches, g.match(c.Family))
 		}
