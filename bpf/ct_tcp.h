@@ -150,6 +150,8 @@ static __always_inline enum rst tcp_rst(const struct ct_flow *f, const struct ct
 			return RST_CHECK; /* follows its own data */
 		rc = RST_KEEP; /* RFC 5961 3.2: draws a challenge ACK */
 	}
+	if (f->tcp_state == CT_SYN_SENT && f->last_index == CT_INDEX_ACK && f->last_dir && pkt->seq == f->last_ack)
+		return RST_CLOSE; /* answers a challenge ACK */
 	return syn_or_ack && pkt->ack == f->last_end ? (rc == RST_KEEP ? RST_KEEP : RST_CLOSE) : rc;
 }
 
@@ -196,6 +198,24 @@ static __always_inline enum ct_result tcp_commit(struct ct_flow *f, __u8 dir, __
 	return CT_OK;
 }
 
+/*
+ * A FIN or RST outside of the windows: the ends and we may be out of step. After one from each end the entry does not stay for
+ * days.
+ */
+static __always_inline void tcp_out_of_window(struct ct_flow *f, __u8 dir, __u8 index, __u64 now)
+{
+	__u64 soon = now + seconds(CT_TIME_UNACK) * 1000000000ULL;
+
+	if (!(f->flags & CT_FLOW_ASSURED) || (index != CT_INDEX_RST && index != CT_INDEX_FIN))
+		return;
+	if (f->last_dir == dir || (f->last_index != CT_INDEX_FIN && f->last_index != CT_INDEX_RST)) {
+		f->last_index = index;
+		f->last_dir = dir;
+	} else if (f->expires > soon) {
+		f->expires = soon;
+	}
+}
+
 /* Moves a connection on by one segment. No helper calls: the caller may hold a lock. */
 static __always_inline enum ct_result tcp_packet(struct ct_flow *f, const struct fw_pkt *pkt, __u8 dir, __u64 now)
 {
@@ -236,6 +256,8 @@ static __always_inline enum ct_result tcp_packet(struct ct_flow *f, const struct
 		s.sack = pkt->tcp_sack;
 	if (rst != RST_CLOSE) {
 		rc = tcp_window(f, snd, rcv, pkt, &s);
+		if (rc == CT_INVALID)
+			tcp_out_of_window(f, dir, s.index, now);
 		if (rc != CT_OK)
 			return rc;
 	}

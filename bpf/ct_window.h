@@ -40,11 +40,23 @@ static __always_inline __u8 syn_options(const struct fw_pkt *pkt, __u8 *scale)
 	return (pkt->tcp_wscale == 255 ? 0 : CT_SIDE_SCALE) | (pkt->tcp_options[0] & 1 << TCPOPT_SACK_PERM ? CT_SIDE_SACK : 0);
 }
 
+static __always_inline int has_options(const struct fw_pkt *pkt)
+{
+	return (pkt->tcp_options[0] | pkt->tcp_options[1] | pkt->tcp_options[2] | pkt->tcp_options[3]) != 0;
+}
+
+/* A SYN without any option leaves what an earlier one offered. */
+static __always_inline void take_options(struct ct_side *snd, const struct fw_pkt *pkt)
+{
+	if (has_options(pkt))
+		snd->flags = (snd->flags & CT_SIDE_LIBERAL) | syn_options(pkt, &snd->scale);
+}
+
 static __always_inline void init_sender(struct ct_side *snd, struct ct_side *rcv, const struct fw_pkt *pkt, const struct segment *s)
 {
 	snd->end = snd->maxend = s->end;
 	snd->maxwin = s->win ?: 1;
-	snd->flags = syn_options(pkt, &snd->scale);
+	take_options(snd, pkt);
 	if (s->dir && !(snd->flags & rcv->flags & CT_SIDE_SCALE)) /* RFC 7323 1.3: both or none */
 		snd->scale = rcv->scale = 0;
 }
@@ -61,9 +73,10 @@ static __always_inline void adopt_sender(struct ct_side *snd, struct ct_side *rc
 		rcv->end++; /* answer to a keepalive */
 }
 
+/* A SYN sent again with a higher number starts the side afresh while nothing is established. */
 static __always_inline int reopens(const struct ct_flow *f, const struct ct_side *snd, const struct segment *s)
 {
-	return ((f->tcp_state == CT_SYN_SENT && !s->dir) || (f->tcp_state == CT_SYN_RECV && s->dir)) && after(s->end, snd->end);
+	return (f->tcp_state == CT_SYN_SENT || f->tcp_state == CT_SYN_RECV) && after(s->end, snd->end);
 }
 
 /* Starts the tracking of a side. Reports 1 if there is nothing more to check. */

@@ -113,6 +113,8 @@ static __always_inline int needs_options(struct __sk_buff *skb, const struct fw_
 		return 1;
 	if (!cfg_conntrack)
 		return 0;
+	if (pkt->tcp_flags & TCP_SYN)
+		return 1;
 	bpf_skb_load_bytes(skb, pkt->l4_off + sizeof(struct tcp_wire), &first, sizeof(first));
 	return hlen != sizeof(struct tcp_wire) + 12 || first != bpf_htonl(0x0101080a);
 }
