@@ -97,6 +97,8 @@ static __always_inline int tcp_reincarnates(const struct ct_flow *f, __u8 dir)
 static __always_inline int tcp_resync(struct ct_flow *f, struct ct_side *snd, struct ct_side *rcv, const struct fw_pkt *pkt,
 				      const struct segment *s)
 {
+	__u8 liberal = snd->flags & CT_SIDE_LIBERAL;
+
 	if (s->index != CT_INDEX_SYNACK || f->last_index != CT_INDEX_SYN || f->last_dir == s->dir || pkt->ack != f->last_end)
 		return 0;
 	rcv->end = rcv->maxend = f->last_end;
@@ -105,6 +107,7 @@ static __always_inline int tcp_resync(struct ct_flow *f, struct ct_side *snd, st
 	f->last_flags &= ~CT_LAST_CHALLENGE;
 	rcv->flags = f->last_flags;
 	__builtin_memset(snd, 0, sizeof(*snd));
+	snd->flags = liberal;
 	f->tcp_state = CT_SYN_SENT;
 	return 1;
 }
@@ -134,7 +137,7 @@ static __always_inline enum rst tcp_rst(const struct ct_flow *f, const struct ct
 {
 	enum rst rc = RST_CHECK;
 	int established = f->tcp_state == CT_ESTABLISHED && (f->flags & CT_FLOW_ASSURED);
-	int syn_or_ack = ((f->flags & CT_FLOW_SEEN_REPLY) && f->last_index == CT_INDEX_SYN) ||
+	int syn_or_ack = ((f->flags & CT_FLOW_SEEN_REPLY) && f->last_index == CT_INDEX_SYN && f->last_dir != dir) ||
 			 (!(f->flags & CT_FLOW_ASSURED) && f->last_index == CT_INDEX_ACK);
 
 	if (f->tcp_state >= CT_FIN_WAIT && f->tcp_state <= CT_CLOSE)
@@ -252,8 +255,6 @@ static __always_inline enum ct_result tcp_packet(struct ct_flow *f, const struct
 		return CT_INVALID;
 	if (rst == RST_KEEP)
 		next = f->tcp_state;
-	if (pkt->tcp_sack && (rcv->flags & CT_SIDE_SACK) && after(pkt->tcp_sack, s.sack))
-		s.sack = pkt->tcp_sack;
 	if (rst != RST_CLOSE) {
 		rc = tcp_window(f, snd, rcv, pkt, &s);
 		if (rc == CT_INVALID)

@@ -192,13 +192,13 @@ func usual(r *rand.Rand, n int) (dir int, flags byte, is bool) {
 func TestTCPAsNetfilter(t *testing.T) {
 	tw := newTwin(t)
 	const seed, steps = 1, 24
-	r := rand.New(rand.NewPCG(seed, 0))
 	runs := 1500
 	if testing.Short() {
 		runs = 100
 	}
 	bad := 0
 	for run := range runs {
+		r := rand.New(rand.NewPCG(seed, uint64(run)))
 		ends := [2]end{{next: r.Uint32()}, {next: r.Uint32()}}
 		var history []string
 		scripted := r.IntN(4) != 0
