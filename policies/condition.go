@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -282,10 +283,18 @@ func addrOperand(p *parser, m *ruleset.Match, v text) {
 // addr parses an address, a prefix, a range a-b, or address/mask.
 func (p *parser) addr(v text) (ruleset.AddrRange, bool) {
 	a, problem, hint := parseAddr(v.s)
-	if problem != "" {
-		p.fail(v.pos, "address %q: %s", v.s, problem).Hint = hint
+	if problem == "" {
+		return a, true
 	}
-	return a, problem == ""
+	e := p.fail(v.pos, "address %q: %s", v.s, problem)
+	e.Hint = hint
+	if p.declared[v.s] != nil {
+		e.Hint = fmt.Sprintf("did you mean %q?", "@"+v.s)
+	}
+	if p.zones[v.s] != nil {
+		e.Help = fmt.Sprintf("%q is a zone; zones stand under in and out", v.s)
+	}
+	return a, false
 }
 
 func parseAddr(s string) (r ruleset.AddrRange, problem, hint string) {

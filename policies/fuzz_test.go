@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -30,6 +31,9 @@ func FuzzParse(f *testing.F) {
 		}
 		if pol != nil {
 			pol.RunTests(nil)
+			if _, err := Write(pol.Ruleset, string(src)); err != nil && strings.Contains(err.Error(), "read back") {
+				t.Fatal(err)
+			}
 		}
 		samePaths(t, src, opts)
 	})

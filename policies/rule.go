@@ -260,7 +260,7 @@ func (b *builder) collect(key string, m *ruleset.Match) {
 	m.Addrs, m.Set = nil, name
 }
 
-// mirror turns the conditions round, for the answers to what they match. Alternatives without an answer are left out.
+// mirror turns the conditions round, for the answers to what they match.
 func (b *builder) mirror() {
 	var out [][]ruleset.Match
 	for _, alt := range b.alts {

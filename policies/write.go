@@ -12,6 +12,8 @@ import (
 // Write writes a ruleset as a policy that gives every packet the same verdict. The policy leaves state and essentials to its rules,
 // because the ruleset has rules of its own for them. header becomes comment lines at the top. What the language cannot say is an
 // error, a ruleset.ErrorList with the places in the ruleset's own sources.
+//
+// One thing is stricter: a policy judges both families, so malformed packets are dropped in a family too for which the ruleset has no chain.
 func Write(rs *ruleset.Ruleset, header string) ([]byte, error) {
 	w := &writer{rs: rs, groups: map[*ruleset.Chain]string{}, defaults: map[string]familyVerdicts{}}
 	w.nameGroups()
