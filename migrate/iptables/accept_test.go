@@ -73,6 +73,8 @@ var acceptedLines = []string{
 	"-A INPUT -m conntrack ! --ctstate new -j DROP",
 	"-A INPUT -m conntrack --ctstate DNAT -j ACCEPT",
 	"-A INPUT -m conntrack --ctstate NEW --ctproto tcp -j ACCEPT",
+	"-A INPUT -m conntrack --ctproto tcp -j ACCEPT",
+	"-A INPUT -m conntrack --ctstate NEW --ctdir ORIGINAL -j ACCEPT",
 	"-A INPUT -m state --state EST,REL -j ACCEPT",
 	"-A INPUT -m limit -j ACCEPT",
 	"-A INPUT -m limit --limit 5/m --limit-burst 10 -j ACCEPT",

@@ -230,7 +230,10 @@ func (l *lowering) header(r *rule) alternative {
 // extension lowers a match extension; why says why it cannot be.
 func (l *lowering) extension(m *module) (all []alternative, why string) {
 	if m.ext.lower != nil {
-		return m.ext.lower(l, m)
+		if all, why = m.ext.lower(l, m); why == "" {
+			why = l.tooEarly(all)
+		}
+		return all, why
 	}
 	if m.ext.why != "" && !m.ext.partly() {
 		return nil, m.ext.use() + ": " + m.ext.why

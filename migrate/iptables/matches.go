@@ -33,7 +33,7 @@ var matches = []extension{
 	{name: "icmp6|icmpv6|ipv6-icmp", family: ruleset.FamilyIPv6, proto: 58, options: []option{
 		{"icmpv6-type", kind{1, readICMPType}, inv | must, 0, icmpType, ""},
 	}},
-	{name: "conntrack", check: needsOption, options: []option{
+	{name: "conntrack", check: needsOption, lower: conntrack, options: []option{
 		{"ctstate", kind{1, readStates}, inv, 0, anyBit(ruleset.FieldState), ""},
 		{"ctproto", protocolName, inv, 0, nil, ""}, {"ctorigsrc", hostMask, inv, 0, nil, ""}, {"ctorigdst", hostMask, inv, 0, nil, ""},
 		{"ctreplsrc", hostMask, inv, 0, nil, ""}, {"ctrepldst", hostMask, inv, 0, nil, ""}, {"ctorigsrcport", portRange, inv, 0, nil, ""},
@@ -158,6 +158,26 @@ func limit(_ *lowering, m *module) ([]alternative, string) {
 		l.Burst = u.val.num
 	}
 	return one(ruleset.Match{Field: ruleset.FieldLimit, Limit: &l, Pos: m.pos}), ""
+}
+
+// conntrack is -m conntrack. The protocol of the flow is the packet's own unless the packet is an error about the flow, so
+// --ctproto can be told where the state is NEW or ESTABLISHED.
+func conntrack(_ *lowering, m *module) (all []alternative, why string) {
+	state := m.get("ctstate")
+	ofFlow := state != nil && !state.not && state.val.num&^(ruleset.StateNew|ruleset.StateEstablished) == 0
+	for _, u := range m.uses {
+		switch {
+		case u.val.todo != "":
+			return nil, u.val.todo
+		case u.opt.name() == "ctproto" && ofFlow:
+			all = product(all, in(ruleset.FieldProto)(u))
+		case u.opt.lower == nil:
+			return nil, "-m conntrack --" + u.opt.name() + ": " + m.ext.why
+		default:
+			all = product(all, u.opt.lower(u))
+		}
+	}
+	return all, ""
 }
 
 // needsOption is the check of extensions that are nothing without an option.

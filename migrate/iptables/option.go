@@ -146,10 +146,10 @@ func notAPort(c *context) string {
 func readProtocol(_ *context, s string) (value, string) {
 	s = strings.ToLower(s)
 	if n, ok := parseNumber(s, 0, 255); ok {
-		return value{num: n, text: protocolOf(uint8(n))}, ""
+		return value{num: n, text: protocolOf(uint8(n)), parts: []ruleset.Range{{From: n, To: n}}}, ""
 	}
 	n, ok := services.Protocol(s)
-	return value{num: uint64(n), text: s}, unless(ok, "not a protocol name or a number from 0 to 255")
+	return value{num: uint64(n), text: s, parts: []ruleset.Range{{From: uint64(n), To: uint64(n)}}}, unless(ok, "not a protocol name or a number from 0 to 255")
 }
 
 // protocolOf is the name by which the extension of a protocol number is found, "" if it has none.
