@@ -177,7 +177,7 @@ add pairs 10.0.0.1,tcp:80
 		{"--match-set nets src", ""},
 		{"! --match-set nets dst", ""},
 		{"--match-set nets src,dst", `set "nets": only one address can be looked up in it`},
-		{"--match-set nets src --packets-gt 5", "--packets-gt: members of sets have no counters"},
+		{"--match-set nets src --packets-gt 5", "--packets-gt: of a set only membership is looked at"},
 		{"--match-set six src", `set "six": its addresses are ipv6`},
 		{"--match-set holes src", `set "holes": sets with exceptions (nomatch)`},
 		{"--match-set pairs src,dst", `set "pairs": sets of type hash:ip,port hold more than addresses`},

@@ -143,7 +143,7 @@ func matchSet(l *lowering, m *module) ([]alternative, string) {
 	u := m.get("match-set")
 	for _, other := range m.uses {
 		if other != u {
-			return nil, "--" + other.opt.name() + ": members of sets have no counters"
+			return nil, "--" + other.opt.name() + ": of a set only membership is looked at"
 		}
 	}
 	s := l.sets[u.val.text]
