@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -49,6 +50,7 @@ type measured struct {
 
 func (a *app) explain() *cobra.Command {
 	var expect, policy string
+	var flags importFlags
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "explain PACKET...",
@@ -66,23 +68,27 @@ The verdict is that of the programs in the kernel; the steps come from evaluatin
 a file that need not be loaded, and needs no root.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, words []string) error {
+			if _, ok := expectable[expect]; !ok {
+				return fail(exitUsage, "--expect %q: want allow, drop or reject", expect)
+			}
 			lit, err := a.packet(words)
 			if err != nil {
 				return err
 			}
-			ex, err := a.explanation(lit, policy)
+			ex, err := a.explanation(lit, policy, flags)
 			if err != nil {
 				return err
 			}
 			if err := a.emit(ex, func() { a.printExplanation(ex, all) }); err != nil {
 				return err
 			}
-			return ex.check(expect)
+			return a.expect(ex, expect)
 		},
 	}
 	cmd.Flags().StringVar(&expect, "expect", "", "allow, drop or reject: exit with 7 if it is another verdict")
 	complete(cmd, "expect", "allow", "drop", "reject")
 	cmd.Flags().StringVar(&policy, "policy", "", "explain this file instead of what is loaded")
+	flags.add(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "show every step, however many")
 	return cmd
 }
@@ -107,9 +113,9 @@ func (a *app) packet(words []string) (*packet.Literal, error) {
 }
 
 // explanation evaluates the packet, and runs it through the loaded programs unless a policy file is named.
-func (a *app) explanation(lit *packet.Literal, policy string) (*explanation, error) {
+func (a *app) explanation(lit *packet.Literal, policy string, flags importFlags) (*explanation, error) {
 	if policy != "" {
-		in, err := a.load([]string{policy}, importFlags{})
+		in, err := a.load([]string{policy}, flags)
 		if err != nil {
 			return nil, err
 		}
@@ -196,18 +202,17 @@ func label(r *ruleset.Rule) string {
 	return r.String()
 }
 
-// check compares the verdict with --expect.
-func (ex *explanation) check(expect string) error {
-	want, ok := map[string]string{"": "", "allow": "accept", "accept": "accept", "drop": "drop", "reject": "reject"}[expect]
-	if !ok {
-		return fail(exitUsage, "--expect %q: want allow, drop or reject", expect)
-	}
+// expect compares the verdict with --expect.
+func (a *app) expect(ex *explanation, expect string) error {
 	got, _, _ := strings.Cut(ex.result(), " ")
-	if want != "" && got != want {
-		return fail(exitTest, "the verdict is %s, not %s as expected", got, want)
+	if want := expectable[expect]; want != "" && got != want {
+		return &codeError{code: exitTest, err: fmt.Errorf("the verdict is %s, not %s as expected", got, want), said: a.json}
 	}
 	return nil
 }
+
+// expectable are the verdicts that --expect knows.
+var expectable = map[string]string{"": "", "allow": "accept", "accept": "accept", "drop": "drop", "reject": "reject"}
 
 // result is the verdict that counts: the measured one if there is one.
 func (ex *explanation) result() string {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -35,12 +36,25 @@ func run(e *env, args []string) int {
 	defer stop()
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.started {
+		a.json = a.json || slices.Contains(args, "--json") // flags may not have been read that far
 		err = usage(cmd, err)
 	}
 	if err != nil {
-		a.report(cmd.Name(), err)
+		a.report(verbOf(cmd), err)
 	}
 	return code(err)
+}
+
+// verbOf is a command's name in schemas: check, show-rules, import.
+func verbOf(cmd *cobra.Command) string {
+	path := strings.Fields(cmd.CommandPath())[1:]
+	switch {
+	case len(path) == 0:
+		return "usage"
+	case path[0] == "import":
+		return path[0]
+	}
+	return strings.Join(path, "-")
 }
 
 // replaceArrows makes "->" an argument that does not look like a flag.

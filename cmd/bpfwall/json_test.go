@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// schemaIn wants exactly one JSON object on stdout, and returns its schema.
+func (o outcome) schemaIn(t *testing.T) string {
+	t.Helper()
+	var object map[string]any
+	dec := json.NewDecoder(strings.NewReader(o.out))
+	if err := dec.Decode(&object); err != nil {
+		t.Fatalf("%v in %q (stderr %q)", err, o.out, o.err)
+	}
+	if dec.More() {
+		t.Fatalf("more than one object: %s", o.out)
+	}
+	for key := range object {
+		if key != strings.ToLower(key) {
+			t.Errorf("member %q is not in lower case", key)
+		}
+	}
+	s, _ := object["schema"].(string)
+	return s
+}
+
+func TestJSON(t *testing.T) {
+	_, at := host(t)
+	policy := write(t, "p.toml", openPolicy)
+	broken := write(t, "broken.toml", "version = 1\nx = 1\n")
+	rules := write(t, "rules.v4", "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m string --string x --algo bm -j DROP\nCOMMIT\n")
+	for _, test := range []struct {
+		line   string
+		code   int
+		schema string
+	}{
+		{"version", 0, "version"},
+		{"status", 0, "status"},
+		{"show rules", 1, "show-rules"},
+		{"check " + policy, 0, "check"},
+		{"check " + broken, exitPolicy, "check"},
+		{"check " + rules, exitIncomplete, "check"},
+		{"check --nonsense", exitUsage, "check"},
+		{"import iptables " + rules, exitIncomplete, "import"},
+		{"import iptables --allow-partial " + rules, 0, "import"},
+		{"plan " + policy, 0, "plan"},
+		{"apply " + policy, exitUsage, "apply"},
+		{"apply --yes " + policy, 0, "apply"},
+		{"plan --detailed-exitcode " + policy, 0, "plan"},
+		{"test " + policy, 0, "test"},
+		{"explain tcp to :22 in lan0", 0, "explain"},
+		{"explain --expect allow tcp to :22 in lan0", exitTest, "explain"},
+		{"explain nonsense", exitUsage, "explain"},
+		{"status", 0, "status"},
+		{"show rules", 0, "show-rules"},
+		{"show sets friends", 0, "show-sets"},
+		{"show sets foes", 1, "show-sets"},
+		{"show flows", 0, "show-flows"},
+		{"show code", 0, "show-code"},
+		{"show services ssh", 0, "show-services"},
+		{"history", 0, "history"},
+		{"confirm", 0, "confirm"},
+		{"rollback", 1, "rollback"},
+		{"disable --yes", 0, "disable"},
+	} {
+		o := at(append(strings.Fields(test.line), "--json")...)
+		if o.code != test.code {
+			t.Errorf("%s: exit code %d, want %d\n%s%s", test.line, o.code, test.code, o.out, o.err)
+		}
+		if got := o.schemaIn(t); got != "bpfwall."+test.schema+"/v1" {
+			t.Errorf("%s: schema %q", test.line, got)
+		}
+	}
+}
+
+// Every command says what it is for, in one line without a full stop.
+func TestHelp(t *testing.T) {
+	a := &app{env: &env{getenv: func(string) string { return "" }}}
+	var each func(*cobra.Command)
+	each = func(c *cobra.Command) {
+		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: short text %q", c.CommandPath(), c.Short)
+		}
+		for _, sub := range c.Commands() {
+			each(sub)
+		}
+		do(nil, append(strings.Fields(c.CommandPath())[1:], "--help")...).want(t, 0)
+	}
+	each(a.command())
+}
