@@ -231,3 +231,6 @@ func shout(addr string, size int) error {
 	}
 	return err
 }
+
+// soon is when a packet within one host must have arrived.
+func soon() time.Time { return time.Now().Add(300 * time.Millisecond) }
