@@ -11,6 +11,7 @@ type file struct {
 	name   string
 	family ruleset.Family
 	tables []*table
+	notes  []string
 }
 
 func (f *file) table(name string) *table {
@@ -57,7 +58,7 @@ type chain struct {
 	pos    ruleset.Pos
 }
 
-func (c *chain) builtin() bool { return c.policy != ruleset.Continue }
+func (ch *chain) builtin() bool { return ch.policy != ruleset.Continue }
 
 // rule is one parsed rule specification.
 type rule struct {

@@ -209,6 +209,13 @@ func TestIPSetErrors(t *testing.T) {
 	}
 }
 
+func TestReplacedTableIsSaid(t *testing.T) {
+	_, report := importText(t, "*filter\n-A INPUT -j DROP\nCOMMIT\n*filter\nCOMMIT\n", Options{})
+	if want := "f:4:1: the table filter of line 1 is replaced by this one, as iptables-restore does"; len(report.Notes) != 1 || report.Notes[0] != want {
+		t.Errorf("%q, want %q", report.Notes, want)
+	}
+}
+
 func TestTwoFilesOfOneFamily(t *testing.T) {
 	_, _, err := Import([]Source{{Name: "a"}, {Name: "b"}}, Options{})
 	if want := `b: file "b": ipv4 rules, as "a" has`; err == nil || err.Error() != want {

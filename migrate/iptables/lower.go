@@ -98,23 +98,50 @@ func (l *lowering) chain(c *chain, e *effects) *ruleset.Chain {
 
 // rule lowers one rule: several rules where one cannot say it, none and the reason where none can.
 func (l *lowering) rule(r *rule) ([]*ruleset.Rule, Entry) {
-	var notes []string
 	conditions, note, lost := l.conditions(r)
 	a := l.action(r)
-	switch {
-	case r.hostName() != nil:
-		u := r.hostName()
-		return nil, Entry{Status: NotDone, Why: u.val.todo, Mark: span(u.pos, u.arg)}
-	case lost != nil:
+	if lost == nil {
+		lost = loss(r, conditions, a)
+	}
+	if lost != nil {
+		lost.Status = NotDone
 		return nil, *lost
+	}
+	places := l.places(r)
+	var out []*ruleset.Rule
+	for _, m := range product(places, conditions) {
+		rule := &ruleset.Rule{Note: note, Matches: m, Verdict: a.verdict, Pos: r.pos, Text: r.text}
+		if a.statement != nil {
+			rule.Statements = []ruleset.Statement{*a.statement}
+		}
+		out = append(out, rule)
+	}
+	if how := l.changes(r, len(conditions), len(places), a); how != "" {
+		return out, Entry{Status: Rewritten, Why: how}
+	}
+	return out, Entry{Status: Exact}
+}
+
+// loss is why a rule whose conditions can be told cannot be imported; nil if it can.
+func loss(r *rule, conditions []alternative, a action) *Entry {
+	switch u := r.hostName(); {
+	case u != nil:
+		return &Entry{Why: u.val.todo, Mark: span(u.pos, u.arg)}
 	case a.lost != "":
-		return nil, Entry{Status: NotDone, Why: a.lost, Mark: span(r.jump.pos, r.target.mark())}
+		return &Entry{Why: a.lost, Mark: span(r.jump.pos, r.target.mark())}
 	case len(conditions) > 1 && hasLimit(conditions[0]):
-		return nil, Entry{Status: NotDone, Why: "the condition takes two rules, whose limits would count apart", Mark: r.pos}
+		return &Entry{Why: "the condition takes two rules, whose limits would count apart", Mark: r.pos}
 	case r.src.count()*r.dst.count() > maxPlaces:
-		return nil, Entry{Status: NotDone, Why: "the addresses make more than " + itoa(maxPlaces) + " rules", Mark: r.pos}
-	case len(conditions) > 1:
-		notes = append(notes, "made "+itoa(uint64(len(conditions)))+" rules that exclude each other")
+		return &Entry{Why: "the addresses make more than " + itoa(maxPlaces) + " rules", Mark: r.pos}
+	}
+	return nil
+}
+
+// changes says in which form a rule is imported, "" if in its own.
+func (l *lowering) changes(r *rule, conditions, places int, a action) string {
+	var notes []string
+	if conditions > 1 {
+		notes = append(notes, "made "+itoa(uint64(conditions))+" rules that exclude each other")
 	}
 	if note := l.blindInterface(r); note != "" {
 		notes = append(notes, note)
@@ -125,22 +152,10 @@ func (l *lowering) rule(r *rule) ([]*ruleset.Rule, Entry) {
 	if a.note != "" {
 		notes = append(notes, a.note)
 	}
-	places := l.places(r)
-	if len(places) > 1 {
-		notes = append(notes, "one rule for each of "+itoa(uint64(len(places)))+" addresses, as iptables does")
+	if places > 1 {
+		notes = append(notes, "one rule for each of "+itoa(uint64(places))+" addresses, as iptables does")
 	}
-	var out []*ruleset.Rule
-	for _, m := range product(places, conditions) {
-		rule := &ruleset.Rule{Note: note, Matches: m, Verdict: a.verdict, Pos: r.pos, Text: r.text}
-		if a.statement != nil {
-			rule.Statements = []ruleset.Statement{*a.statement}
-		}
-		out = append(out, rule)
-	}
-	if len(notes) > 0 {
-		return out, Entry{Status: Rewritten, Why: strings.Join(notes, "; ")}
-	}
-	return out, Entry{Status: Exact}
+	return strings.Join(notes, "; ")
 }
 
 // A rule becomes at most maxAlternatives rules because of its conditions, and maxPlaces because of its addresses.

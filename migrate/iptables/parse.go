@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -86,6 +87,7 @@ func (p *parser) tableLine(line string, pos ruleset.Pos) *ruleset.Error {
 	p.open = t
 	for i, old := range p.file.tables {
 		if old.name == name {
+			p.file.notes = append(p.file.notes, fmt.Sprintf("%s: the table %s of line %d is replaced by this one, as iptables-restore does", pos, name, old.pos.Line))
 			p.file.tables[i] = t
 			return nil
 		}
@@ -119,15 +121,15 @@ func (p *parser) chainLine(line string, pos ruleset.Pos) *ruleset.Error {
 }
 
 // setPolicy changes the policy of a built-in chain; - leaves it as it is.
-func (c *chain) setPolicy(policy string, pos ruleset.Pos) *ruleset.Error {
+func (ch *chain) setPolicy(policy string, pos ruleset.Pos) *ruleset.Error {
 	switch policy {
 	case "-":
 	case "ACCEPT":
-		c.policy = ruleset.Accept
+		ch.policy = ruleset.Accept
 	case "DROP":
-		c.policy = ruleset.Drop
+		ch.policy = ruleset.Drop
 	default:
-		return fail(pos, "write ACCEPT or DROP", "policy %q of %s: neither ACCEPT nor DROP", policy, c.name)
+		return fail(pos, "write ACCEPT or DROP", "policy %q of %s: neither ACCEPT nor DROP", policy, ch.name)
 	}
 	return nil
 }

@@ -57,6 +57,7 @@ type Report struct {
 	Files   []FileInfo `json:"files"`
 	Summary Summary    `json:"summary"`
 	Rules   []Entry    `json:"rules"`
+	Notes   []string   `json:"notes,omitempty"` // what else is worth knowing, each with its place
 }
 
 func newReport() *Report {
@@ -74,6 +75,7 @@ func (r *Report) addFile(f *file) {
 		}
 	}
 	r.Files = append(r.Files, info)
+	r.Notes = append(r.Notes, f.notes...)
 }
 
 func (r *Report) add(e Entry) {

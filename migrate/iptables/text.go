@@ -12,6 +12,9 @@ import (
 func (r *Report) Text() string {
 	var b strings.Builder
 	r.writeSummary(&b)
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, "%s\n", note)
+	}
 	for _, e := range r.Rules {
 		if e.Status == NotDone {
 			e.write(&b)
