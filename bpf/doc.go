@@ -2,5 +2,6 @@
 // answers, the dispatchers that choose a generation, and their Go bindings.
 //
 // Classifier holds the programs of one generation (tc_ingress, tc_egress, fw_judge) with a stub function for each hook, which
-// the translator replaces. Dispatcher holds what stays attached. Layouts shared with C come from fw.h alone.
+// the translator replaces. Dispatcher holds what stays attached, Cgroup what
+// notes the owners of sockets. Layouts shared with C come from fw.h alone.
 package bpf

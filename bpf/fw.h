@@ -109,6 +109,12 @@ struct mac_key {
 	__u32 family;
 };
 
+/* Who made a socket. */
+struct owner {
+	__u32 uid;
+	__u32 gid;
+};
+
 /* What a log rule reports. */
 struct fw_event {
 	__u64 ts;		/* ns, bpf_ktime_get_boot_ns */
