@@ -79,7 +79,8 @@ type transaction struct {
 	meta Meta
 	opts Options
 
-	tolerant bool // of named interfaces that are not there
+	tolerant bool        // of named interfaces that are not there
+	again    *Generation // the one from the disk that the next generation is once more; nil: it is new
 
 	live *Generation // nil: nothing decides yet
 	next *Generation
@@ -200,6 +201,9 @@ func (t *transaction) compile() error {
 	}
 	if t.live != nil {
 		t.next.Previous = t.live.Number
+	}
+	if t.again != nil {
+		t.next.RollbackTo, t.next.Confirmed = t.again.Number, t.again.Confirmed
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ type attacher interface {
 
 // interfaces lists those of this namespace.
 func interfaces() ([]iface, error) {
-	links, err := netlink.LinkList()
+	links, err := dump(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("interfaces: %w", errKernel(err))
 	}

@@ -50,7 +50,7 @@ func (a clsact) detach(h hook) error { return netlink.FilterDel(a.filter(h)) }
 
 // attached looks at the interfaces with a clsact qdisc.
 func (a clsact) attached() (map[hook]string, error) {
-	qdiscs, err := netlink.QdiscList(nil)
+	qdiscs, err := dump(func() ([]netlink.Qdisc, error) { return netlink.QdiscList(nil) })
 	if err != nil {
 		return nil, fmt.Errorf("qdiscs: %w", errKernel(err))
 	}

@@ -90,15 +90,21 @@ func (e *VerifierError) Error() string {
 	return fmt.Sprintf("the kernel's verifier refused the program: %s (whole log: %s)", e.Summary, e.LogFile)
 }
 
-// errKernel turns what a system call said into a typed error where it is about rights, room or features.
+// errKernel turns what a system call said into a typed error where it is about rights or features.
 func errKernel(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
 		return fmt.Errorf("%w: %s", ErrNotPermitted, err)
 	case errors.Is(err, ebpf.ErrNotSupported):
 		return fmt.Errorf("%w: %s", ErrUnsupported, err)
-	case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT):
-		return fmt.Errorf("%w: %s", ErrStateFull, err)
 	}
 	return err
+}
+
+// errDisk does the same for what is written to disk.
+func errDisk(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return fmt.Errorf("%w: %s", ErrStateFull, err)
+	}
+	return errKernel(err)
 }

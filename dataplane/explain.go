@@ -13,11 +13,11 @@ import (
 )
 
 // Twin is a second copy of compiled rules in the kernel, with maps of its own and attached to nothing, to run made-up packets through.
+// One packet at a time.
 type Twin struct {
-	rs    *ruleset.Ruleset
-	coll  *ebpf.Collection
-	by    map[uint32]Decider // by counter slot
-	limit *ebpf.Map          // of the live firewall; nil: buckets start full
+	rs   *ruleset.Ruleset
+	coll *ebpf.Collection
+	by   map[uint32]Decider // by counter slot
 }
 
 // Judgement is what the rules of one hook make of a packet.

@@ -112,7 +112,7 @@ func (d *Dataplane) Saved() (uint32, error) {
 func (l layout) savedGenerations() ([]uint32, error) {
 	entries, err := os.ReadDir(l.generations)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, errKernel(err)
+		return nil, errDisk(err)
 	}
 	var numbers []uint32
 	for _, e := range entries {
@@ -144,7 +144,7 @@ func (l layout) readJSON(n uint32, name string, v any) error {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("generation %d: %w", n, ErrNoGeneration)
 	case err != nil:
-		return fmt.Errorf("generation %d: %w", n, errKernel(err))
+		return fmt.Errorf("generation %d: %w", n, errDisk(err))
 	}
 	if err := json.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("generation %d: %s: %s", n, name, err)
@@ -165,7 +165,7 @@ func (l layout) writeGeneration(g *Generation, rs *ruleset.Ruleset) error {
 	}
 	if err != nil {
 		_ = os.RemoveAll(tmp)
-		return fmt.Errorf("%s: %w", dir, errKernel(err))
+		return fmt.Errorf("%s: %w", dir, errDisk(err))
 	}
 	return nil
 }
@@ -215,7 +215,7 @@ func (l layout) lastGeneration() uint32 {
 // forgetCurrent remembers that the firewall was turned off, so that a boot does not turn it on.
 func (l layout) forgetCurrent() error {
 	if err := os.Rename(l.current, l.current+offSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return errKernel(err)
+		return errDisk(err)
 	}
 	return nil
 }
@@ -234,7 +234,7 @@ func (l layout) rewriteMeta(g *Generation) error {
 		err = os.Rename(path+".tmp", path)
 	}
 	if err != nil {
-		return fmt.Errorf("generation %d: %w", g.Number, errKernel(err))
+		return fmt.Errorf("generation %d: %w", g.Number, errDisk(err))
 	}
 	return syncDir(filepath.Dir(path))
 }

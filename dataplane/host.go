@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
 	"net"
 
@@ -71,7 +72,9 @@ func typeAddresses(m *ebpf.Map) error {
 func localAddresses() (map[bpf.AddrKey]uint16, error) {
 	all := map[bpf.AddrKey]uint16{}
 	for family, version := range map[int]uint32{unix.AF_INET: 4, unix.AF_INET6: 6} {
-		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_LOCAL}, netlink.RT_FILTER_TABLE)
+		routes, err := dump(func() ([]netlink.Route, error) {
+			return netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_LOCAL}, netlink.RT_FILTER_TABLE)
+		})
 		if err != nil {
 			return nil, fmt.Errorf("routes: %w", errKernel(err))
 		}
@@ -82,6 +85,16 @@ func localAddresses() (map[bpf.AddrKey]uint16, error) {
 		}
 	}
 	return all, nil
+}
+
+// dump takes a list from the kernel again if it changed while it was being read.
+func dump[T any](list func() ([]T, error)) (all []T, err error) {
+	for range 10 {
+		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
 }
 
 func addrKey(version uint32, n *net.IPNet) bpf.AddrKey {

@@ -298,6 +298,34 @@ func TestAddressTypes(t *testing.T) {
 	})
 }
 
+// TestManyAddresses gives the host more addresses than the map of address types has room for at first.
+func TestManyAddresses(t *testing.T) {
+	w := newWorld(t)
+	rs := inputRules()
+	rs.Chains[0].Policy = ruleset.Accept
+	rs.Chains[0].Rules = []*ruleset.Rule{{
+		Name: "local", Matches: []ruleset.Match{{Field: ruleset.FieldDstType, Masked: []ruleset.Masked{{Value: ruleset.AddrLocal, Mask: ruleset.AddrLocal}}}},
+	}}
+	w.apply(rs, Options{})
+	w.in(w.host, func() error {
+		var err error
+		for n := range 4200 {
+			a := &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 77, byte(n>>8), byte(n)), Mask: net.CIDRMask(32, 32)}}
+			err = errors.Join(err, netlink.AddrAdd(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: 1}}, a))
+		}
+		return err
+	})
+	res := w.apply(rs, Options{})
+	if len(res.Warnings) != 0 {
+		t.Errorf("warnings %q", res.Warnings)
+	}
+	w.in(w.peer, func() error { return sendUDP(hostAddr + ":9") })
+	time.Sleep(50 * time.Millisecond)
+	if w.counter("input/local") == 0 {
+		t.Error("the host's own address is not known as local")
+	}
+}
+
 // TestPacketRoundTrip checks that decodePacket is the way back from translator.Pkt.
 func TestPacketRoundTrip(t *testing.T) {
 	for _, p := range []ruleset.Packet{

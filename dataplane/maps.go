@@ -29,6 +29,9 @@ func (t *transaction) openMaps() error {
 		if spec == nil {
 			continue
 		}
+		if err := t.makeRoom(spec); err != nil {
+			return err
+		}
 		m, err := t.openMap(spec)
 		if err != nil {
 			return fmt.Errorf("map %s: %w", name, errKernel(err))
@@ -97,10 +100,27 @@ func (t *transaction) openMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	case spec.MaxEntries > old.MaxEntries() && spec.Name == "limits":
 		_, err = copyEntries[bpf.Limit](m, old)
 	default:
-		t.warn("map %s: of another shape than this version's (%s); it starts empty", spec.Name, err)
+		if !slices.Contains(refilled, spec.Name) {
+			t.warn("map %s: of another shape than this version's (%s); it starts empty", spec.Name, err)
+		}
 		err = nil
 	}
 	return m, err
+}
+
+// refilled are the maps whose contents describeHost knows anyway.
+var refilled = []string{"ifaces", "addr_types"}
+
+// makeRoom makes the map of address types as large as this host needs.
+func (t *transaction) makeRoom(spec *ebpf.MapSpec) error {
+	if spec.Name != "addr_types" {
+		return nil
+	}
+	addrs, err := localAddresses()
+	for uint64(spec.MaxEntries) < 2*uint64(len(addrs)) {
+		spec.MaxEntries *= 2
+	}
+	return err
 }
 
 func (t *transaction) makeMap(spec *ebpf.MapSpec, pin string) (*ebpf.Map, error) {

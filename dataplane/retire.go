@@ -12,11 +12,14 @@ func (t *transaction) retire() error {
 	}
 	at.dropPrograms(at.programs(next.Number), at.programs(next.Previous))
 	if err := at.setCurrent(next.Number); err != nil {
-		t.warn("generation %d is live, but will not be found at boot: %s", next.Number, errKernel(err))
+		t.warn("generation %d is live, but will not be found at boot: %s", next.Number, errDisk(err))
 	}
 	stay := []uint32{next.Number, next.Previous, next.Loaded}
 	if t.live != nil {
 		stay = append(stay, t.live.Loaded)
+	}
+	if saved, err := t.d.Saved(); err == nil {
+		stay = append(stay, saved)
 	}
 	at.tidyDisk(t.d.cfg.Keep, stay...)
 	return nil

@@ -52,10 +52,11 @@ func (d *Dataplane) Restore(ctx context.Context, n uint32, meta Meta) (*Result, 
 		return nil, err
 	}
 	meta.Sources = g.Sources
-	return d.apply(ctx, &transaction{rs: rs, meta: meta, opts: g.Options, tolerant: true})
+	return d.apply(ctx, &transaction{rs: rs, meta: meta, opts: g.Options, tolerant: true, again: g})
 }
 
-// Confirm says that the live generation has proved itself: it is the one to start with after a boot. Returns ErrNotLoaded.
+// Confirm says that the live generation has proved itself: it is the one to start with after a boot, and so is what it becomes by a
+// rollback. Returns ErrNotLoaded.
 func (d *Dataplane) Confirm(ctx context.Context) (uint32, error) {
 	var n uint32
 	err := d.change(ctx, func() (err error) {
@@ -108,7 +109,7 @@ func (t *transaction) reuse() error {
 		return err
 	}
 	next := *prev
-	next.Number, next.Previous, next.RollbackTo, next.Confirmed = n, t.live.Number, prev.Number, false
+	next.Number, next.Previous, next.RollbackTo = n, t.live.Number, prev.Number
 	next.Time, next.User, next.Command, next.Note = t.meta.Time, t.meta.User, t.meta.Command, t.meta.Note
 	t.rs, t.opts, t.next = rs, prev.Options, &next
 	t.countKept()

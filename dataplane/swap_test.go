@@ -348,6 +348,11 @@ func TestConfirm(t *testing.T) {
 	if n, err := d.Saved(); n != 1 || err != nil {
 		t.Errorf("saved %d %v, want the confirmed 1", n, err)
 	}
+	_, err = d.Rollback(ctx, Meta{})
+	must(t, err)
+	if n, err := d.Saved(); n != 3 || err != nil {
+		t.Errorf("saved %d %v, want 3: the confirmed 1 once more", n, err)
+	}
 	w.disable()
 	if _, err := d.Saved(); !errors.Is(err, ErrNoGeneration) {
 		t.Errorf("%v after disable, want ErrNoGeneration", err)
