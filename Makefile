@@ -61,8 +61,10 @@ demo: setup build ## a firewall in two network namespaces: import, apply, traffi
 	$(SUDO) env BPFWALL=build/bpfwall build/demo
 
 .PHONY: bench
-bench: setup ## cost per packet and of a swap, against iptables and nftables
-	$(GO) test $(EXEC) -run '^$$' -bench . -benchtime 2s ./translator ./dataplane ./test/netns
+bench: setup build ## cost per packet and of a swap, against iptables and nftables; also as build/bench.json
+	$(GO) test $(EXEC) -run '^$$' -bench . -benchtime 2s ./translator ./dataplane
+	$(GO) build -o build/bench ./test/bench
+	$(SUDO) env BPFWALL=build/bpfwall build/bench -json build/bench.json
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME each
