@@ -44,14 +44,20 @@ func onlyIPv6(word string) bool {
 	if strings.HasPrefix(word, "icmp6-") {
 		return true
 	}
+	if strings.Count(word, ":") < 2 {
+		return false
+	}
 	v, bad := parseNetworks(word, ruleset.FamilyIPv6)
-	return bad == "" && v.todo == "" && strings.Contains(word, ":")
+	return bad == "" && v.todo == ""
 }
 
 func onlyIPv4(word string) bool {
 	if word == "--icmp-type" || word == "--ttl-eq" || strings.HasPrefix(word, "icmp-") {
 		return true
 	}
+	if strings.Count(word, ".") < 3 {
+		return false
+	}
 	v, bad := parseNetworks(word, ruleset.FamilyIPv4)
-	return bad == "" && v.todo == "" && strings.Count(word, ".") >= 3
+	return bad == "" && v.todo == ""
 }
