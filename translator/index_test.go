@@ -78,6 +78,26 @@ func TestFamilyIsLearned(t *testing.T) {
 	}
 }
 
+// TestFamilyIsForgotten: behind an index of addresses of one family the packet may be of the other.
+func TestFamilyIsForgotten(t *testing.T) {
+	c := &ruleset.Chain{Name: "INPUT", Hook: ruleset.HookInput, Policy: ruleset.Accept}
+	for k := range 40 {
+		a := netip.AddrFrom16([16]byte{0: 0xfd, 15: byte(k)})
+		c.Rules = append(c.Rules, &ruleset.Rule{
+			Matches: []ruleset.Match{{Field: ruleset.FieldSrcAddr, Addrs: []ruleset.AddrRange{{From: a, To: a}}}},
+			Verdict: ruleset.Verdict{Kind: ruleset.Drop},
+		})
+	}
+	c.Rules = append(c.Rules, &ruleset.Rule{
+		Matches: []ruleset.Match{{Field: ruleset.FieldDstAddr, Addrs: []ruleset.AddrRange{ruleset.Prefix(netip.MustParsePrefix("a00::/16"))}}},
+		Verdict: ruleset.Verdict{Kind: ruleset.Drop},
+	})
+	rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{c}}
+	p := unmatched()
+	p.Dst = netip.MustParseAddr("10.0.0.1")
+	newJudge(t, rs).agree(t, rs, p, ruleset.HookInput, nil)
+}
+
 // indexable is a rule about a source, mostly, and a port.
 func (g gen) indexable(f ruleset.Family, k int) *ruleset.Rule {
 	a := g.wideAddr(g.familyIn(f))

@@ -70,7 +70,8 @@ func (o *object) limits() limits {
 			}
 		}
 		l.functions = max(l.functions, len(o.programs[name]))
-		l.leaf = max(l.leaf, height(fns, "fw_log"), height(fns, "fw_limit"))
+		h := newHeights(index(fns))
+		l.leaf = max(l.leaf, h.of("fw_log"), h.of("fw_limit"))
 	}
 	l.functions = maxFunctions - l.functions
 	return l
@@ -94,16 +95,25 @@ func depths(fns []*code) map[string]int {
 	return depth
 }
 
-// height is how many frames a function and those that it calls take.
-func height(fns []*code, name string) int {
-	c := index(fns)[name]
-	if c == nil {
-		return 0
+// heights is how many frames functions and those that they call take.
+type heights struct {
+	all  map[string]*code
+	memo map[string]int
+}
+
+func newHeights(all map[string]*code) *heights { return &heights{all, map[string]int{}} }
+
+// of is the height of a function; 0 if there is no such function.
+func (h *heights) of(name string) int {
+	c := h.all[name]
+	if n, ok := h.memo[name]; ok || c == nil {
+		return n
 	}
 	below := 0
 	for _, to := range c.calls() {
-		below = max(below, height(fns, to))
+		below = max(below, h.of(to))
 	}
+	h.memo[name] = 1 + below
 	return 1 + below
 }
 
@@ -127,6 +137,12 @@ func (o *object) generated(name string, insns asm.Instructions) *code {
 func (o *object) replace(generated []*code) error {
 	for name, fns := range o.programs {
 		all := index(append(fns[:len(fns):len(fns)], generated...))
+		if n := newHeights(all).of(fns[0].fn.Name); n > maxFrames {
+			return &LimitError{
+				What: fmt.Sprintf("ruleset: its chains make %d call frames, more than the kernel's %d", n, maxFrames),
+				Help: "make the chains on the longest way shorter, or the jumps fewer",
+			}
+		}
 		var insns asm.Instructions
 		for _, c := range reachable(fns[0], all) {
 			insns = append(insns, c.insns...)
