@@ -151,7 +151,7 @@ func (x *indexer) candidate(f ruleset.FieldID, family ruleset.Family, steps []*s
 	for _, shape := range shapes(f, family) {
 		var best *fork
 		for _, fk := range shape {
-			if fk.fill(steps, min(8*len(steps), x.repeats)) && (best == nil || fk.cost < best.cost) {
+			if fk.fill(steps, len(steps)+min(7*len(steps), x.repeats)) && (best == nil || fk.cost < best.cost) {
 				best = fk
 			}
 		}
@@ -203,7 +203,7 @@ func (f *fork) fill(steps []*step, limit int) bool {
 		if !ok {
 			return false
 		}
-		if f.bins(steps, slabs, width); f.total <= limit {
+		if f.bins(steps, slabs, width, limit) {
 			return true
 		}
 	}
@@ -241,28 +241,12 @@ func sliced(all []interval, limit int) (out []slab, ok bool) {
 	return out, true
 }
 
-// bins makes branches of one or more slabs each, of so many steps if one slab alone does not have more.
-func (f *fork) bins(steps []*step, slabs []slab, width int) {
+// bins makes branches of one or more slabs each, of so many steps if one slab alone does not have more. It reports whether all of
+// them stay within the limit of steps.
+func (f *fork) bins(steps []*step, slabs []slab, width, limit int) bool {
 	f.branches, f.total, f.cost = nil, 0, 0
-	for len(slabs) > 0 {
-		met := map[int]bool{}
-		var active []interval
-		n := 0
-		for ; n < len(slabs) && (n == 0 || width > 1); n++ {
-			more := 0
-			for _, v := range slabs[n].active {
-				if !met[v.step] {
-					more++
-				}
-			}
-			if n > 0 && len(met)+more > width {
-				break
-			}
-			for _, v := range slabs[n].active {
-				met[v.step] = true
-			}
-			active = append(active, slabs[n].active...)
-		}
+	for len(slabs) > 0 && f.total <= limit {
+		n, active := bin(slabs, width)
 		b := branch{from: slabs[0].from, to: slabs[n-1].to}
 		b.steps = f.branchSteps(steps, active, b)
 		f.branches = append(f.branches, b)
@@ -271,6 +255,32 @@ func (f *fork) bins(steps []*step, slabs []slab, width int) {
 		slabs = slabs[n:]
 	}
 	f.cost += bits.Len(uint(len(f.branches)))
+	return f.total <= limit
+}
+
+// bin is how many of the first slabs go into one branch, and their operands.
+func bin(slabs []slab, width int) (n int, active []interval) {
+	if width == 1 {
+		return 1, slabs[0].active
+	}
+	met := map[int]bool{}
+	for n < len(slabs) {
+		more := 0
+		for _, v := range slabs[n].active {
+			if !met[v.step] {
+				more++
+			}
+		}
+		if n > 0 && len(met)+more > width {
+			break
+		}
+		for _, v := range slabs[n].active {
+			met[v.step] = true
+		}
+		active = append(active, slabs[n].active...)
+		n++
+	}
+	return n, active
 }
 
 // cutPoints is where an interval begins, or has just ended; sorted.
