@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -296,6 +297,30 @@ func TestAddressTypes(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestForwardingBegins turns a host into a router after the apply.
+func TestForwardingBegins(t *testing.T) {
+	w := newWorld(t)
+	w.apply(inputRules(80), Options{})
+	d := w.open()
+	s, err := d.Status()
+	must(t, err)
+	if len(s.Warnings) != 0 || s.Generation.Forwarding {
+		t.Errorf("warnings %q before", s.Warnings)
+	}
+	w.in(w.host, func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644) })
+	s, err = d.Status()
+	must(t, err)
+	if len(s.Warnings) != 1 {
+		t.Errorf("warnings %q, want one about forwarding", s.Warnings)
+	}
+	w.apply(inputRules(80), Options{})
+	s, err = d.Status()
+	must(t, err)
+	if len(s.Warnings) != 0 || !s.Generation.Forwarding {
+		t.Errorf("warnings %q after an apply", s.Warnings)
+	}
 }
 
 // TestManyAddresses gives the host more addresses than the map of address types has room for at first.
