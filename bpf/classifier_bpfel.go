@@ -233,12 +233,6 @@ type ClassifierMacKey struct {
 	Family  uint32
 }
 
-type ClassifierSweep struct {
-	_       structs.HostLayout
-	Now     uint64
-	Deleted uint64
-}
-
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -249,7 +243,6 @@ const (
 	ClassifierMapCtNew             = "ct_new"
 	ClassifierMapCtQuoted          = "ct_quoted"
 	ClassifierMapCtScratch         = "ct_scratch"
-	ClassifierMapCtSwept           = "ct_swept"
 	ClassifierMapErrorRate         = "error_rate"
 	ClassifierMapEvents            = "events"
 	ClassifierMapFrags             = "frags"
@@ -339,7 +332,6 @@ type ClassifierMapSpecs struct {
 	CtNew     *ebpf.MapSpec `ebpf:"ct_new"`
 	CtQuoted  *ebpf.MapSpec `ebpf:"ct_quoted"`
 	CtScratch *ebpf.MapSpec `ebpf:"ct_scratch"`
-	CtSwept   *ebpf.MapSpec `ebpf:"ct_swept"`
 	ErrorRate *ebpf.MapSpec `ebpf:"error_rate"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Frags     *ebpf.MapSpec `ebpf:"frags"`
@@ -401,7 +393,6 @@ type ClassifierMaps struct {
 	CtNew     *ebpf.Map `ebpf:"ct_new"`
 	CtQuoted  *ebpf.Map `ebpf:"ct_quoted"`
 	CtScratch *ebpf.Map `ebpf:"ct_scratch"`
-	CtSwept   *ebpf.Map `ebpf:"ct_swept"`
 	ErrorRate *ebpf.Map `ebpf:"error_rate"`
 	Events    *ebpf.Map `ebpf:"events"`
 	Frags     *ebpf.Map `ebpf:"frags"`
@@ -422,7 +413,6 @@ func (m *ClassifierMaps) Close() error {
 		m.CtNew,
 		m.CtQuoted,
 		m.CtScratch,
-		m.CtSwept,
 		m.ErrorRate,
 		m.Events,
 		m.Frags,

@@ -13,6 +13,8 @@
 
 enum ct_op { CT_OP_NONE, CT_OP_CREATE };
 
+#define SECOND 1000000000ULL
+
 static __always_inline struct ct_work *ct_work(void)
 {
 	__u32 zero = 0;
@@ -95,13 +97,8 @@ static __always_inline enum ct_result track_assured(struct ct_work *w, struct fw
 /* Moves a flow that has become assured into the map of those. */
 static __always_inline int promote(struct ct_work *w)
 {
-	long rc;
-
 	w->lock = 0;
-	rc = bpf_map_update_elem(&ct, &w->key, &w->lock, BPF_NOEXIST);
-	if (rc && sweep_expired())
-		rc = bpf_map_update_elem(&ct, &w->key, &w->lock, BPF_NOEXIST);
-	if (rc) {
+	if (bpf_map_update_elem(&ct, &w->key, &w->lock, BPF_NOEXIST)) {
 		if (!(w->flow.flags & CT_FLOW_FULL))
 			count(FW_STAT_CT_FULL);
 		w->flow.flags |= CT_FLOW_FULL;

@@ -299,31 +299,6 @@ func TestTableFull(t *testing.T) {
 	}
 }
 
-// Who finds the table full of flows that are over makes room.
-func TestSweep(t *testing.T) {
-	b := tracker(t) // 64 assured flows
-	for i := range 64 {
-		flow{b, 46000 + i}.handshake()
-	}
-	var k CtKey
-	var v CtAssured
-	flows := map[CtKey]CtAssured{}
-	for it := b.Maps["ct"].Iterate(); it.Next(&k, &v); {
-		flows[k] = v
-	}
-	for k, v := range flows {
-		v.Flow.Expires = 1
-		if err := b.Maps["ct"].Update(k, v, ebpf.UpdateLock); err != nil {
-			t.Fatal(err)
-		}
-	}
-	flow{b, 46100}.handshake()
-	b.expectSizes("swept", 0, 1)
-	if n := b.stat(ClassifierFwStatFW_STAT_CT_FULL); n != 0 {
-		t.Errorf("%d counted as full", n)
-	}
-}
-
 func TestFragments(t *testing.T) {
 	b := tracker(t)
 	later := func(offset int) uint32 {

@@ -197,7 +197,7 @@ static __always_inline enum ct_result tcp_commit(struct ct_flow *f, __u8 dir, __
 	} else if ((old == CT_SYN_RECV || old == CT_ESTABLISHED) && next == CT_ESTABLISHED) {
 		f->flags |= CT_FLOW_ASSURED;
 	}
-	f->expires = now + t * SECOND;
+	f->expires = now + t * 1000000000ULL;
 	return CT_OK;
 }
 
@@ -207,7 +207,7 @@ static __always_inline enum ct_result tcp_commit(struct ct_flow *f, __u8 dir, __
  */
 static __always_inline void tcp_out_of_window(struct ct_flow *f, __u8 dir, __u8 index, __u64 now)
 {
-	__u64 soon = now + seconds(CT_TIME_UNACK) * SECOND;
+	__u64 soon = now + seconds(CT_TIME_UNACK) * 1000000000ULL;
 
 	if (!(f->flags & CT_FLOW_ASSURED) || (index != CT_INDEX_RST && index != CT_INDEX_FIN))
 		return;

@@ -32,7 +32,7 @@ __noinline int fw_limit(__u32 slot, __u64 cost_ns, __u64 max_ns)
 /* The same for per-CPU buckets: rate a second, burst in units. */
 static __always_inline int bucket_take(struct fw_bucket *b, __u32 rate, __u32 burst)
 {
-	__u64 now = bpf_ktime_get_ns(), cost = SECOND / (rate ?: 1), max = cost * burst;
+	__u64 now = bpf_ktime_get_ns(), cost = 1000000000ULL / (rate ?: 1), max = cost * burst;
 	__u64 tokens = b->last ? b->tokens + (now - b->last) : max;
 
 	if (tokens > max)

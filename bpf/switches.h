@@ -17,8 +17,6 @@ volatile const __u32 cfg_generation;		/* number of this generation, for events *
 volatile const __u32 cfg_log_rate = 1000;	/* log events a second and CPU; 0: no bound */
 volatile const __u32 cfg_log_burst = 1000;	/* events */
 
-#define SECOND 1000000000ULL /* ns */
-
 /* Seconds; the first ten are enum ct_tcp_state. Defaults of nf_conntrack. */
 enum ct_timeout {
 	CT_TIME_MAX_RETRANS = 10, CT_TIME_UNACK, CT_TIME_UDP, CT_TIME_UDP_STREAM, CT_TIME_ICMP, CT_TIME_GENERIC, CT_TIME_GRE,

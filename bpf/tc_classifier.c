@@ -26,7 +26,6 @@
 #include "ct_key.h"
 #include "ct_tcp.h"
 #include "ct_icmp.h"
-#include "ct_sweep.h"
 #include "conntrack.h"
 #include "frag.h"
 #include "route.h"
