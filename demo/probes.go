@@ -50,7 +50,6 @@ type probe struct {
 	proto    string // tcp, udp or ping
 	port     uint16
 	want     string
-	only     int // 4 or 6; 0: both
 }
 
 // underIptables are the probes for office.v4 and office.v6; the comments say which of their lines is meant.

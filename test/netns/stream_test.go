@@ -63,7 +63,6 @@ type ends struct {
 	option       int
 	icmpType     int
 	icmpCode     int
-	out          string
 }
 
 // flow makes a flow that meets an aim, or misses it in one point.

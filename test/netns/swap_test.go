@@ -268,7 +268,6 @@ type transfer struct {
 	bytes atomic.Int64
 	sent  chan sum
 	got   chan sum
-	close func()
 }
 
 type sum struct {
