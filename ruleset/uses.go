@@ -16,6 +16,20 @@ func (rs *Ruleset) ReadsTransport() bool {
 	})
 }
 
+// Logs reports whether any rule logs packets. A log tells the interfaces and the source MAC, whether or not rules look at them.
+func (rs *Ruleset) Logs() bool {
+	for _, c := range rs.Chains {
+		for _, r := range c.Rules {
+			for _, s := range r.Statements {
+				if s.Log != nil {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // any reports whether a condition holds for any match of any rule.
 func (rs *Ruleset) any(cond func(*Match) bool) bool {
 	for _, c := range rs.Chains {

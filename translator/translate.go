@@ -91,10 +91,10 @@ func (o *Output) finish() error {
 		"cfg_conntrack":       rs.UsesConntrack(),
 		"cfg_prerouting":      on(ruleset.HookPrerouting),
 		"cfg_raw_output":      on(ruleset.HookRawOutput),
-		"cfg_ifnames":         rs.Uses(ruleset.FieldInIface) || rs.Uses(ruleset.FieldOutIface),
+		"cfg_ifnames":         rs.Uses(ruleset.FieldInIface) || rs.Uses(ruleset.FieldOutIface) || rs.Logs(),
 		"cfg_addrtypes":       rs.Uses(ruleset.FieldSrcType) || rs.Uses(ruleset.FieldDstType),
 		"cfg_tcp_options":     rs.Uses(ruleset.FieldTCPOption) || rs.Uses(ruleset.FieldTCPMSS),
-		"cfg_mac":             rs.Uses(ruleset.FieldSrcMAC),
+		"cfg_mac":             rs.Uses(ruleset.FieldSrcMAC) || rs.Logs(),
 		"cfg_reads_transport": rs.ReadsTransport(),
 	} {
 		if err := o.Spec.Variables[name].Set(value); err != nil {
