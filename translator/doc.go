@@ -9,8 +9,17 @@
 // counter, its statements and its verdict. The fields of the packet are loaded from memory for every comparison: the verifier
 // follows what it learns about a register, and for a field kept in a register that makes its work quadratic in the rules.
 //
+// A run of rules that ask for the same field becomes a fork: a tree of comparisons whose leaves are the rules that a packet can still
+// meet, in their order. It costs a packet some log2(rules) comparisons, where trying the rules costs one for each. Long lists of
+// addresses are looked up in maps, long lists of ports searched in a tree of their own.
+//
+// The verifier bounds a function's branches and the depth of calls. Chains that are too long are cut into pieces, functions that the
+// chain's own calls one after the other; chains that nest too deep for calls stand where they are jumped to; a *LimitError says when
+// neither helps.
+//
 // A function returns enum fw_verdict (bpf/fw.h) in its low byte and ruleset.RejectWith in the second. The one that decides has
-// counted the rule or policy that did and stored its counter slot in fw_pkt.rule, which is NoRule if none did.
+// counted the rule or policy that did and stored its counter slot in fw_pkt.rule, which is NoRule if none did. A rule that logs
+// has its slot there while it does. A piece of a chain returns 255 where a rule of it returned from the chain.
 //
 // # Conventions of the generated code
 //

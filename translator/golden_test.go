@@ -11,6 +11,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/bpfwall/bpfwall/migrate/iptables"
+	"github.com/bpfwall/bpfwall/policies"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
@@ -47,6 +48,14 @@ func golden(t *testing.T, ar *txtar.Archive) *txtar.Archive {
 	out := &txtar.Archive{Comment: ar.Comment}
 	var sources []iptables.Source
 	for _, f := range ar.Files {
+		if f.Name == "policy.toml" {
+			out.Files = append(out.Files, f)
+			p, err := policies.Parse(f.Name, f.Data, policies.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return translated(t, out, p.Ruleset)
+		}
 		if family, ok := map[string]ruleset.Family{"rules.v4": ruleset.FamilyIPv4, "rules.v6": ruleset.FamilyIPv6}[f.Name]; ok {
 			sources = append(sources, iptables.Source{Name: f.Name, Text: f.Data, Family: family})
 			out.Files = append(out.Files, f)
@@ -56,13 +65,19 @@ func golden(t *testing.T, ar *txtar.Archive) *txtar.Archive {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return translated(t, out, rs)
+}
+
+// translated adds the plan and the listing of a ruleset to an archive.
+func translated(t *testing.T, out *txtar.Archive, rs *ruleset.Ruleset) *txtar.Archive {
+	t.Helper()
 	o, err := Translate(rs, Slots{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	listing := ""
 	for _, fn := range strings.SplitAfter(o.Listing(), "\n\n") {
-		if strings.Contains(fn, "; rules.v") {
+		if strings.Contains(fn, "; rules.v") || strings.Contains(fn, "; policy.toml") {
 			listing += fn
 		}
 	}

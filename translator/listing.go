@@ -60,7 +60,7 @@ func writeSteps(w *strings.Builder, steps []*step, depth int) {
 			writeSteps(w, s.target.steps, depth+1)
 		case s.fork != nil:
 			for _, b := range s.fork.branches {
-				fmt.Fprintf(w, "%s%s:\n", strings.Repeat("  ", depth+1), b.text())
+				fmt.Fprintf(w, "%s%s:\n", strings.Repeat("  ", depth+1), s.fork.text(b))
 				writeSteps(w, b.steps, depth+2)
 			}
 		}

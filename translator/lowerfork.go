@@ -1,7 +1,9 @@
 package translator
 
 import (
-	"fmt"
+	"encoding/binary"
+	"net/netip"
+	"strconv"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -80,9 +82,22 @@ func (f *fork) title() string {
 }
 
 // text is a branch's values.
-func (b *branch) text() string {
+func (f *fork) text(b branch) string {
 	if b.from == b.to {
-		return fmt.Sprintf("%#x", b.from)
+		return f.value(b.from)
 	}
-	return fmt.Sprintf("%#x-%#x", b.from, b.to)
+	return f.value(b.from) + "-" + f.value(b.to)
+}
+
+// value is one value: a number, or an address, of which the other word is left 0.
+func (f *fork) value(v uint64) string {
+	var b [16]byte
+	switch {
+	case f.family == ruleset.FamilyIPv4:
+		return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}).String()
+	case f.family == ruleset.FamilyIPv6:
+		binary.BigEndian.PutUint64(b[8*f.word:], v)
+		return netip.AddrFrom16(b).String()
+	}
+	return strconv.FormatUint(v, 10)
 }

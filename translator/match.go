@@ -23,6 +23,9 @@ type matcher struct {
 // cond is a match as a condition: the packet has the field, and the field is one of the operands, or none of them.
 func (m *matcher) cond(t *test) cond {
 	c := m.operands(t)
+	if t.Field == ruleset.FieldFamily && !t.Not && len(t.Ranges) == 1 && t.Ranges[0].From == t.Ranges[0].To {
+		m.family = ruleset.Family(t.Ranges[0].From) // the rule goes on only if it is
+	}
 	if t.Not {
 		c = not{c}
 	}

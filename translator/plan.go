@@ -57,6 +57,7 @@ const (
 type test struct {
 	ruleset.Match
 	limitSlot uint32
+	named     string    // the set that the addresses are of
 	sets      []*SetMap // maps that hold operands
 }
 

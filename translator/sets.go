@@ -58,7 +58,7 @@ func (p *plan) resolve(b *block, t *test) {
 	if set == nil {
 		return
 	}
-	t.Addrs = nil
+	t.named, t.Set, t.Addrs = t.Set, "", nil
 	for _, a := range mergeAddrs(set.Members) {
 		if b.chain.Family.Covers(familyOf(a.From)) {
 			t.Addrs = append(t.Addrs, a)
@@ -82,7 +82,7 @@ func (p *plan) moveAddrs(t *test, made map[string]*SetMap) {
 			continue
 		}
 		t.Addrs = keep
-		t.sets = append(t.sets, p.setMap(t.Set, f, move, made))
+		t.sets = append(t.sets, p.setMap(t.named, f, move, made))
 	}
 }
 
