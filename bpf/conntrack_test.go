@@ -312,7 +312,8 @@ func TestFragments(t *testing.T) {
 		t.Error("a fragment without its first passed")
 	}
 	first := append(be16(1, 2, 40, 0), make([]byte, 16)...)
-	if ret, p := b.run("tc_ingress", ourselves, ether(nil, 0x0800, ip4(peer4, local4, protoUDP, 0x2000, nil, first))); ret != pass || p.CtState != isNew {
+	ret, p := b.run("tc_ingress", ourselves, ether(nil, 0x0800, ip4(peer4, local4, protoUDP, 0x2000, nil, first)))
+	if ret != pass || p.CtState != isNew {
 		t.Errorf("first: verdict %d state %d", ret, p.CtState)
 	}
 	if later(24) != pass || later(40) != pass {

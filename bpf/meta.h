@@ -48,12 +48,24 @@ static __always_inline void set_addr_types(struct fw_pkt *pkt)
 	pkt->dst_type = addr_type(pkt->family, pkt->daddr);
 }
 
-/* PACKET_HOST 0, PACKET_BROADCAST 1, PACKET_MULTICAST 2; what is sent is as good as PACKET_HOST. */
+/* As nft_meta.c: copies of our own multicasts and broadcasts come in as PACKET_LOOPBACK; what is sent is as good as PACKET_HOST. */
 static __always_inline void set_pkt_type(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
-	__u32 t = skb->pkt_type;
+	int multicast = pkt->family == 6 || (pkt->daddr[0] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000);
 
-	pkt->pkt_type = t == 1 || t == 2 ? 1 << t : 1;
+	switch (skb->pkt_type) {
+	case PACKET_BROADCAST:
+		pkt->pkt_type = 2;
+		break;
+	case PACKET_MULTICAST:
+		pkt->pkt_type = 4;
+		break;
+	case PACKET_LOOPBACK:
+		pkt->pkt_type = multicast ? 4 : 2;
+		break;
+	default:
+		pkt->pkt_type = 1;
+	}
 }
 
 static __always_inline void set_source_mac(struct __sk_buff *skb, struct fw_pkt *pkt)

@@ -162,7 +162,8 @@ func TestMeta(t *testing.T) {
 	if p.TcpMss != 1460 || p.TcpWscale != 7 || p.TcpOptions != [4]uint64{1<<1 | 1<<2 | 1<<3 | 1<<4, 0, 0, 1 << 62} {
 		t.Errorf("mss %d, scale %d, options %x", p.TcpMss, p.TcpWscale, p.TcpOptions)
 	}
-	if _, p = b.run("tc_egress", ourselves, frame(local4, peer4, protoUDP, udp(1, 2, 0))); nameOf(p.OutName) != "fw0" || nameOf(p.InName) != "" {
+	_, p = b.run("tc_egress", ourselves, frame(local4, peer4, protoUDP, udp(1, 2, 0)))
+	if nameOf(p.OutName) != "fw0" || nameOf(p.InName) != "" {
 		t.Errorf("in %q out %q", nameOf(p.InName), nameOf(p.OutName))
 	}
 }
