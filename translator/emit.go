@@ -20,7 +20,7 @@ const (
 )
 
 // emitter writes one function. It leaves out what cannot be reached, which the verifier refuses, and labels that nothing jumps to.
-// The first error sticks, and done reports it.
+// A jump to a label that was never placed is an error that done reports.
 type emitter struct {
 	layout *layout
 	name   string // of the function: the first part of its labels
@@ -32,7 +32,6 @@ type emitter struct {
 	pending string            // label of the next instruction
 	comment string            // source comment of the next instruction
 	dead    bool              // the next instruction cannot be reached
-	err     error
 }
 
 func newEmitter(l *layout, name string) *emitter {
@@ -101,22 +100,12 @@ func (e *emitter) put(insns ...asm.Instruction) {
 func isGoto(ins asm.Instruction) bool { return ins.OpCode.JumpOp() == asm.Ja }
 func isExit(ins asm.Instruction) bool { return ins.OpCode.JumpOp() == asm.Exit }
 
-// fail records the first error.
-func (e *emitter) fail(err error) {
-	if e.err == nil {
-		e.err = err
-	}
-}
-
 // done is the function, with every jump in reach of its label.
 func (e *emitter) done() (asm.Instructions, error) {
 	for i := range e.insns {
 		if to, ok := e.alias[e.insns[i].Reference()]; ok {
 			e.insns[i] = e.insns[i].WithReference(to)
 		}
-	}
-	if e.err != nil {
-		return nil, e.err
 	}
 	return shortenJumps(e.insns, e.name)
 }

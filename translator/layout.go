@@ -61,20 +61,26 @@ func memberName(name string, m member, off int) string {
 	return fmt.Sprintf("%s[%d]", name, (off-m.off)/m.elem)
 }
 
-// complete checks that every field of the ruleset has its member.
+// complete checks that every field of the ruleset has its member, and that instructions can load what is not an array.
 func (l *layout) complete() error {
 	for _, f := range ruleset.Fields {
-		if _, ok := l.members[f.Member]; !ok && f.Member != "" {
-			return fmt.Errorf("struct fw_pkt: no member %q for %s", f.Member, f.Name)
+		m, ok := l.members[f.Member]
+		if f.Member == "" {
+			continue
+		}
+		if _, loads := loadSizes[m.size]; !ok || !loads && m.elem == m.size {
+			return fmt.Errorf("struct fw_pkt: no member %q of 1, 2, 4 or 8 bytes for %s", f.Member, f.Name)
 		}
 	}
 	return nil
 }
 
+// loadSizes is the widths of load instructions, by bytes.
+var loadSizes = map[int]asm.Size{1: asm.Byte, 2: asm.Half, 4: asm.Word, 8: asm.DWord}
+
 // part is the bytes of a member from an offset in it, as one load.
 func (l *layout) part(name string, from, bytes int) fieldPart {
-	sizes := map[int]asm.Size{1: asm.Byte, 2: asm.Half, 4: asm.Word, 8: asm.DWord}
-	return fieldPart{off: int16(l.members[name].off + from), size: sizes[bytes]}
+	return fieldPart{off: int16(l.members[name].off + from), size: loadSizes[bytes]}
 }
 
 // whole is a member that one load takes.

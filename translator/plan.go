@@ -1,7 +1,6 @@
 package translator
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -12,7 +11,7 @@ type plan struct {
 	rs        *ruleset.Ruleset
 	slots     Slots
 	limits    limits
-	blocks    []*block // reachable chains, each after the chains that jump to it
+	blocks    []*block // reachable chains, each after the chains that jump to it; base chains in their order
 	functions []*function
 	counter   *function // counts rules that do not decide; nil: they do so themselves
 	sets      []*SetMap
@@ -174,6 +173,3 @@ func (t *test) number(v uint64) bool {
 func functionName(h ruleset.Hook) string {
 	return [...]string{"", "fw_prerouting", "fw_raw_output", "fw_input", "fw_forward", "fw_output"}[h]
 }
-
-// title is what a chain's function is called in listings.
-func (b *block) title() string { return fmt.Sprintf("chain %s", b.chain.Key()) }
