@@ -2,6 +2,18 @@
 // answers, the dispatchers that choose a generation, and their Go bindings.
 //
 // Classifier holds the programs of one generation (tc_ingress, tc_egress, fw_judge) with a stub function for each hook, which
-// the translator replaces. Dispatcher holds what stays attached, Cgroup what
-// notes the owners of sockets. Layouts shared with C come from fw.h alone.
+// the translator replaces. Dispatcher holds what stays attached, Reaper the timer that clears away flows that are over, Cgroup
+// what notes the owners of sockets. Layouts shared with C come from fw.h alone.
+//
+// To read the C, start with tc_classifier.c, which is the way of a packet; each step is a header of its own:
+//
+//	fw.h switches.h maps.h      the packet as rules see it, load-time switches, maps
+//	parse.h transport.h meta.h  from the frame to struct fw_pkt
+//	frag.h route.h              later fragments; for this host or passing through
+//	ct_key.h conntrack.h        which flow a packet belongs to, and its state
+//	ct_tcp.h ct_window.h        the TCP state table and windows
+//	ct_icmp.h                   ICMP errors
+//	hooks.h limit.h log.h       the stubs, and what generated code may call
+//	reject.h answer.h carry.h   answers, and what one hook tells the next in skb->tc_index
+//	dhcp.h                      the packets that rules cannot keep from a packet socket
 package bpf

@@ -114,6 +114,32 @@ func (w *world) protect(coll *ebpf.Collection, devs ...string) {
 	}
 }
 
+// protectOld does the same with clsact, for kernels before 6.6.
+func (w *world) protectOld(coll *ebpf.Collection, devs ...string) {
+	w.Helper()
+	for _, dev := range devs {
+		l, err := netlink.LinkByName(dev)
+		if err != nil {
+			w.Fatal(err)
+		}
+		at := netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}
+		if err := netlink.QdiscAdd(&netlink.GenericQdisc{QdiscAttrs: at, QdiscType: "clsact"}); err != nil {
+			w.Skipf("clsact: %s", err)
+		}
+		for prog, parent := range map[string]uint32{"tc_ingress": netlink.HANDLE_MIN_INGRESS, "tc_egress": netlink.HANDLE_MIN_EGRESS} {
+			err := netlink.FilterAdd(&netlink.BpfFilter{
+				FilterAttrs:  netlink.FilterAttrs{LinkIndex: l.Attrs().Index, Parent: parent, Handle: 1, Protocol: unix.ETH_P_ALL, Priority: 1},
+				Fd:           coll.Programs[prog].FD(),
+				Name:         prog,
+				DirectAction: true,
+			})
+			if err != nil {
+				w.Fatal(err)
+			}
+		}
+	}
+}
+
 // dial reports how a connection attempt from the current namespace ends.
 func dial(network, addr string) error {
 	c, err := net.DialTimeout(network, addr, 2*time.Second)
@@ -149,14 +175,16 @@ func (w *world) expectRefused(what string, err error) {
 func TestRejectTraffic(t *testing.T) {
 	for _, c := range []struct {
 		hook   string
+		attach func(*world, *ebpf.Collection, ...string)
 		from   func(*world) netns.NsHandle
 		v4, v6 string
 	}{
-		{"fw_forward", func(w *world) netns.NsHandle { return w.a }, "10.9.2.2", "[fd09:2::2]"},
-		{"fw_input", func(w *world) netns.NsHandle { return w.a }, "10.9.1.1", "[fd09:1::1]"},
-		{"fw_output", func(w *world) netns.NsHandle { return w.router }, "10.9.2.2", "[fd09:2::2]"},
-		{"fw_input", func(w *world) netns.NsHandle { return w.router }, "127.0.0.1", "[::1]"},
-		{"fw_output", func(w *world) netns.NsHandle { return w.router }, "127.0.0.1", "[::1]"},
+		{"fw_forward", (*world).protectOld, func(w *world) netns.NsHandle { return w.a }, "10.9.2.2", "[fd09:2::2]"},
+		{"fw_forward", (*world).protect, func(w *world) netns.NsHandle { return w.a }, "10.9.2.2", "[fd09:2::2]"},
+		{"fw_input", (*world).protect, func(w *world) netns.NsHandle { return w.a }, "10.9.1.1", "[fd09:1::1]"},
+		{"fw_output", (*world).protect, func(w *world) netns.NsHandle { return w.router }, "10.9.2.2", "[fd09:2::2]"},
+		{"fw_input", (*world).protect, func(w *world) netns.NsHandle { return w.router }, "127.0.0.1", "[::1]"},
+		{"fw_output", (*world).protect, func(w *world) netns.NsHandle { return w.router }, "127.0.0.1", "[::1]"},
 	} {
 		t.Run(c.hook+" "+c.v4, func(t *testing.T) {
 			w := newWorld(t)
@@ -164,7 +192,7 @@ func TestRejectTraffic(t *testing.T) {
 			for _, p := range spec.Programs {
 				p.Instructions = replace(p.Instructions, c.hook, refuseAll()...)
 			}
-			w.protect(load(t, spec), "lo", "r1", "r2")
+			c.attach(w, load(t, spec), "lo", "r1", "r2")
 			w.in(c.from(w), func() error { return nil })
 			for _, host := range []string{c.v4, c.v6} {
 				w.expectRefused("tcp "+host, dial("tcp", host+":80"))

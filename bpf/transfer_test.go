@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/vishvananda/netns"
 )
@@ -118,19 +119,23 @@ func TestTransfer(t *testing.T) {
 
 // What prerouting says reaches the egress that judges a forwarded packet.
 func TestNotrackIsCarried(t *testing.T) {
-	w := newWorld(t)
-	spec := classifier(t, "cfg_conntrack", "cfg_forwarding", "cfg_prerouting")
-	for _, p := range spec.Programs {
-		p.Instructions = replace(p.Instructions, "fw_prerouting", notrack()...)
-		p.Instructions = replace(p.Instructions, "fw_forward", onlyStates("fw_forward", untracked)...)
+	for name, attach := range map[string]func(*world, *ebpf.Collection, ...string){"tcx": (*world).protect, "clsact": (*world).protectOld} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			spec := classifier(t, "cfg_conntrack", "cfg_forwarding", "cfg_prerouting")
+			for _, p := range spec.Programs {
+				p.Instructions = replace(p.Instructions, "fw_prerouting", notrack()...)
+				p.Instructions = replace(p.Instructions, "fw_forward", onlyStates("fw_forward", untracked)...)
+			}
+			coll := load(t, spec)
+			attach(w, coll, "lo", "r1", "r2")
+			w.listen(w.b)
+			w.in(w.a, func() error { return nil })
+			if err := fetch("10.9.2.2"); err != nil {
+				t.Error(err)
+			}
+			b := &bench{TB: t, Collection: coll}
+			b.expectSizes("all of it untracked", 0, 0)
+		})
 	}
-	coll := load(t, spec)
-	w.protect(coll, "lo", "r1", "r2")
-	w.listen(w.b)
-	w.in(w.a, func() error { return nil })
-	if err := fetch("10.9.2.2"); err != nil {
-		t.Error(err)
-	}
-	b := &bench{TB: t, Collection: coll}
-	b.expectSizes("all of it untracked", 0, 0)
 }
