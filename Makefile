@@ -20,6 +20,7 @@ PKG ?= ./...
 SKIPS ?=
 FUZZTIME ?= 10m
 PACKETS ?= 1000000
+SEQUENCES ?= 200000
 SWAPS ?= 2000
 KILLS ?= 500
 CORPUS ?= ../shared/corpus
@@ -74,9 +75,10 @@ fuzz: ## every fuzz target for FUZZTIME each
 		done; done
 
 .PHONY: diff
-diff: setup ## the same PACKETS packets through iptables and through bpfwall, and random rules through both engines
+diff: setup ## the same PACKETS packets through iptables and bpfwall, random rules through both engines, SEQUENCES sequences through both conntracks
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSameAsIptables|TestRig' ./test/netns -packets $(PACKETS) -mutants 1
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestRandom ./translator -long
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestStateful ./test/conntrack -sequences $(SEQUENCES)
 
 .PHONY: soak
 soak: setup ## SWAPS swaps under traffic and KILLS kills of an apply

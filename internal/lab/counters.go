@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/vishvananda/netlink"
 )
 
 // CountPorts counts the UDP packets that reach a hook of the namespace's stack (as nft writes it: "prerouting", "input"), by
@@ -52,4 +54,12 @@ func (n *NS) PortCounts() (map[int]uint64, error) {
 		}
 	}
 	return counts, nil
+}
+
+// FlushConntrack makes the namespace's kernel forget all connections.
+func (n *NS) FlushConntrack() error {
+	if err := n.nl.ConntrackTableFlush(netlink.ConntrackTable); err != nil {
+		return fmt.Errorf("flushing conntrack: %w", err)
+	}
+	return nil
 }

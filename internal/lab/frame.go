@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/binary"
+	"hash/crc32"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -22,8 +23,8 @@ type Packet struct {
 	Malform        Malform
 
 	SrcPort, DstPort uint16
-	Flags            uint8 // TCP
-	Seq, Ack         uint32
+	Flags            uint8  // TCP
+	Seq, Ack         uint32 // SCTP: Seq is the verification tag
 	Window           uint16
 	Options          []byte // TCP, a multiple of 4 bytes
 	Type, Code       uint8  // ICMP
@@ -41,6 +42,7 @@ type Header struct {
 type Malform struct {
 	Cut         int  // bytes of the transport layer to keep; 0: all
 	BadChecksum bool // of the transport header
+	NoChecksum  bool // the transport checksum is 0
 	DataOffset  int  // TCP data offset in words; 0: the right one
 	UDPLength   int  // 0: the right one
 }
@@ -146,6 +148,8 @@ func (p *Packet) header6(n int, extensions []Header) []byte {
 	return h
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // transport is the transport header and what follows it.
 func (p *Packet) transport() []byte {
 	var b []byte
@@ -161,9 +165,20 @@ func (p *Packet) transport() []byte {
 		b = make([]byte, 12)
 		binary.BigEndian.PutUint16(b, p.SrcPort)
 		binary.BigEndian.PutUint16(b[2:], p.DstPort)
+		binary.BigEndian.PutUint32(b[4:], p.Seq)
 	}
 	b = append(b, p.Payload...)
-	if at >= 0 {
+	if p.Malform.Cut > 0 && p.Malform.Cut < len(b) {
+		b = b[:p.Malform.Cut]
+	}
+	if p.Proto == unix.IPPROTO_SCTP && len(b) >= 12 {
+		c := crc32.Checksum(b, castagnoli)
+		if p.Malform.BadChecksum {
+			c++
+		}
+		binary.LittleEndian.PutUint32(b[8:], c) // RFC 9260, appendix A
+	}
+	if at >= 0 && at+2 <= len(b) {
 		start := p.pseudo(len(b))
 		if p.Proto == unix.IPPROTO_ICMP {
 			start = 0
@@ -175,10 +190,10 @@ func (p *Packet) transport() []byte {
 		if p.Malform.BadChecksum {
 			c ^= 0x5555
 		}
+		if p.Malform.NoChecksum {
+			c = 0
+		}
 		binary.BigEndian.PutUint16(b[at:], c)
-	}
-	if p.Malform.Cut > 0 && p.Malform.Cut < len(b) {
-		b = b[:p.Malform.Cut]
 	}
 	return b
 }

@@ -1,0 +1,108 @@
+package conntrack
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// rig gives scripts to both.
+type rig struct {
+	kernel   *kernel
+	firewall *firewall
+	packets  int // so far
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	return &rig{kernel: newKernel(t), firewall: newFirewall(t)}
+}
+
+// answers are the states of a script's packets.
+type answers struct{ kernel, bpfwall []state }
+
+// differ is the first packet that the two see differently; -1 if there is none.
+func (a answers) differ() int {
+	for i := range a.kernel {
+		if a.kernel[i] != a.bpfwall[i] {
+			return i
+		}
+	}
+	return -1
+}
+
+// batchSize is how many scripts run side by side: as many packets as are sent in one go, fewer than netdev_max_backlog.
+const batchSize = 900
+
+// play runs scripts side by side, each with addresses of its own: the first packet of each, then the second of each, and so on.
+// It waits as long as the longest wait among the packets of a round.
+func (r *rig) play(scripts []*script) (out []answers, err error) {
+	for from := 0; from < len(scripts); from += batchSize {
+		var more []answers
+		batch := scripts[from:min(from+batchSize, len(scripts))]
+		err = pinned(func() error {
+			more, err = r.batch(batch)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, more...)
+	}
+	return out, nil
+}
+
+func (r *rig) batch(scripts []*script) ([]answers, error) {
+	out := make([]answers, len(scripts))
+	for i := 0; ; i++ {
+		done, err := r.round(scripts, i, out)
+		if err != nil {
+			return nil, err
+		}
+		if done {
+			break
+		}
+	}
+	if err := r.kernel.forget(); err != nil {
+		return nil, err
+	}
+	return out, r.firewall.forget()
+}
+
+// round plays packet i of each script.
+func (r *rig) round(scripts []*script, i int, out []answers) (done bool, err error) {
+	var bySide [2][][]byte
+	frames := make([][]byte, len(scripts))
+	wait := 0
+	for n, s := range scripts {
+		if i >= len(s.packets) {
+			continue
+		}
+		p := &s.packets[i]
+		frames[n] = p.frame(s, uint32(n+1), uint32(n+1))
+		side := p.from.side()
+		bySide[side] = append(bySide[side], frames[n])
+		wait = max(wait, p.wait)
+	}
+	if len(bySide[0])+len(bySide[1]) == 0 {
+		return true, nil
+	}
+	time.Sleep(time.Duration(wait) * time.Millisecond)
+	labels, err := r.kernel.round(bySide, len(scripts))
+	if err != nil {
+		return false, err
+	}
+	for n, f := range frames {
+		if f == nil {
+			continue
+		}
+		s, err := r.firewall.judge(f)
+		if err != nil {
+			return false, fmt.Errorf("%s: %w", &scripts[n].packets[i], err)
+		}
+		out[n].kernel = append(out[n].kernel, labels[n])
+		out[n].bpfwall = append(out[n].bpfwall, s)
+		r.packets++
+	}
+	return false, nil
+}

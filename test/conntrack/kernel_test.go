@@ -1,0 +1,167 @@
+package conntrack
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bpfwall/bpfwall/internal/lab"
+	"golang.org/x/sys/unix"
+)
+
+// kernel is a router whose rules write the state of each packet into its TTL or hop limit.
+type kernel struct {
+	world *lab.World
+	far   [2]*lab.Port // the hosts' ends of the wires, by side
+	inner [2]*lab.Port // the router's, for fences
+	got   []state      // of this round, by id
+}
+
+func newKernel(t *testing.T) *kernel {
+	t.Helper()
+	w, err := lab.New(lab.Options{Wires: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	k := &kernel{world: w}
+	for i, wire := range []struct {
+		far   *lab.NS
+		iface string
+	}{{w.Client, lab.LAN.Iface}, {w.Server, lab.WAN.Iface}} {
+		k.far[i] = open(t, wire.far.OpenPort, "eth0")
+		k.inner[i] = open(t, w.DUT.OpenFence, wire.iface)
+	}
+	if _, err := w.DUT.Run(strings.NewReader(labels()), "nft", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func open(t *testing.T, open func(string) (*lab.Port, error), iface string) *lab.Port {
+	t.Helper()
+	p, err := open(iface)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// labels are the router's rules.
+func labels() string {
+	var b strings.Builder
+	fmt.Fprintln(&b, "table inet label {\nchain forward {\ntype filter hook forward priority 0; policy accept;")
+	for s, name := range states {
+		if s != lost {
+			fmt.Fprintf(&b, "ct state %s ip ttl set %d\nct state %s ip6 hoplimit set %d\n", name, s, name, s)
+		}
+	}
+	fmt.Fprintln(&b, "}\n}")
+	return b.String()
+}
+
+// round sends frames, which know their place by their IP identification or flow label, counted from 1, and returns their states.
+func (k *kernel) round(frames [2][][]byte, n int) ([]state, error) {
+	k.got = make([]state, n)
+	for side, list := range frames {
+		if len(list) == 0 {
+			continue
+		}
+		if sent, err := k.far[side].SendBatch(lab.NewBatch(list)); err != nil {
+			return nil, fmt.Errorf("frame %d of %d: %w", sent, len(list), err)
+		}
+	}
+	return k.got, k.settle()
+}
+
+// settle waits until everything sent has come out.
+func (k *kernel) settle() error {
+	for i, leg := range []lab.Leg{lab.LAN, lab.WAN} {
+		if err := k.far[i].Send(lab.Fence(leg.DUTMAC, leg.FarMAC)); err != nil {
+			return err
+		}
+		if err := k.await(k.inner[i]); err != nil {
+			return fmt.Errorf("fence into %s: %w", leg.Iface, err)
+		}
+	}
+	for i, leg := range []lab.Leg{lab.LAN, lab.WAN} {
+		if err := k.inner[i].Send(lab.Fence(leg.FarMAC, leg.DUTMAC)); err != nil {
+			return err
+		}
+		if err := k.await(k.far[i]); err != nil {
+			return fmt.Errorf("fence out of %s: %w", leg.Iface, err)
+		}
+	}
+	return nil
+}
+
+func (k *kernel) await(p *lab.Port) error {
+	found := false
+	for deadline := time.Now().Add(5 * time.Second); !found && time.Now().Before(deadline); {
+		if _, err := p.Wait(100); err != nil {
+			return err
+		}
+		err := p.Drain(func(frame []byte) {
+			if lab.IsFence(frame) {
+				found = true
+			} else {
+				k.seen(frame)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !found {
+		return errors.New("lost")
+	}
+	return nil
+}
+
+// seen takes the label off a frame. The router's own packets have other TTLs.
+func (k *kernel) seen(frame []byte) {
+	if len(frame) < 34 {
+		return
+	}
+	ip := frame[14:]
+	id, label := uint32(binary.BigEndian.Uint16(ip[4:])), state(ip[8])
+	if ip[0]>>4 == 6 {
+		id, label = binary.BigEndian.Uint32(ip)&0xfffff, state(ip[7])
+	}
+	if _, ok := states[label]; ok && id > 0 && int(id) <= len(k.got) {
+		k.got[id-1] = label
+	}
+}
+
+// forget empties the router's table.
+func (k *kernel) forget() error { return k.world.DUT.FlushConntrack() }
+
+// pinned keeps the calling goroutine on one CPU, so that packets keep their order, while f runs.
+func pinned(f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return err
+	}
+	for cpu := range 1024 {
+		if all.IsSet(cpu) {
+			one.Set(cpu)
+			break
+		}
+	}
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return err
+	}
+	err := f()
+	return errors.Join(err, unix.SchedSetaffinity(0, &all))
+}

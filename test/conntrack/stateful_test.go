@@ -1,0 +1,133 @@
+package conntrack
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	sequences = flag.Int("sequences", 1000, "random scripts of 4 to 40 packets that TestStateful compares")
+	seed      = flag.Uint64("seed", 1, "seed of the generator")
+	everyKind = flag.Bool("every-kind", false, "TestStateful plays kinds of packets that are known to differ, too")
+)
+
+// Random scripts have the same states in the kernel and in bpfwall.
+func TestStateful(t *testing.T) {
+	needRoot(t)
+	r := newRig(t)
+	found := &findings{classes: map[string]*finding{}}
+	begin := time.Now()
+	for n := 0; n < *sequences; n += batchSize {
+		var batch []*script
+		for i := n; i < min(n+batchSize, *sequences); i++ {
+			g := &generator{rng: rand.New(rand.NewPCG(*seed, uint64(i))), all: *everyKind}
+			s := g.script()
+			s.name = fmt.Sprintf("seed %d script %d", *seed, i)
+			batch = append(batch, s)
+		}
+		got, err := r.play(batch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range batch {
+			found.add(s, got[i])
+		}
+	}
+	t.Logf("%d scripts, %d packets in %.1f s", *sequences, r.packets, time.Since(begin).Seconds())
+	found.report(t, r)
+}
+
+// finding is a class of disagreements.
+type finding struct {
+	count   int
+	example *script // the shortest, up to the packet
+}
+
+// findings are the disagreements of a run.
+type findings struct{ classes map[string]*finding }
+
+// add takes note of the first packet of a script that the two see differently.
+func (f *findings) add(s *script, got answers) {
+	at := got.differ()
+	if at < 0 {
+		return
+	}
+	c := class(&s.packets[at], got.kernel[at], got.bpfwall[at])
+	if f.classes[c] == nil {
+		f.classes[c] = &finding{}
+	}
+	e := f.classes[c]
+	e.count++
+	if e.example == nil || at+1 < len(e.example.packets) {
+		e.example = &script{name: s.name, six: s.six, packets: slices.Clone(s.packets[:at+1])}
+	}
+}
+
+func class(p *packet, kernel, bpfwall state) string {
+	return fmt.Sprintf("%s: kernel %s, bpfwall %s", p.kind, kernel, bpfwall)
+}
+
+// report fails for what is not explained, with the shortest script that shows it.
+func (f *findings) report(t *testing.T, r *rig) {
+	var classes []string
+	for c := range f.classes {
+		classes = append(classes, c)
+	}
+	slices.SortFunc(classes, func(a, b string) int {
+		return cmp.Or(f.classes[b].count-f.classes[a].count, strings.Compare(a, b))
+	})
+	shown := 0
+	for _, c := range classes {
+		why := f.explained(c)
+		if why != "" {
+			t.Logf("%6d  %s (%s)", f.classes[c].count, c, why)
+		} else {
+			t.Errorf("%6d  %s", f.classes[c].count, c)
+		}
+		if shown < *examples && (why == "" || *everyKind) {
+			shown++
+			s, got, err := r.shrink(f.classes[c].example)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%s (%s):\n%s", c, f.classes[c].example.name, s.transcript(got))
+		}
+	}
+}
+
+// explained is the reason why a class of disagreements is no failure, or "".
+func (f *findings) explained(c string) string {
+	for _, k := range tolerated {
+		n := 0
+		for other, found := range f.classes {
+			if k.class.MatchString(other) {
+				n += found.count
+			}
+		}
+		if k.class.MatchString(c) && n*1000 <= k.most*max(1000, *sequences) {
+			return k.reason
+		}
+	}
+	return isKnown(c)
+}
+
+var examples = flag.Int("examples", 10, "classes of disagreements that TestStateful prints a script of")
+
+// transcript is a script with what both say of each packet, to be put into testdata.
+func (s *script) transcript(got answers) string {
+	var b strings.Builder
+	for i := range s.packets {
+		s.packets[i].want = got.kernel[i]
+	}
+	lines := strings.SplitAfter(s.String(), "\n")
+	fmt.Fprintf(&b, "%s", strings.Join(lines, ""))
+	at := len(s.packets) - 1
+	fmt.Fprintf(&b, "# bpfwall: %s\n", got.bpfwall[at])
+	return b.String()
+}
