@@ -135,7 +135,8 @@ static __always_inline int parse_tcp(struct __sk_buff *skb, struct fw_pkt *pkt)
 	hlen = h.off >> 4 << 2;
 	if (hlen < sizeof(h) || hlen > len)
 		return -1;
-	pkt->payload = len - hlen;
+	/* A super-packet of the frag-list kind says the length of its first segment only. */
+	pkt->payload = (skb->gso_segs > 1 ? skb->len - pkt->l4_off : len) - hlen;
 	if (hlen > sizeof(h) && needs_options(skb, pkt, hlen))
 		fw_tcp_options(skb, pkt, hlen - sizeof(h));
 	return 0;
