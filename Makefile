@@ -15,6 +15,7 @@ ROOT := $(filter 0,$(shell id -u))
 EXEC := $(if $(ROOT),,-exec "sudo env PATH=$(PATH)")
 SUDO := $(if $(ROOT),,sudo)
 
+PREFIX ?= /usr/local
 PKG ?= ./...
 # Tests that may be skipped, as a regular expression; if set, any other skip is a failure.
 SKIPS ?=
@@ -41,6 +42,14 @@ generate: ## rebuild the generated files (bpf/*.o and their Go bindings; needs c
 .PHONY: build
 build: ## build/bpfwall
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o build/bpfwall ./cmd/bpfwall
+
+.PHONY: install
+install: build ## into PREFIX (/usr/local), with the systemd unit and the udev rule; load nothing yet
+	install -D -m 755 build/bpfwall $(DESTDIR)$(PREFIX)/sbin/bpfwall
+	mkdir -p $(DESTDIR)/etc/systemd/system $(DESTDIR)/etc/udev/rules.d $(DESTDIR)/etc/bpfwall
+	sed 's|/usr/local|$(PREFIX)|' dist/bpfwall-boot.service > $(DESTDIR)/etc/systemd/system/bpfwall-boot.service
+	sed 's|/usr/local|$(PREFIX)|' dist/90-bpfwall.rules > $(DESTDIR)/etc/udev/rules.d/90-bpfwall.rules
+	@echo "to start it at boot: systemctl enable bpfwall-boot"
 
 .PHONY: check
 check: ## formatting, go vet, staticcheck

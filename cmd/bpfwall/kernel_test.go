@@ -198,10 +198,24 @@ func TestWrongHost(t *testing.T) {
 	do(nil, "--netns", "nowhere", "status").want(t, 1, `"nowhere": no such network namespace`)
 }
 
+// trial is a firewall whose state and pins are below a folder of its own.
+func trial(t *testing.T) (root string, at func(args ...string) outcome) {
+	t.Helper()
+	w, _ := host(t)
+	root = t.TempDir()
+	at = func(args ...string) outcome {
+		return do(nil, append([]string{"--netns", w.DUT.Name, "--root", root}, args...)...)
+	}
+	t.Cleanup(func() {
+		at("disable", "--yes").want(t, 0)
+		_ = unix.Unmount(filepath.Join(root, "sys/fs/bpf"), 0)
+	})
+	return root, at
+}
+
 // Without room on the disk the rules in force stay.
 func TestFullDisk(t *testing.T) {
-	w, at := host(t)
-	root := t.TempDir()
+	root, at := trial(t)
 	state := filepath.Join(root, "var/lib/bpfwall")
 	if err := os.MkdirAll(state, 0o755); err != nil {
 		t.Fatal(err)
@@ -209,46 +223,92 @@ func TestFullDisk(t *testing.T) {
 	if err := unix.Mount("tmpfs", state, "tmpfs", 0, "size=64k"); err != nil {
 		t.Fatal(err)
 	}
-	at2 := func(args ...string) outcome {
-		return do(nil, append([]string{"--netns", w.DUT.Name, "--root", root}, args...)...)
-	}
 	t.Cleanup(func() {
-		at2("disable", "--yes").want(t, 0)
-		for _, dir := range []string{state, filepath.Join(root, "sys/fs/bpf")} {
-			if err := unix.Unmount(dir, 0); err != nil {
-				t.Errorf("unmount %s: %v", dir, err)
-			}
+		at("disable", "--yes").want(t, 0)
+		if err := unix.Unmount(state, 0); err != nil {
+			t.Error(err)
 		}
 	})
-	_ = at
 	policy := write(t, "p.toml", "version = 1\n")
-	at2("apply", "--yes", policy).want(t, 0, "generation 1 is live") // also: mounts the bpf file system below --root
+	at("apply", "--yes", policy).want(t, 0, "generation 1 is live") // also: mounts the bpf file system below --root
 	if err := os.WriteFile(filepath.Join(state, "ballast"), make([]byte, 64<<10), 0o600); err == nil {
 		t.Fatal("the disk is not full")
 	}
-	at2("apply", "--yes", policy).want(t, 1, "no space left")
-	at2("status").want(t, 0, "generation 1,")
+	at("apply", "--yes", policy).want(t, 1, "no space left")
+	at("status").want(t, 0, "generation 1,")
 }
 
-// TestWithoutRoot runs the program as nobody.
-func TestWithoutRoot(t *testing.T) {
+// A boot finds the disk as it was, and nothing in the kernel.
+func TestBoot(t *testing.T) {
+	root, at := trial(t)
+	at("boot").want(t, 1, "no such generation")
+	at("apply", "--yes", write(t, "good.toml", "version = 1\n")).want(t, 0)
+	at("boot").want(t, 0, "in force already")
+	go at("apply", "--yes", "--confirm", "1m", write(t, "doubtful.toml", "version = 1\n"))
+	for range 100 {
+		if time.Sleep(50 * time.Millisecond); strings.Contains(at("status").out, "generation 2") {
+			break
+		}
+	}
+	if err := unix.Unmount(filepath.Join(root, "sys/fs/bpf"), unix.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	at("status").want(t, 0, "OFF")
+	at("boot").want(t, 0, "is live")
+	at("history").want(t, 0, "good.toml", "doubtful.toml", `"boot"`)
+	at("status").want(t, 0, "ON", "good.toml")
+}
+
+// The terminal of an apply that waits for its confirmation goes away, and with it everybody who could answer.
+func TestHangup(t *testing.T) {
+	w, at := host(t)
+	policy := write(t, "p.toml", "version = 1\n")
+	at("apply", "--yes", policy).want(t, 0)
+	cmd := exec.Command(program(t), "--netns", w.DUT.Name, "apply", "--yes", "--confirm", "1s", policy)
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := said.Read(make([]byte, 16)); err != nil { // "confirm within …"
+		t.Fatal(err)
+	}
+	_ = cmd.Process.Signal(syscall.SIGHUP)
+	_ = said.Close()
+	_ = cmd.Wait()
+	at("status").want(t, 0, "generation 3, confirmed")
+	at("history").want(t, 0, "again 1", "2 not confirmed")
+}
+
+// program is a copy of this test's binary under the name that makes TestMain run the command. Everybody may run it.
+func program(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	self, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
 	}
-	program := filepath.Join(dir, "bpfwall") // this name makes TestMain run the command
-	if err := os.WriteFile(program, self, 0o755); err != nil {
+	path := filepath.Join(dir, "bpfwall")
+	if err := os.WriteFile(path, self, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	policy := filepath.Join(dir, "p.toml")
-	if err := os.WriteFile(policy, []byte(openPolicy), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for dir := dir; strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
+	for ; strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	return path
+}
+
+// TestWithoutRoot runs the program as nobody.
+func TestWithoutRoot(t *testing.T) {
+	program := program(t)
+	dir := filepath.Dir(program)
+	policy := filepath.Join(dir, "p.toml")
+	if err := os.WriteFile(policy, []byte(openPolicy), 0o644); err != nil {
+		t.Fatal(err)
 	}
 	nobody := func(args ...string) outcome {
 		cmd := exec.Command(program, args...)

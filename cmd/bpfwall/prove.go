@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/signal"
 	"syscall"
@@ -59,6 +60,9 @@ func comesBack(res *dataplane.Result) string {
 // settled reports whether somebody else confirmed the generation, or put another one in its place.
 func settled(fw *dataplane.Dataplane, generation uint32) (bool, error) {
 	status, err := fw.Status()
+	if errors.Is(err, dataplane.ErrNotLoaded) {
+		return true, fail(exitUnconfirmed, "the firewall is off now; %d was not confirmed", generation)
+	}
 	if err != nil {
 		return false, nil // e.g. a change is under way: look again
 	}

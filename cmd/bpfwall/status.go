@@ -66,7 +66,7 @@ func (a *app) printStatus(s *dataplane.Status) {
 	for _, h := range s.Hooks {
 		state := "attached"
 		if !h.Attached {
-			state = p.error("NOT ATTACHED: packets pass unjudged; apply again")
+			state = p.error("NOT ATTACHED: packets pass unjudged; run bpfwall refresh")
 		}
 		rows = append(rows, []string{"  " + escape(h.Interface) + " " + h.Direction, string(h.Mode), state})
 	}
