@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 }
 
 // helper is another bpfwall: "open BPFFS", "nobody" (an apply that must not come far), or "apply NETNS BPFFS STATE RUN PORT STEP", which dies in front of a step. Port 0 applies one
-// ruleset and another in turn, for ever.
+// ruleset and another in turn, for ever; port "back" rolls back.
 func helper(args []string) error {
 	switch args[0] {
 	case "open":
@@ -61,6 +61,10 @@ func helper(args []string) error {
 		}
 		return nil
 	}
+	if args[5] == "back" {
+		_, err := d.Rollback(context.Background(), Meta{})
+		return err
+	}
 	for n := uint64(0); ; n++ {
 		port := 80 + n%2
 		if args[5] != "0" {
@@ -74,11 +78,11 @@ func helper(args []string) error {
 }
 
 // spawn starts a helper on the world, under another command if one is given.
-func (w *world) spawn(port int, step string, under ...string) *exec.Cmd {
+func (w *world) spawn(port, step string, under ...string) *exec.Cmd {
 	w.tb.Helper()
 	under = append(under, os.Args[0])
 	cmd := exec.Command(under[0], under[1:]...)
-	args := []string{"apply", w.cfg.Netns, w.cfg.BPFFS, w.cfg.StateDir, w.cfg.RunDir, fmt.Sprint(port), step}
+	args := []string{"apply", w.cfg.Netns, w.cfg.BPFFS, w.cfg.StateDir, w.cfg.RunDir, port, step}
 	cmd.Env = append(os.Environ(), helperEnv+"="+strings.Join(args, " "))
 	cmd.Stderr = os.Stderr
 	must(w.tb, cmd.Start())
@@ -96,7 +100,7 @@ func TestKilled(t *testing.T) {
 				if !first {
 					w.apply(inputRules(80), Options{})
 				}
-				_ = w.spawn(81, s.name).Wait()
+				_ = w.spawn("81", s.name).Wait()
 				flipped := s.name == "retire"
 				want := map[string]bool{"80": !flipped, "81": flipped || first}
 				got := map[string]bool{"80": w.reaches(80), "81": w.reaches(81)}
@@ -129,7 +133,7 @@ func TestKilledAnywhere(t *testing.T) {
 		rounds = 3
 	}
 	for range rounds {
-		cmd := w.spawn(0, "")
+		cmd := w.spawn("0", "")
 		time.Sleep(time.Duration(100+rand.IntN(400)) * time.Millisecond)
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -158,29 +162,39 @@ func TestKilledAtSyscalls(t *testing.T) {
 	if os.Getenv("BPFWALL_KILL_ALL") != "" {
 		stride = 1
 	}
-	kills, changed := 0, 0
-	for _, calls := range []string{"bpf", "renameat,symlinkat,mkdirat,unlinkat,fsync"} {
-		for k := 1; ; k += stride {
-			cmd := w.spawn(81, "none", "strace", "-f", "-o", "/dev/null", "-e", "trace="+calls,
-				"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", calls, k))
-			if cmd.Wait() == nil {
-				break // there is no k-th
-			}
-			kills++
-			if w.reaches(80) == w.reaches(81) {
-				t.Fatalf("killed at number %d of %s: neither the one nor the other ruleset is in force", k, calls)
-			}
-			if w.reaches(81) {
-				changed++
-			}
-			w.apply(inputRules(80), Options{})
-			w.whole()
-			if t.Failed() {
-				t.Fatalf("killed at number %d of %s", k, calls)
+	for _, port := range []string{"81", "back"} {
+		kills, changed := 0, 0
+		for _, calls := range []string{"bpf", "renameat,symlinkat,mkdirat,unlinkat,fsync"} {
+			for k := 1; w.killedAt(port, calls, k, &changed); k += stride {
+				kills++
 			}
 		}
+		t.Logf("%s: killed %d times; %d times the new ruleset was in force already", port, kills, changed)
 	}
-	t.Logf("killed %d times; %d times the new ruleset was in force already", kills, changed)
+}
+
+// killedAt kills at the k-th of these system calls, and checks what comes of it. It reports false if there are not as many.
+func (w *world) killedAt(port, calls string, k int, changed *int) bool {
+	w.tb.Helper()
+	w.apply(inputRules(81), Options{})
+	w.apply(inputRules(80), Options{})
+	cmd := w.spawn(port, "none", "strace", "-f", "-o", "/dev/null", "-e", "trace="+calls,
+		"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", calls, k))
+	if cmd.Wait() == nil {
+		return false
+	}
+	if w.reaches(80) == w.reaches(81) {
+		w.tb.Fatalf("killed at number %d of %s: neither the one nor the other ruleset is in force", k, calls)
+	}
+	if w.reaches(81) {
+		*changed++
+	}
+	w.apply(inputRules(80), Options{})
+	w.whole()
+	if w.tb.Failed() {
+		w.tb.Fatalf("killed at number %d of %s", k, calls)
+	}
+	return true
 }
 
 // whole checks that nothing but the live and the previous generation is there.
