@@ -52,6 +52,12 @@ func left(r *iptables.Report) ruleset.ErrorList {
 	for _, table := range slices.Sorted(maps.Keys(r.Summary.Kernel)) {
 		list.Add(ruleset.Pos{}, "table %q (%d rules): left to the kernel, where it stays loaded", table, r.Summary.Kernel[table])
 	}
+	return append(list, unjudged(r)...)
+}
+
+// unjudged warns of a family that no file is about.
+func unjudged(r *iptables.Report) ruleset.ErrorList {
+	var list ruleset.ErrorList
 	for _, family := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
 		if !slices.ContainsFunc(r.Files, func(f iptables.FileInfo) bool { return f.Family == family.String() }) {
 			list.Add(ruleset.Pos{}, "no %s rules: every %s packet passes", family, family).Help = "name the file of the other family too"

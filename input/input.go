@@ -107,6 +107,14 @@ func (in *Input) Warnings() ruleset.ErrorList {
 	return in.Policy.Warnings
 }
 
+// Unjudged are those of the warnings that are about an address family without rules; the import's report has the others.
+func (in *Input) Unjudged() ruleset.ErrorList {
+	if in.Report == nil {
+		return nil
+	}
+	return unjudged(in.Report)
+}
+
 // Tests are the tests that the policy carries.
 func (in *Input) Tests() []policies.Test {
 	if in.Policy == nil {

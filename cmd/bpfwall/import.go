@@ -59,6 +59,7 @@ unless --allow-partial says that this is meant.`,
 			if err != nil {
 				return err
 			}
+			a.warnings(in.Unjudged())
 			return a.writeImport(in, output)
 		},
 	}
