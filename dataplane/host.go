@@ -3,6 +3,7 @@ package dataplane
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 
 	"github.com/cilium/ebpf"
@@ -25,6 +26,59 @@ func (t *transaction) describeHost() error {
 	return typeAddresses(t.shared["addr_types"])
 }
 
+// staleHost reports whether the rules of a generation ask for names or addresses that are not what the programs were told (Refresh does).
+func (d *Dataplane) staleHost(n uint32) (bool, error) {
+	rs, err := d.at.readRuleset(n)
+	if err != nil {
+		return false, err
+	}
+	if rs.Uses(ruleset.FieldInIface) || rs.Uses(ruleset.FieldOutIface) {
+		if stale, err := d.staleNames(); stale || err != nil {
+			return stale, err
+		}
+	}
+	if rs.Uses(ruleset.FieldSrcType) || rs.Uses(ruleset.FieldDstType) {
+		return d.staleAddresses()
+	}
+	return false, nil
+}
+
+func (d *Dataplane) staleNames() (bool, error) {
+	m, err := d.openPinned("ifaces")
+	if err != nil {
+		return false, err
+	}
+	defer m.Close()
+	all, err := interfaces()
+	for _, i := range all {
+		var v bpf.Iface
+		if err := m.Lookup(uint32(i.index)&0xffff, &v); err != nil || v != ifaceEntry(i) {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+func (d *Dataplane) staleAddresses() (bool, error) {
+	m, err := d.openPinned("addr_types")
+	if err != nil {
+		return false, err
+	}
+	defer m.Close()
+	want, err := localAddresses()
+	if err != nil {
+		return false, err
+	}
+	told := map[bpf.AddrKey]uint16{}
+	var key bpf.AddrKey
+	var types uint16
+	all := m.Iterate()
+	for all.Next(&key, &types) {
+		told[key] = types
+	}
+	return !maps.Equal(told, want), all.Err()
+}
+
 // nameInterfaces fills the map of interfaces. Entries of interfaces that are gone may stay: they name an index that nothing has.
 func nameInterfaces(m *ebpf.Map) error {
 	all, err := interfaces()
@@ -32,15 +86,19 @@ func nameInterfaces(m *ebpf.Map) error {
 		return err
 	}
 	for _, i := range all {
-		v := bpf.Iface{Ifindex: uint32(i.index)}
-		for n := range min(len(i.name), len(v.Name)-1) {
-			v.Name[n] = int8(i.name[n])
-		}
-		if err := m.Put(uint32(i.index)&0xffff, v); err != nil {
+		if err := m.Put(uint32(i.index)&0xffff, ifaceEntry(i)); err != nil {
 			return fmt.Errorf("interface %q: %w", i.name, errKernel(err))
 		}
 	}
 	return nil
+}
+
+func ifaceEntry(i iface) bpf.Iface {
+	v := bpf.Iface{Ifindex: uint32(i.index)}
+	for n := range min(len(i.name), len(v.Name)-1) {
+		v.Name[n] = int8(i.name[n])
+	}
+	return v
 }
 
 // typeAddresses makes the map of address types a copy of the kernel's table "local".

@@ -284,6 +284,40 @@ func TestAddressTypes(t *testing.T) {
 	if w.counter("input/local") == 0 || w.counter("input/from-veth") == 0 {
 		t.Error("the host's own address is not known as local, or its interface by name")
 	}
+	d := w.open()
+	warnings := func() int {
+		s, err := d.Status()
+		must(t, err)
+		return len(s.Warnings)
+	}
+	if n := warnings(); n != 0 {
+		t.Errorf("%d warnings before anything changed", n)
+	}
+	for name, change := range map[string]func(netlink.Link) error{
+		"address": func(l netlink.Link) error {
+			a, _ := netlink.ParseAddr("10.66.0.1/24")
+			return netlink.AddrAdd(l, a)
+		},
+		"interfaces": func(netlink.Link) error {
+			return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "new0"}, PeerName: "new1"})
+		},
+	} {
+		w.in(w.host, func() error {
+			l, err := netlink.LinkByName("veth0")
+			if err != nil {
+				return err
+			}
+			return change(l)
+		})
+		if n := warnings(); n != 1 {
+			t.Errorf("%d warnings after a change of %s, want 1", n, name)
+		}
+		_, err := d.Refresh(context.Background())
+		must(t, err)
+		if n := warnings(); n != 0 {
+			t.Errorf("%d warnings after the refresh", n)
+		}
+	}
 	w.in(w.host, func() error {
 		types, err := localAddresses()
 		if err != nil {

@@ -82,6 +82,9 @@ func (d *Dataplane) hostStatus(s *Status) error {
 	if forwarding() && !s.Generation.Forwarding {
 		s.warn("this host began to forward packets after the apply: apply again, so that forwarded packets are told from local ones")
 	}
+	if stale, err := d.staleHost(s.Generation.Number); err == nil && stale {
+		s.warn("names of interfaces or addresses of this host have changed, and the rules ask for them: run bpfwall refresh")
+	}
 	return nil
 }
 
