@@ -72,7 +72,7 @@ demo: setup build ## a firewall in two network namespaces: import, apply, traffi
 
 .PHONY: bench
 bench: setup build ## cost per packet and of a swap, against iptables and nftables; also as build/bench.json
-	$(GO) test $(EXEC) -run '^$$' -bench . -benchtime 2s ./translator ./dataplane
+	$(GO) test $(EXEC) -run '^$$' -bench . -benchtime 2s ./bpf ./translator ./migrate/iptables
 	$(GO) build -o build/bench ./test/bench
 	$(SUDO) env BPFWALL=build/bpfwall build/bench -json build/bench.json
 

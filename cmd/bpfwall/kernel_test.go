@@ -25,8 +25,14 @@ type outcome struct {
 
 // do runs a command line in this process.
 func do(environ map[string]string, args ...string) outcome {
+	return ask(&env{stdin: strings.NewReader(""), getenv: func(k string) string { return environ[k] }}, args...)
+}
+
+// ask runs a command line in this process with a person, or nobody, at its standard input.
+func ask(e *env, args ...string) outcome {
 	var out, problems bytes.Buffer
-	code := run(&env{stdin: strings.NewReader(""), stdout: &out, stderr: &problems, getenv: func(k string) string { return environ[k] }}, args)
+	e.stdout, e.stderr = &out, &problems
+	code := run(e, args)
 	return outcome{code, out.String(), problems.String()}
 }
 
@@ -257,6 +263,25 @@ func TestBoot(t *testing.T) {
 	at("boot").want(t, 0, "is live")
 	at("history").want(t, 0, "good.toml", "doubtful.toml", `"boot"`)
 	at("status").want(t, 0, "ON", "good.toml")
+}
+
+func TestQuestions(t *testing.T) {
+	w, at := host(t)
+	policy := write(t, "p.toml", "version = 1\n[safety]\nconfirm = \"30s\"\n")
+	person := func(typed string, args ...string) outcome {
+		e := &env{stdin: strings.NewReader(typed), getenv: func(string) string { return "" }, terminal: [3]bool{true, true, true}}
+		return ask(e, append([]string{"--netns", w.DUT.Name}, args...)...)
+	}
+	person("n\n", "apply", policy).want(t, 1, "inbound#policy", "Apply? [y/N]", "nothing was changed")
+	person("\n", "apply", policy).want(t, 1, "nothing was changed")
+	person("y\n", "apply", "--no-input", policy).want(t, exitUsage, "nobody to ask")
+	at("status").want(t, 0, "OFF")
+	person("y\nn\n", "apply", policy).want(t, exitUnconfirmed, "generation 1 is live", "Still here?", "answered no", "off again")
+	person("yes\ny\n", "apply", policy).want(t, 0, "confirmed 2")
+	person("", "status").want(t, 0, "\x1b[32mON\x1b[0m")
+	at("status").want(t, 0, "generation 2, confirmed")
+	person("n\n", "disable").want(t, 1, "Let every packet pass?", "nothing was changed")
+	at("status").want(t, 0, "generation 2, confirmed")
 }
 
 // The terminal of an apply that waits for its confirmation goes away, and with it everybody who could answer.

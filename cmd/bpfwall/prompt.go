@@ -36,8 +36,11 @@ func (a *app) answer() <-chan bool {
 	if !a.person() {
 		return out
 	}
+	if a.lines == nil {
+		a.lines = bufio.NewReader(a.stdin) // one for all questions: it may have read ahead
+	}
 	go func() {
-		line, err := bufio.NewReader(a.stdin).ReadString('\n')
+		line, err := a.lines.ReadString('\n')
 		line = strings.ToLower(strings.TrimSpace(line))
 		if err == nil {
 			out <- line == "y" || line == "yes"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type app struct {
 	color, netns, root   string
 	started              bool // the command line was right, the verb runs
 	sources              input.Sources
+	lines                *bufio.Reader // of stdin, once somebody was asked
 }
 
 // run runs one command line and returns the exit code.
