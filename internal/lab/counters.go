@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // CountPorts counts the UDP packets that reach a hook of the namespace's stack (as nft writes it: "prerouting", "input"), by
@@ -62,4 +63,17 @@ func (n *NS) FlushConntrack() error {
 		return fmt.Errorf("flushing conntrack: %w", err)
 	}
 	return nil
+}
+
+// Conntrack lists the connections that the namespace's kernel knows.
+func (n *NS) Conntrack() ([]*netlink.ConntrackFlow, error) {
+	var all []*netlink.ConntrackFlow
+	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
+		flows, err := n.nl.ConntrackTableList(netlink.ConntrackTable, family)
+		if err != nil {
+			return nil, fmt.Errorf("listing conntrack: %w", err)
+		}
+		all = append(all, flows...)
+	}
+	return all, nil
 }

@@ -87,13 +87,7 @@ func (f *firewall) forget() error {
 
 func empty[V any](m *ebpf.Map) error {
 	var keys []bpf.CtKey
-	var k bpf.CtKey
-	var v V
-	it := m.Iterate()
-	for it.Next(&k, &v) {
-		keys = append(keys, k)
-	}
-	if err := it.Err(); err != nil {
+	if err := each(m, func(k bpf.CtKey, _ *V) { keys = append(keys, k) }); err != nil {
 		return err
 	}
 	for _, k := range keys {

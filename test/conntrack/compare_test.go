@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ type rig struct {
 	kernel   *kernel
 	firewall *firewall
 	packets  int // so far
+	entries  int // of the kernel's tables that were compared
 }
 
 func newRig(t *testing.T) *rig {
@@ -18,17 +20,31 @@ func newRig(t *testing.T) *rig {
 	return &rig{kernel: newKernel(t), firewall: newFirewall(t)}
 }
 
-// answers are the states of a script's packets.
-type answers struct{ kernel, bpfwall []state }
+// answers are the states of a script's packets, and how the entries differ after the last one, or "".
+type answers struct {
+	kernel, bpfwall []state
+	tables          string
+}
 
-// differ is the first packet that the two see differently; -1 if there is none.
+// differ is the first packet that the two see differently, or the last if only what they remember differs; -1 if there is none.
 func (a answers) differ() int {
 	for i := range a.kernel {
 		if a.kernel[i] != a.bpfwall[i] {
 			return i
 		}
 	}
+	if a.tables != "" {
+		return len(a.kernel) - 1
+	}
 	return -1
+}
+
+// class says what kind of difference there is at a packet of a script.
+func (a answers) class(p *packet, at int) string {
+	if a.kernel[at] == a.bpfwall[at] {
+		return a.tables
+	}
+	return fmt.Sprintf("%s: kernel %s, bpfwall %s", p.kind, a.kernel[at], a.bpfwall[at])
 }
 
 // batchSize is how many scripts run side by side: as many packets as are sent in one go, fewer than netdev_max_backlog.
@@ -63,10 +79,17 @@ func (r *rig) batch(scripts []*script) ([]answers, error) {
 			break
 		}
 	}
-	if err := r.kernel.forget(); err != nil {
+	known, err := r.kernel.table()
+	if err != nil {
 		return nil, err
 	}
-	return out, r.firewall.forget()
+	ours, err := r.firewall.table()
+	if err != nil {
+		return nil, err
+	}
+	r.entries += len(known)
+	compareTables(scripts, known, ours, out)
+	return out, errors.Join(r.kernel.forget(), r.firewall.forget())
 }
 
 // round plays packet i of each script.

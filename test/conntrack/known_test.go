@@ -22,7 +22,6 @@ var tolerated = []struct {
 	most   int
 	reason string
 }{
-	{regexp.MustCompile(`^tcp .*: kernel \w+, bpfwall \w+$`), 25, "windows of connections that begin or end in an odd way"},
 	{regexp.MustCompile(`^icmp error, other protocol about gre`), 1, "keys of GRE are not looked at yet"},
 }
 

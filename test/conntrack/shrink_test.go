@@ -33,7 +33,10 @@ func (r *rig) shrink(s *script) (*script, answers, error) {
 // sameDifference reports whether two scripts differ in their last packets only, and in the same way.
 func sameDifference(a, b answers) bool {
 	i, j := len(a.kernel)-1, len(b.kernel)-1
-	return a.differ() == i && a.kernel[i] == b.kernel[j] && a.bpfwall[i] == b.bpfwall[j]
+	if i < 0 || a.differ() != i || a.kernel[i] != b.kernel[j] || a.bpfwall[i] != b.bpfwall[j] {
+		return false
+	}
+	return a.kernel[i] != a.bpfwall[i] || a.tables == b.tables
 }
 
 // reductions are the script made smaller in one way each, the largest steps first.

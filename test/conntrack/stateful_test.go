@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	sequences = flag.Int("sequences", 1000, "random scripts of 4 to 40 packets that TestStateful compares")
+	sequences = flag.Int("sequences", 10_000, "random scripts of 4 to 40 packets that TestStateful compares")
 	seed      = flag.Uint64("seed", 1, "seed of the generator")
 	everyKind = flag.Bool("every-kind", false, "TestStateful plays kinds of packets that are known to differ, too")
 )
@@ -39,7 +39,7 @@ func TestStateful(t *testing.T) {
 			found.add(s, got[i])
 		}
 	}
-	t.Logf("%d scripts, %d packets in %.1f s", *sequences, r.packets, time.Since(begin).Seconds())
+	t.Logf("%d scripts, %d packets, %d entries in %.1f s", *sequences, r.packets, r.entries, time.Since(begin).Seconds())
 	found.report(t, r)
 }
 
@@ -58,7 +58,7 @@ func (f *findings) add(s *script, got answers) {
 	if at < 0 {
 		return
 	}
-	c := class(&s.packets[at], got.kernel[at], got.bpfwall[at])
+	c := got.class(&s.packets[at], at)
 	if f.classes[c] == nil {
 		f.classes[c] = &finding{}
 	}
@@ -67,10 +67,6 @@ func (f *findings) add(s *script, got answers) {
 	if e.example == nil || at+1 < len(e.example.packets) {
 		e.example = &script{name: s.name, six: s.six, packets: slices.Clone(s.packets[:at+1])}
 	}
-}
-
-func class(p *packet, kernel, bpfwall state) string {
-	return fmt.Sprintf("%s: kernel %s, bpfwall %s", p.kind, kernel, bpfwall)
 }
 
 // report fails for what is not explained, with the shortest script that shows it.
@@ -128,6 +124,10 @@ func (s *script) transcript(got answers) string {
 	lines := strings.SplitAfter(s.String(), "\n")
 	fmt.Fprintf(&b, "%s", strings.Join(lines, ""))
 	at := len(s.packets) - 1
-	fmt.Fprintf(&b, "# bpfwall: %s\n", got.bpfwall[at])
+	fmt.Fprintf(&b, "# bpfwall: %s", got.bpfwall[at])
+	if got.tables != "" {
+		fmt.Fprintf(&b, "; %s", got.tables)
+	}
+	fmt.Fprintln(&b)
 	return b.String()
 }
