@@ -127,8 +127,7 @@ func (tw *twin) states(i int, proto byte, payload []byte) (netfilter, ours uint8
 
 // end is what one end of a random connection remembers.
 type end struct {
-	next    uint32 // sequence number to send
-	options []byte
+	next uint32 // sequence number to send
 }
 
 // step makes a random, often plausible segment of end i.

@@ -13,14 +13,13 @@ type tcp struct {
 
 // tcpEnd is what an end has sent.
 type tcpEnd struct {
-	next   uint32 // sequence number
-	start  uint32 // before the last data
-	win    uint16
-	scale  uint32
-	opts   []option // of its SYN
-	syn    bool     // sent
-	fin    bool
-	closed bool // the other's FIN is acknowledged
+	next  uint32 // sequence number
+	start uint32 // before the last data
+	win   uint16
+	scale uint32
+	opts  []option // of its SYN
+	syn   bool     // sent
+	fin   bool
 }
 
 const (
