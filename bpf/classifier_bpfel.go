@@ -173,7 +173,7 @@ type ClassifierFwPkt struct {
 	Notrack    uint8
 	Malformed  uint8
 	Hook       uint8
-	TcpWscale  uint8
+	TcpOffer   uint8
 	TcpSack    uint32
 	FragId     uint32
 	FragEdge   uint32

@@ -36,8 +36,8 @@ static __always_inline __u32 segment_end(const struct fw_pkt *pkt)
 /* The options of a SYN. */
 static __always_inline __u8 syn_options(const struct fw_pkt *pkt, __u8 *scale)
 {
-	*scale = pkt->tcp_wscale == 255 ? 0 : pkt->tcp_wscale;
-	return (pkt->tcp_wscale == 255 ? 0 : CT_SIDE_SCALE) | (pkt->tcp_options[0] & 1 << TCPOPT_SACK_PERM ? CT_SIDE_SACK : 0);
+	*scale = pkt->tcp_offer & 15;
+	return (pkt->tcp_offer & FW_OFFER_SCALE ? CT_SIDE_SCALE : 0) | (pkt->tcp_offer & FW_OFFER_SACK ? CT_SIDE_SACK : 0);
 }
 
 static __always_inline int has_options(const struct fw_pkt *pkt)

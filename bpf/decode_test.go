@@ -20,12 +20,12 @@ func TestParseAsDecode(t *testing.T) {
 	b := newBench(t, classifier(t, "cfg_tcp_options", "cfg_mac"))
 	frames := caseFrames(t)
 	for _, f := range frames {
-		compare(t, b, f, right)
+		compare(t, b, f)
 	}
 	const seed = 20240229
 	r := rand.New(rand.NewPCG(seed, seed))
 	for range 20_000 {
-		compare(t, b, damage(r, frames[r.IntN(len(frames))]), damaged)
+		compare(t, b, damage(r, frames[r.IntN(len(frames))]))
 		if t.Failed() {
 			t.Logf("seed %d", seed)
 			return
@@ -76,16 +76,8 @@ func damage(r *rand.Rand, f []byte) []byte {
 	return f
 }
 
-// condition is whether a frame is as it was made.
-type condition int
-
-const (
-	right condition = iota
-	damaged
-)
-
 // compare runs a frame through both parsers.
-func compare(t *testing.T, b *bench, frame []byte, c condition) {
+func compare(t *testing.T, b *bench, frame []byte) {
 	t.Helper()
 	want, err := packet.Decode(frame)
 	ret, pkt := b.run("tc_ingress", ourselves, frame)
@@ -102,12 +94,6 @@ func compare(t *testing.T, b *bench, frame []byte, c condition) {
 		want.State, want.SrcType, want.DstType = 0, 0, 0
 		slices.Sort(want.TCPOptions)
 		got := read(&pkt)
-		if want.Malformed && !got.Malformed && got.SrcPort < 0 && got.ICMPType < 0 {
-			return // an extension header too long before a protocol without a header to read: of no consequence
-		}
-		if c == damaged { // the C ends at an end of options, as the TCP stack does
-			want.TCPOptions, got.TCPOptions, want.TCPMSS, got.TCPMSS = nil, nil, 0, 0
-		}
 		if want.Fragment && ret == drop { // its first was not seen: it is dropped before the MAC is read
 			got.SrcMAC, got.HasMAC = want.SrcMAC, want.HasMAC
 		}

@@ -48,11 +48,14 @@ struct fw_pkt {
 	__u8 notrack;		/* set by NOTRACK */
 	__u8 malformed;		/* transport header cut short or lengths lie */
 	__u8 hook;		/* FW_HOOK_ */
-	__u8 tcp_wscale;	/* of a SYN; 255: no such option */
+	__u8 tcp_offer;		/* FW_OFFER_: options of a TCP segment, for conntrack */
 	__u32 tcp_sack;		/* highest right edge of SACK blocks */
 	__u32 frag_id;
 	__u32 frag_edge;	/* first fragment: bytes of the datagram in it; later: byte of the datagram where it starts */
 };
+
+/* tcp_offer: the window scale in the low four bits, if there is one. */
+enum fw_offer { FW_OFFER_SCALE = 16, FW_OFFER_SACK = 32 };
 
 /* As ruleset.Hook. */
 enum fw_hook { FW_HOOK_NONE, FW_HOOK_PREROUTING, FW_HOOK_RAW_OUTPUT, FW_HOOK_INPUT, FW_HOOK_FORWARD, FW_HOOK_OUTPUT };

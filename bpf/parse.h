@@ -113,7 +113,8 @@ static __always_inline int step_extension(struct __sk_buff *skb, struct fw_pkt *
 	if (pkt->proto != EXT_FRAGMENT) {
 		pkt->proto = h.next;
 		c->off += (h.len + 1) * 8;
-		return 1;
+		pkt->malformed = c->off > c->end; /* as ipv6_find_hdr: what comes next is known, but not there */
+		return !pkt->malformed;
 	}
 	frag = bpf_ntohs(h.frag);
 	pkt->proto = h.next;
@@ -164,7 +165,6 @@ static __always_inline void clear_pkt(struct fw_pkt *pkt)
 	pkt->dst_type = 1 << RTN_UNICAST;
 	pkt->pkt_type = 1;
 	pkt->ct_state = FW_STATE_UNTRACKED;
-	pkt->tcp_wscale = 255;
 }
 
 /* Fills pkt from the frame. Reports an enum parse; a global function, so that the verifier looks at it once. */

@@ -72,6 +72,8 @@ func TestParse(t *testing.T) {
 		{"esp", v6(50, make([]byte, 20)), want{50, no16, no16, no8, no8, 0, 0, 0, 60, 54}},
 		{"no next header", v6(59), want{59, no16, no16, no8, no8, 0, 0, 0, 40, 54}},
 		{"chain cut short", v6(0, ext(60, 0), []byte{6, 0}), want{60, no16, no16, no8, no8, 0, 0, 1, 50, 62}},
+		{"header past the end", append(v6(0, ext(6, 0)[:1], []byte{9}, ext(6, 0)[2:]), make([]byte, 100)...), want{6, no16, no16, no8, no8, 0, 0, 1, 48, 134}},
+		{"header past the end, no transport", v6(0, []byte{50, 9}, ext(6, 0)[2:]), want{50, no16, no16, no8, no8, 0, 0, 1, 48, 134}},
 		{"32 headers", v6(60, many(32, 6), tcp), want{6, 31245, 80, syn, no8, 0, 0, 0, 60 + 32*8, 54 + 32*8}},
 		{"priority tags", ether(slices.Concat(be16(0x8100, 0xe000, 0x88a8, 0, 0x8100, 0)), 0x0800, ip4(peer4, local4, 6, 0, nil, tcp)),
 			want{6, 31245, 80, syn, no8, 0, 0, 0, 40, 46}},
@@ -159,8 +161,8 @@ func TestMeta(t *testing.T) {
 	if p.Smac != 0x020000000002 || p.DstType != 1<<2 || p.SrcType != 1<<1 || p.Mark != 5 || p.PktType != 1 {
 		t.Errorf("smac %x, types %x %x, mark %d, pkt_type %d", p.Smac, p.SrcType, p.DstType, p.Mark, p.PktType)
 	}
-	if p.TcpMss != 1460 || p.TcpWscale != 7 || p.TcpOptions != [4]uint64{1<<1 | 1<<2 | 1<<3 | 1<<4, 0, 0, 1 << 62} {
-		t.Errorf("mss %d, scale %d, options %x", p.TcpMss, p.TcpWscale, p.TcpOptions)
+	if p.TcpMss != 1460 || p.TcpOffer != 0x37 || p.TcpOptions != [4]uint64{1<<1 | 1<<2 | 1<<3 | 1<<4, 0, 0, 1 << 62} {
+		t.Errorf("mss %d, offer %#x, options %x", p.TcpMss, p.TcpOffer, p.TcpOptions)
 	}
 	_, p = b.run("tc_egress", ourselves, frame(local4, peer4, protoUDP, udp(1, 2, 0)))
 	if nameOf(p.OutName) != "fw0" || nameOf(p.InName) != "" {
@@ -176,4 +178,30 @@ func nameOf(words [2]uint64) string {
 		}
 	}
 	return b.String()
+}
+
+// Rules read options beyond their end, and the first MSS; conntrack stops there, and the last window scale counts.
+func TestTCPOptions(t *testing.T) {
+	b := newBench(t, classifier(t, "cfg_tcp_options", "cfg_conntrack"))
+	for _, c := range []struct {
+		name    string
+		options []byte
+		kinds   uint64 // bits
+		mss     uint32
+		offer   uint8
+	}{
+		{"usual", []byte{2, 4, 5, 0xb4, 4, 2, 1, 3, 3, 7, 0, 0}, 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<4, 1460, 0x37},
+		{"after the end", []byte{0, 2, 4, 5, 0xb4, 4, 2, 3, 3, 7, 1, 1}, 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<4, 1460, 0},
+		{"two of each", []byte{2, 4, 1, 0, 2, 4, 2, 0, 3, 3, 5, 3, 3, 15, 1, 1}, 1<<1 | 1<<2 | 1<<3, 256, 0x1e},
+		{"length 0", []byte{4, 2, 9, 0, 2, 4, 5, 0xb4, 3, 3, 7, 1}, 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<4 | 1<<9, 1460, 0x20},
+		{"length 1", []byte{9, 1, 1, 1, 3, 3, 7, 1}, 1<<1 | 1<<3 | 1<<9, no16, 0},
+		{"does not fit", []byte{1, 1, 1, 1, 1, 2, 4, 5}, 1<<1 | 1<<2, no16, 0},
+		{"kind alone", []byte{1, 1, 1, 2}, 1<<1 | 1<<2, no16, 0},
+		{"sack permitted of another length", []byte{4, 3, 0, 3, 3, 7, 1, 1}, 1<<1 | 1<<3 | 1<<4, no16, 0x17},
+	} {
+		_, p := b.run("tc_ingress", ourselves, frame(peer4, local4, protoTCP, seg{sport: 1, dport: 2, flags: syn, options: c.options}.bytes()))
+		if p.TcpOptions[0] != c.kinds || p.TcpMss != c.mss || p.TcpOffer != c.offer {
+			t.Errorf("%s: options %#x, mss %d, offer %#x; want %#x, %d, %#x", c.name, p.TcpOptions[0], p.TcpMss, p.TcpOffer, c.kinds, c.mss, c.offer)
+		}
+	}
 }

@@ -46,14 +46,21 @@ static __always_inline int load_transport(struct __sk_buff *skb, const struct fw
 	return fetch(skb, pkt->l4_off, to, len);
 }
 
-/* Notes one option; o holds its kind, length and first bytes. */
+/* What a rule reads of an option; o holds its kind, length and first bytes. Of several MSS options the first counts. */
 static __always_inline void note_option(struct fw_pkt *pkt, const __u8 *o)
 {
 	pkt->tcp_options[o[0] >> 6] |= 1ULL << (o[0] & 63);
-	if (o[0] == TCPOPT_MSS && o[1] == 4)
+	if (o[0] == TCPOPT_MSS && o[1] == 4 && pkt->tcp_mss == FW_ABSENT16)
 		pkt->tcp_mss = o[2] << 8 | o[3];
-	if (o[0] == TCPOPT_WSCALE && o[1] == 3)
-		pkt->tcp_wscale = o[2] > 14 ? 14 : o[2]; /* RFC 7323 2.3 */
+}
+
+/* What conntrack reads of an option. */
+static __always_inline void note_offer(struct fw_pkt *pkt, const __u8 *o)
+{
+	if (o[0] == TCPOPT_SACK_PERM && o[1] == 2)
+		pkt->tcp_offer |= FW_OFFER_SACK;
+	if (o[0] == TCPOPT_WSCALE && o[1] == 3) /* RFC 7323 2.3: at most 14 */
+		pkt->tcp_offer = (pkt->tcp_offer & FW_OFFER_SACK) | FW_OFFER_SCALE | (o[2] > 14 ? 14 : o[2]);
 }
 
 /* The right edges of the blocks of a SACK option of len bytes at off. */
@@ -62,6 +69,8 @@ static __always_inline void note_sack(struct __sk_buff *skb, struct fw_pkt *pkt,
 	__be32 edge;
 	int i;
 
+	if (pkt->tcp_sack || len % 8 != 2)
+		return;
 	for (i = 0; i < 4 && 10 + 8 * i <= len; i++) {
 		if (bpf_skb_load_bytes(skb, off + 6 + 8 * i, &edge, sizeof(edge)))
 			return;
@@ -70,36 +79,39 @@ static __always_inline void note_sack(struct __sk_buff *skb, struct fw_pkt *pkt,
 	}
 }
 
-/* Walks the options as nft_exthdr.c does: up to the first that does not fit. len: bytes of options. */
+/*
+ * Walks the options. For rules as xt_tcpudp.c, xt_tcpmss.c and nft_exthdr.c do it: an end of options ends nothing, a length of
+ * 0 is 1. For conntrack as nf_conntrack_proto_tcp.c: until an end of options or one that does not fit. len: bytes of options.
+ */
 __noinline int fw_tcp_options(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len)
 {
 	__u32 off, end;
 	__u8 o[4];
-	int i;
+	int i, sound = 1; /* conntrack has not stopped yet */
 
 	if (!pkt || len > 40)
 		return 0;
 	off = pkt->l4_off + sizeof(struct tcp_wire);
 	end = off + len;
 	for (i = 0; i < 40 && off < end; i++) {
+		__u32 step = 1;
+
 		__builtin_memset(o, 0, sizeof(o));
 		if (bpf_skb_load_bytes(skb, off, o, 1))
 			break;
-		if (o[0] == TCPOPT_END)
-			break;
-		if (o[0] == TCPOPT_NOP) {
-			pkt->tcp_options[0] |= 1 << TCPOPT_NOP;
-			off++;
-			continue;
-		}
-		if (bpf_skb_load_bytes(skb, off, o, 2) || o[1] < 2 || off + o[1] > end)
-			break;
+		if (o[0] > TCPOPT_NOP && off + 1 < end && !bpf_skb_load_bytes(skb, off, o, 2) && o[1])
+			step = o[1];
+		if (off + step > end)
+			o[1] = 0; /* does not fit: only its kind counts */
 		if ((o[0] == TCPOPT_MSS && o[1] == 4) || (o[0] == TCPOPT_WSCALE && o[1] == 3))
 			bpf_skb_load_bytes(skb, off + 2, &o[2], o[0] == TCPOPT_MSS ? 2 : 1);
-		if (o[0] == TCPOPT_SACK)
-			note_sack(skb, pkt, off, o[1]);
+		sound &= o[0] == TCPOPT_NOP || (o[0] != TCPOPT_END && o[1] >= 2);
 		note_option(pkt, o);
-		off += o[1];
+		if (sound && o[0] == TCPOPT_SACK)
+			note_sack(skb, pkt, off, o[1]);
+		if (sound)
+			note_offer(pkt, o);
+		off += step;
 	}
 	return 0;
 }
