@@ -2,6 +2,7 @@
 /*
  * Fragments. With conntrack a datagram is judged as a whole: later fragments get what the first one said of the transport
  * header, and its state. A later fragment that comes before its first is dropped (the sender's datagram is lost, not let through).
+ * Without conntrack each is judged as it is, but for IPv4 in INPUT, which sees whole datagrams all the same.
  */
 #ifndef BPFWALL_FRAG_H
 #define BPFWALL_FRAG_H
@@ -40,11 +41,14 @@ __noinline int fw_remember_first(struct fw_pkt *pkt, enum direction d)
 	return bpf_map_update_elem(&frags, &k, &f, BPF_ANY);
 }
 
-static __always_inline int complete_later(struct fw_pkt *pkt, enum direction d)
+/* Gives a later fragment what its first one said. Reports -1, or the enum fw_stat to drop it under. */
+__noinline int fw_complete(struct fw_pkt *pkt, enum direction d)
 {
 	struct frag_first *f;
 	struct frag_key k;
 
+	if (!pkt)
+		return FW_STAT_INTERNAL;
 	frag_key(&k, pkt, d);
 	f = bpf_map_lookup_elem(&frags, &k);
 	if (!f || f->expires < bpf_ktime_get_boot_ns())
@@ -70,7 +74,7 @@ __noinline int fw_later_fragment(struct fw_pkt *pkt, enum direction d)
 		return FW_STAT_INTERNAL;
 	if (pkt->proto == IPPROTO_TCP && pkt->frag_edge < sizeof(struct tcp_wire))
 		return FW_STAT_FRAG_OVERLAP; /* RFC 1858: would write over the flags */
-	return cfg_conntrack ? complete_later(pkt, d) : -1;
+	return cfg_conntrack ? fw_complete(pkt, d) : -1;
 }
 
 #endif

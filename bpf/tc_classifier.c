@@ -109,10 +109,22 @@ static __always_inline int carried_state(struct fw_pkt *pkt, __u32 carried)
 	return 1;
 }
 
+/* IPv4 puts datagrams together before INPUT, with conntrack or without (ip_local_deliver); with it, describe() has seen to that. */
+static __always_inline void complete_local(struct fw_pkt *pkt)
+{
+	if (cfg_conntrack || !cfg_reads_transport || pkt->family != 4)
+		return;
+	if (pkt->frag)
+		fw_complete(pkt, INGRESS);
+	else
+		fw_remember_first(pkt, INGRESS);
+}
+
 static __always_inline int judge_input(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 carried)
 {
 	int verdict, known = carried_state(pkt, carried);
 
+	complete_local(pkt);
 	if (!known)
 		track(skb, pkt, INGRESS);
 	if (is_malformed(pkt))

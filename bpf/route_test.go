@@ -1,0 +1,98 @@
+package bpf
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+)
+
+// newRouter is a bench whose device has the address local4, and the default route, in a namespace that forwards.
+func newRouter(tb testing.TB, spec *ebpf.CollectionSpec) *bench {
+	tb.Helper()
+	b := newBench(tb, spec)
+	l, err := netlink.LinkByIndex(b.ifindex)
+	if err := errors.Join(err, up("fw1")); err != nil {
+		tb.Fatal(err)
+	}
+	for addr, gw := range map[string]string{"192.0.2.1/24": "192.0.2.9", "2001:db8::1/64": "2001:db8::9"} {
+		a, _ := netlink.ParseAddr(addr)
+		route := &netlink.Route{LinkIndex: b.ifindex, Gw: net.ParseIP(gw), Flags: int(netlink.FLAG_ONLINK)}
+		if err := errors.Join(netlink.AddrAdd(l, a), netlink.RouteAdd(route)); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if err := errors.Join(sysctl("net/ipv4/ip_forward", "1"), sysctl("net/ipv6/conf/all/forwarding", "1")); err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+// INPUT judges what the stack delivers here although the routing table has a way onwards for it: groups and broadcasts in frames that are
+// for this host alone.
+func TestLocalWhateverTheRoutes(t *testing.T) {
+	b := newRouter(t, answering(t, classifier(t, "cfg_forwarding"), drop)) // INPUT drops
+	for dst, want := range map[string]uint32{
+		"192.0.2.1": drop, "192.0.2.255": drop, "255.255.255.255": drop, "0.0.0.0": drop, "224.0.0.251": drop, "239.1.2.3": drop,
+		"fe80::1": drop, "ff02::1": drop, "ff0e::1": drop,
+		"203.0.113.9": pass, "240.0.0.1": pass, "2001:db8:5::1": pass,
+	} {
+		src := peer4
+		if netip.MustParseAddr(dst).Is6() {
+			src = peer6
+		}
+		if got, _ := b.run("tc_ingress", ourselves, frame(src, netip.MustParseAddr(dst), protoUDP, udp(1, 2, 9))); got != want {
+			t.Errorf("to %s: %d, want %d", dst, got, want)
+		}
+	}
+}
+
+// A flow that passed through does not get past INPUT when its receiver's address moves to this host.
+func TestAddressThatMovesHere(t *testing.T) {
+	b := newRouter(t, answering(t, classifier(t, "cfg_forwarding", "cfg_conntrack"), drop))
+	for _, proto := range []uint8{protoUDP, protoTCP} {
+		k := CtKey{LoPort: 5000, HiPort: 53, Family: 4, Proto: proto}
+		k.LoAddr[0], k.HiAddr[0] = binary.NativeEndian.Uint32(peer4.AsSlice()), binary.NativeEndian.Uint32(local4.AsSlice())
+		if k.LoAddr[0] > k.HiAddr[0] {
+			k.LoAddr, k.HiAddr, k.LoPort, k.HiPort = k.HiAddr, k.LoAddr, k.HiPort, k.LoPort
+		}
+		flow := CtAssured{Flow: CtFlow{Expires: 1 << 62, Flags: 4}} // CT_FLOW_FORWARDED
+		if err := b.Maps["ct"].Put(k, flow); err != nil {
+			t.Fatal(err)
+		}
+	}
+	segment := func(flags byte) []byte {
+		return slices.Concat(be16(5000, 53), be32(1, 1), []byte{5 << 4, flags}, be16(1000, 0, 0))
+	}
+	for name, c := range map[string]struct {
+		proto   byte
+		payload []byte
+		want    uint32
+	}{
+		"datagram": {protoUDP, udp(5000, 53, 9), drop},
+		"SYN":      {protoTCP, segment(2), drop},
+		"ACK":      {protoTCP, segment(16), pass}, // to no connection
+	} {
+		if got, _ := b.run("tc_ingress", ourselves, frame(peer4, local4, c.proto, c.payload)); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+// Without conntrack too, INPUT sees the ports of later fragments of IPv4: netfilter's sees the datagram.
+func TestLocalFragmentsWithoutConntrack(t *testing.T) {
+	b := newBench(t, classifier(t, "cfg_reads_transport"))
+	later := ether(nil, 0x0800, ip4(peer4, local4, protoUDP, 3, nil, make([]byte, 16)))
+	if _, p := b.run("tc_ingress", ourselves, later); p.Dport != no16 {
+		t.Errorf("later fragment of nobody: port %d", p.Dport)
+	}
+	b.run("tc_ingress", ourselves, ether(nil, 0x0800, ip4(peer4, local4, protoUDP, 0x2000, nil, append(be16(1, 2, 40, 0), make([]byte, 16)...))))
+	if got, p := b.run("tc_ingress", ourselves, later); p.Dport != 2 || got != pass {
+		t.Errorf("later fragment: port %d, verdict %d", p.Dport, got)
+	}
+}
