@@ -178,7 +178,7 @@ func readPktType(_ *context, s string) (value, string) {
 	return value{num: pktBits[i]}, ""
 }
 
-func readAddrTypes(_ *context, s string) (value, string) {
+func readAddrTypes(c *context, s string) (value, string) {
 	var v value
 	for _, name := range strings.Split(s, ",") {
 		i := lookupPrefix(name, addrTypes)
@@ -189,5 +189,21 @@ func readAddrTypes(_ *context, s string) (value, string) {
 			v.todo = "the address type " + addrTypes[i] + " is not looked at"
 		}
 	}
+	if c.family == ruleset.FamilyIPv6 {
+		v.num = addrTypes6(v.num)
+	}
 	return v, ""
+}
+
+// addrTypes6 are the types that xt_addrtype takes for these in IPv6 (match_type6): UNICAST says what the address looks like, and only
+// LOCAL, ANYCAST and UNREACHABLE ask the routing table.
+func addrTypes6(types uint64) uint64 {
+	const asked = ruleset.AddrLocal | ruleset.AddrAnycast | ruleset.AddrUnreachable
+	switch {
+	case types&ruleset.AddrUnicast == 0:
+		return types
+	case types&asked != 0:
+		return types & asked
+	}
+	return asked | ruleset.AddrUnicast | ruleset.AddrBlackhole | ruleset.AddrProhibit
 }

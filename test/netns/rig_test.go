@@ -235,7 +235,7 @@ func (r *rig) await(p *lab.Port, at int) error {
 }
 
 // ours are the TTLs that packets of ours have when they come out: the kernel's own packets have 64 or 255.
-func ours(ttl uint8) bool { return ttl == 77 || ttl == 76 || ttl >= 1 && ttl < 10 }
+func ours(ttl uint8) bool { return ttl > 70 && ttl < 80 || ttl >= 1 && ttl < 20 }
 
 func (r *rig) note(id uint32, what string) {
 	if int(id) < len(r.outcomes) && id > 0 {

@@ -172,7 +172,8 @@ func (s *script) udp() {
 		head = 48
 	}
 	n := max(8, s.e.length-head)
-	datagram := func(reply bool, n int) *step { return s.add(reply, "udp", lab.Packet{Payload: payload(0, n)}) }
+	name := map[bool]string{false: "udp", true: "udplite"}[s.e.proto == unix.IPPROTO_UDPLITE]
+	datagram := func(reply bool, n int) *step { return s.add(reply, name, lab.Packet{Payload: payload(0, n)}) }
 	way := s.g.rng.IntN(5)
 	if way == 4 && strings.Contains(s.f.aim.rule, "-m limit") {
 		way = 0 // what is INVALID for one firewall only would take a token from one only
@@ -194,7 +195,7 @@ func (s *script) udp() {
 		s.errorAbout(first.pkt, forth)
 		datagram(back, 9)
 	case 3:
-		s.fragmented("udp", lab.Packet{Payload: payload(0, 1000)}, 496)
+		s.fragmented(name, lab.Packet{Payload: payload(0, 1000)}, 496)
 		datagram(back, 20)
 		datagram(forth, n)
 	case 4:

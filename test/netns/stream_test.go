@@ -38,9 +38,12 @@ type generator struct {
 	aims []aim
 	turn int
 	port uint16
+
+	honest bool // no source on the wrong side, and none that is a broadcast address
 }
 
-const windowFlows = 100
+// windowFlows is fewer than the burst of errorPause.
+const windowFlows = 45
 
 func (g *generator) window(flows int) *window {
 	w := &window{}
@@ -71,6 +74,21 @@ func (g *generator) flow(a aim, w *window) flow {
 	if g.rng.IntN(2) == 0 {
 		g.miss(a, &e)
 	}
+	if anycast(e.src) || anycast(e.dst) { // a router's own too, and answered by nobody (RFC 4291, 2.6.1)
+		e.src, e.dst = g.host(a.six, atLAN), g.host(a.six, atWAN)
+	}
+	if a.hook == "OUTPUT" && (side(e.src) != atDUT || side(e.dst) == atDUT) { // programs send from the host's own addresses, to others
+		e.src, e.dst = g.host(a.six, atDUT), g.host(a.six, place(g.rng.IntN(2)))
+	}
+	if a.hook != "OUTPUT" && side(e.src) == atDUT { // the stack refuses its own addresses from outside, whatever the rules say
+		e.src = g.host(a.six, place(g.rng.IntN(2)))
+	}
+	if g.honest && (e.src == wanBroadcast || e.src == subnetBroadcast) {
+		e.src = g.host(a.six, atWAN)
+	}
+	if g.honest && (a.in == "lan0" && side(e.src) == atWAN || a.in == "wan0" && side(e.src) == atLAN) {
+		e.src = g.host(a.six, map[string]place{"lan0": atLAN, "wan0": atWAN}[a.in])
+	}
 	f := flow{aim: a}
 	s := &script{g: g, w: w, f: &f, e: e, seq: g.rng.Uint32(), rseq: g.rng.Uint32()}
 	switch e.proto {
@@ -84,6 +102,10 @@ func (g *generator) flow(a aim, w *window) flow {
 		s.plain()
 	}
 	return f
+}
+
+func anycast(a netip.Addr) bool {
+	return a == lab.LAN.DUT6.Masked().Addr() || a == lab.WAN.DUT6.Masked().Addr()
 }
 
 // hosts are the addresses of each side, by family.
@@ -145,7 +167,7 @@ func (g *generator) hit(a aim) ends {
 		g.port = 20000
 	}
 	e := ends{src: a.src.pick(g.rng, g.host(a.six, from), hosts[a.six][from]), dst: a.dst.pick(g.rng, g.host(a.six, to), hosts[a.six][to]), ttl: 77, first: unix2flags(a.flags), option: a.option,
-		icmpType: a.icmpType, icmpCode: a.icmpCode, length: max(0, a.length.pick(g.rng, 0))}
+		icmpType: a.icmpType, icmpCode: a.icmpCode, length: min(1400, max(0, a.length.pick(g.rng, 0)))}
 	proto := a.proto
 	if proto < 0 {
 		proto = someProtocols[g.rng.IntN(len(someProtocols))]
@@ -219,7 +241,7 @@ func (g *generator) miss(a aim, e *ends) {
 		e.first = uint8(g.rng.IntN(64))
 	case 5:
 		if a.length != anySpan {
-			e.length = a.length.miss(g.rng)
+			e.length = min(1400, a.length.miss(g.rng))
 		}
 	case 6:
 		if a.ttl > 1 && a.ttl < 10 {
