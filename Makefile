@@ -21,6 +21,7 @@ PKG ?= ./...
 SKIPS ?=
 FUZZTIME ?= 10m
 PACKETS ?= 1000000
+RULESETS ?= 200
 SEQUENCES ?= 200000
 SWAPS ?= 2000
 KILLS ?= 500
@@ -85,7 +86,7 @@ fuzz: ## every fuzz target for FUZZTIME each
 
 .PHONY: diff
 diff: setup ## the same PACKETS packets through iptables and bpfwall, random rules through both engines, SEQUENCES sequences through both conntracks
-	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSameAsIptables|TestRig' ./test/netns -packets $(PACKETS) -mutants 1
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSameAsIptables|TestRig|TestRandomRules' ./test/netns -packets $(PACKETS) -mutants 1 -rulesets $(RULESETS)
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestRandom ./translator -long
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestStateful ./test/conntrack -sequences $(SEQUENCES)
 
