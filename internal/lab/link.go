@@ -267,3 +267,24 @@ func (n *NS) Link(iface string) (netlink.Link, error) { return n.nl.LinkByName(i
 func (n *NS) AddAddress(iface string, prefixes ...netip.Prefix) error {
 	return n.address(iface, prefixes...)
 }
+
+// EverythingLocal makes every address one of the namespace's own for what comes in by an interface.
+func (n *NS) EverythingLocal(iface string) error {
+	lo, err := n.nl.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	const table = 100
+	for family, all := range map[int]netip.Prefix{unix.AF_INET: prefix("0.0.0.0/0"), unix.AF_INET6: prefix("::/0")} {
+		r := &netlink.Route{LinkIndex: lo.Attrs().Index, Dst: ipnet(all), Type: unix.RTN_LOCAL, Table: table, Scope: netlink.SCOPE_HOST}
+		if err := n.nl.RouteAdd(r); err != nil {
+			return fmt.Errorf("local route %s: %w", all, err)
+		}
+		rule := netlink.NewRule()
+		rule.Family, rule.IifName, rule.Table, rule.Priority = family, iface, table, 1
+		if err := n.nl.RuleAdd(rule); err != nil {
+			return fmt.Errorf("routing rule: %w", err)
+		}
+	}
+	return nil
+}
