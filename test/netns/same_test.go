@@ -53,7 +53,7 @@ var explained = []struct {
 		return d.packet().pkt.DstPort == 1194 && len(d.got) == 0
 	}},
 	{"every fragment of a datagram is judged by its own length", func(d disagreement) bool {
-		return len(d.packet().frames) > 1
+		return len(d.packet().frames) > 1 && strings.Contains(d.flow.aim.rule, "--length")
 	}},
 	{"a redirect is not answered with an error (RFC 4443, 2.4 e); the kernel does", func(d disagreement) bool {
 		p := d.packet().pkt

@@ -209,7 +209,7 @@ func (s *script) udp() {
 // fragmented appends a packet in fragments, which come in order. The dut sends whole packets only.
 func (s *script) fragmented(what string, p lab.Packet, size int) {
 	st := s.add(forth, what, p)
-	if st.at != atDUT {
+	if st.at != atDUT && !s.g.whole {
 		st.frames = st.pkt.Fragments(size)
 	}
 }

@@ -39,6 +39,7 @@ type generator struct {
 	turn int
 	port uint16
 
+	whole  bool // no fragments
 	honest bool // no source on the wrong side, and none that is a broadcast address
 }
 
