@@ -25,7 +25,7 @@ func TestIndexLarge(t *testing.T) {
 			rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{base, c}}
 			j := newJudge(t, rs)
 			for range 200 {
-				p := g.packet()
+				p := g.Packet()
 				p.Src, p.DstPort, p.Proto = g.wideAddr(p.Family), g.IntN(70), pick[uint8](g, 6, 17)
 				j.agree(t, rs, &p, ruleset.HookInput, nil)
 			}
@@ -100,7 +100,7 @@ func TestFamilyIsForgotten(t *testing.T) {
 
 // indexable is a rule about a source, mostly, and a port.
 func (g gen) indexable(f ruleset.Family, k int) *ruleset.Rule {
-	a := g.wideAddr(g.familyIn(f))
+	a := g.wideAddr(g.FamilyIn(f))
 	src := ruleset.Match{Field: ruleset.FieldSrcAddr, Addrs: []ruleset.AddrRange{{From: a, To: a}}}
 	if bits := pick(g, 0, 0, 0, 2, 4, 12, a.BitLen()/2); bits > 0 {
 		src.Addrs[0] = ruleset.Prefix(netip.PrefixFrom(a, a.BitLen()-bits))

@@ -13,7 +13,7 @@ import (
 func TestPrefixOf(t *testing.T) {
 	g := newGen(3)
 	for range 5000 {
-		a := g.addrRange(g.family())
+		a := g.AddrRange(g.Family())
 		want, wantOK := a.Prefix()
 		if got, ok := prefixOf(a); ok != wantOK || ok && got != want {
 			t.Fatalf("%s: %s %t, want %s %t", a, got, ok, want, wantOK)

@@ -82,14 +82,14 @@ func TestShapes(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			for s := range uint64(6) {
 				g := newGen(100*uint64(i) + s)
-				plain := g.ruleset()
+				plain := g.Ruleset()
 				plain.AssignIDs()
-				bigger := newGen(100*uint64(i) + s).ruleset()
+				bigger := newGen(100*uint64(i) + s).Ruleset()
 				bigger.AssignIDs() // before expanding: rules keep their IDs
 				x.expand(bigger)
 				j := newJudge(t, bigger)
 				for range 40 {
-					p, h := g.packet(), pick(g, ruleset.Hooks...)
+					p, h := g.Packet(), pick(g, ruleset.Hooks...)
 					if want, got := eval(plain, &p, h, nil), j.run(t, &p, h); want != got {
 						t.Errorf("%s: %+v: %+v, want %+v\n%s", h, p, got, want, plain)
 					}

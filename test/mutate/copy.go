@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -39,17 +40,28 @@ func (r result) String() string {
 
 const object = "bpf/classifier_bpfel.o"
 
-// tests are what has to notice a change, the quick ones first.
-var tests = [][]string{
-	{"./bpf", "-short"},
-	{"./test/conntrack", "-run", "TestRecorded|TestStateful"},
+// suites are the tests that have to notice a change, the quick ones first: a package and which of its tests.
+var suites = []struct{ dir, run string }{
+	{"bpf", "."},
+	{"test/conntrack", "TestRecorded|TestStateful"},
 }
 
 // copied is a copy of the source that can be changed.
 type copied struct {
-	dir  string
-	code string // of the object as it is without a change
+	dir    string
+	code   string // of the object as it is without a change
+	object int    // bytes of the object that test binaries are built with
+	binary []testBinary
 }
+
+// testBinary is a compiled suite. Its embedded object is replaced in the file, which saves building it for every change.
+type testBinary struct {
+	dir, run, path string
+	at             int64 // of the object in it
+}
+
+// room is bytes after the object, for changed ones that are larger.
+const room = 64 << 10
 
 // newCopy copies every file that git knows.
 func newCopy() (*copied, error) {
@@ -67,11 +79,52 @@ func newCopy() (*copied, error) {
 		}
 	}
 	c := &copied{dir: dir}
-	if out, err := c.run("go", "generate", "-run", "Classifier", "./bpf"); err != nil {
+	if out, err := c.run(c.dir, "go", "generate", "-run", "Classifier", "./bpf"); err != nil {
 		return nil, fmt.Errorf("%s: %s", err, out)
 	}
-	c.code, err = c.instructions()
-	return c, err
+	if c.code, err = c.instructions(); err != nil {
+		return nil, err
+	}
+	return c, c.build()
+}
+
+// build compiles the suites with an object that has room behind it.
+func (c *copied) build() error {
+	path := filepath.Join(c.dir, object)
+	obj, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	obj = append(obj, make([]byte, room)...)
+	c.object = len(obj)
+	if err := os.WriteFile(path, obj, 0o644); err != nil {
+		return err
+	}
+	for i, s := range suites {
+		b := testBinary{dir: filepath.Join(c.dir, s.dir), run: s.run, path: filepath.Join(c.dir, fmt.Sprintf("suite%d.test", i))}
+		if out, err := c.run(c.dir, "go", "test", "-c", "-vet=off", "-o", b.path, "./"+s.dir); err != nil {
+			return fmt.Errorf("%s: %s", err, out)
+		}
+		bin, err := os.ReadFile(b.path)
+		if err != nil {
+			return err
+		}
+		if b.at = int64(bytes.Index(bin, obj)); b.at < 0 {
+			return fmt.Errorf("%s: no %s in it", b.path, object)
+		}
+		c.binary = append(c.binary, b)
+	}
+	return nil
+}
+
+// put replaces the object of a test binary.
+func (b *testBinary) put(obj []byte) error {
+	f, err := os.OpenFile(b.path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(obj, b.at)
+	return errors.Join(err, f.Close())
 }
 
 func copyFile(to, from string) error {
@@ -88,12 +141,12 @@ func copyFile(to, from string) error {
 	return os.WriteFile(to, b, 0o644)
 }
 
-// run runs a command in the copy, for at most two minutes.
-func (c *copied) run(args ...string) (string, error) {
+// run runs a command, for at most two minutes.
+func (c *copied) run(dir string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Dir = c.dir
+	cmd.Dir = dir
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -121,7 +174,7 @@ func (c *copied) try(m mutant) result {
 var failure = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)|^(panic: .*)|^FAIL\s`)
 
 func (c *copied) judge(m mutant) result {
-	if _, err := c.run("go", "generate", "-run", "Classifier", "./bpf"); err != nil {
+	if _, err := c.run(c.dir, "go", "generate", "-run", "Classifier", "./bpf"); err != nil {
 		return result{mutant: m, outcome: noBuild}
 	}
 	code, err := c.instructions()
@@ -131,8 +184,16 @@ func (c *copied) judge(m mutant) result {
 	if code == c.code {
 		return result{mutant: m, outcome: equivalent}
 	}
-	for _, args := range tests {
-		out, err := c.run(append([]string{"go", "test", "-count=1", "-vet=off", "-failfast"}, args...)...)
+	obj, err := os.ReadFile(filepath.Join(c.dir, object))
+	if err != nil || len(obj) > c.object {
+		return result{err: fmt.Errorf("%s: an object of %d bytes, room for %d: %v", m, len(obj), c.object, err)}
+	}
+	obj = append(obj, make([]byte, c.object-len(obj))...)
+	for _, b := range c.binary {
+		if err := b.put(obj); err != nil {
+			return result{err: err}
+		}
+		out, err := c.run(b.dir, b.path, "-test.failfast", "-test.short", "-test.run", b.run)
 		if err == nil {
 			continue
 		}

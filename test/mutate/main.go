@@ -52,11 +52,11 @@ func allMutants(files []string, only string) ([]mutant, error) {
 
 // pickSome keeps n mutants, in a random order; all if n is 0.
 func pickSome(all []mutant, n int, seed uint64) []mutant {
-	if n == 0 || n >= len(all) {
+	if n == 0 {
 		return all
 	}
 	rand.New(rand.NewPCG(seed, seed)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all[:n]
+	return all[:min(n, len(all))]
 }
 
 // tryAll tries mutants and prints what became of each, and the sums.
