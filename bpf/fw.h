@@ -8,6 +8,8 @@
 #define FW_ABSENT8  0x100U            /* tcp_flags, icmp_type, icmp_code */
 #define FW_ABSENT48 0x1000000000000ULL /* smac */
 
+#define FW_NO_RULE 0xffffffffU		/* rule: nothing decided (yet) */
+
 /*
  * A packet as the rules see it. Filled by the hook's C, read by the generated functions.
  * Addresses and names are as on the wire / in the kernel; all numbers are in host byte order.

@@ -94,8 +94,9 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestMalformedIsDropped(t *testing.T) {
-	b := newBench(t, classifier(t, "cfg_reads_transport"))
+// A drop of a malformed packet that no rule decided is counted.
+func TestMalformedIsCounted(t *testing.T) {
+	b := newBench(t, answering(t, classifier(t), 2)) // as generated code does it
 	short := frame(peer4, local4, protoTCP, make([]byte, 8))
 	for _, prog := range []string{"tc_ingress", "tc_egress"} {
 		if ret, _ := b.run(prog, ourselves, short); ret != drop {

@@ -165,6 +165,7 @@ static __always_inline void clear_pkt(struct fw_pkt *pkt)
 	pkt->dst_type = 1 << RTN_UNICAST;
 	pkt->pkt_type = 1;
 	pkt->ct_state = FW_STATE_UNTRACKED;
+	pkt->rule = FW_NO_RULE;
 }
 
 /* Fills pkt from the frame. Reports an enum parse; a global function, so that the verifier looks at it once. */

@@ -56,11 +56,6 @@ static __always_inline int unparsed(int rc)
 	return drop(FW_STAT_INTERNAL);
 }
 
-static __always_inline int is_malformed(const struct fw_pkt *pkt)
-{
-	return cfg_reads_transport && pkt->malformed;
-}
-
 /* Everything that rules may read and that does not depend on the hook. Reports -1, or the enum fw_stat to drop under. */
 static __always_inline int describe(struct __sk_buff *skb, struct fw_pkt *pkt, enum direction d)
 {
@@ -78,9 +73,14 @@ static __always_inline int pass(struct __sk_buff *skb, const struct fw_pkt *pkt)
 	return PASS;
 }
 
-/* What is not accepted is gone; a rejected packet is answered. */
+/*
+ * What is not accepted is gone; a rejected packet is answered. Malformed ones are dropped by the generated code, on hooks that have
+ * a chain for them: no rule decides.
+ */
 static __always_inline int refuse(struct __sk_buff *skb, struct fw_pkt *pkt, int verdict)
 {
+	if (pkt->malformed && pkt->rule == FW_NO_RULE)
+		count(FW_STAT_MALFORMED);
 	return verdict_kind(verdict) == FW_REJECT ? fw_reject(skb, pkt, verdict_reject(verdict)) : DROP;
 }
 
@@ -127,8 +127,6 @@ static __always_inline int judge_input(struct __sk_buff *skb, struct fw_pkt *pkt
 	complete_local(pkt);
 	if (!known)
 		track(skb, pkt, INGRESS);
-	if (is_malformed(pkt))
-		return drop(FW_STAT_MALFORMED);
 	pkt->hook = FW_HOOK_INPUT;
 	verdict = fw_input(pkt);
 	if (verdict_kind(verdict) == FW_ACCEPT) {
@@ -147,10 +145,6 @@ static __always_inline int judge_prerouting(struct fw_pkt *pkt)
 {
 	if (!cfg_prerouting)
 		return FW_ACCEPT;
-	if (is_malformed(pkt)) {
-		count(FW_STAT_MALFORMED);
-		return FW_DROP;
-	}
 	pkt->hook = FW_HOOK_PREROUTING;
 	return fw_prerouting(pkt);
 }
@@ -203,8 +197,6 @@ static __always_inline int judge_forward(struct __sk_buff *skb, struct fw_pkt *p
 	skb->tc_index = 0;
 	recall_mac(pkt);
 	track(skb, pkt, EGRESS);
-	if (is_malformed(pkt))
-		return drop(FW_STAT_MALFORMED);
 	pkt->hook = FW_HOOK_FORWARD;
 	verdict = fw_forward(pkt);
 	if (verdict_kind(verdict) != FW_ACCEPT)
@@ -217,8 +209,6 @@ static __always_inline int judge_output(struct __sk_buff *skb, struct fw_pkt *pk
 {
 	int verdict = FW_ACCEPT;
 
-	if (is_malformed(pkt))
-		return drop(FW_STAT_MALFORMED);
 	pkt->hook = FW_HOOK_RAW_OUTPUT;
 	if (cfg_raw_output)
 		verdict = fw_raw_output(pkt);

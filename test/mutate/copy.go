@@ -40,10 +40,24 @@ func (r result) String() string {
 
 const object = "bpf/classifier_bpfel.o"
 
-// suites are the tests that have to notice a change, the quick ones first: a package and which of its tests.
-var suites = []struct{ dir, run string }{
-	{"bpf", "."},
-	{"test/conntrack", "TestRecorded|TestStateful"},
+// suites are the tests that have to notice a change: a package and the arguments of its test binary.
+var suites = []struct {
+	dir  string
+	args []string
+}{
+	{"bpf", nil},
+	{"test/conntrack", []string{"-test.run", "TestRecorded|TestStateful"}},
+	{"test/volume", []string{"-seed", "1", "-frames", "60000", "-each", "4000"}},
+}
+
+// first says which tests of bpf notice changes of a file the soonest; they run before all of them.
+var first = map[string]string{
+	"parse.h":     "TestObjectsLoad|TestParse|TestMeta|TestNotJudged",
+	"transport.h": "TestObjectsLoad|TestParse|TestTCPOptions|TestUDP",
+	"frag.h":      "TestObjectsLoad|TestFragments",
+	"reject.h":    "TestObjectsLoad|TestReset|TestError|TestNoAnswer",
+	"answer.h":    "TestObjectsLoad|TestReset|TestError|TestNoAnswer",
+	"":            "TestObjectsLoad|TestTCPAsNetfilter|TestOthersAsNetfilter|TestICMP|TestRelated",
 }
 
 // copied is a copy of the source that can be changed.
@@ -56,8 +70,9 @@ type copied struct {
 
 // testBinary is a compiled suite. Its embedded object is replaced in the file, which saves building it for every change.
 type testBinary struct {
-	dir, run, path string
-	at             int64 // of the object in it
+	dir, path string
+	args      []string
+	at        int64 // of the object in it
 }
 
 // room is bytes after the object, for changed ones that are larger.
@@ -101,7 +116,7 @@ func (c *copied) build() error {
 		return err
 	}
 	for i, s := range suites {
-		b := testBinary{dir: filepath.Join(c.dir, s.dir), run: s.run, path: filepath.Join(c.dir, fmt.Sprintf("suite%d.test", i))}
+		b := testBinary{dir: filepath.Join(c.dir, s.dir), args: s.args, path: filepath.Join(c.dir, fmt.Sprintf("suite%d.test", i))}
 		if out, err := c.run(c.dir, "go", "test", "-c", "-vet=off", "-o", b.path, "./"+s.dir); err != nil {
 			return fmt.Errorf("%s: %s", err, out)
 		}
@@ -193,20 +208,38 @@ func (c *copied) judge(m mutant) result {
 		if err := b.put(obj); err != nil {
 			return result{err: err}
 		}
-		out, err := c.run(b.dir, b.path, "-test.failfast", "-test.short", "-test.run", b.run)
-		if err == nil {
-			continue
-		}
-		by := "timeout"
-		if f := failure.FindStringSubmatch(out); f != nil {
-			by = f[1] + f[2]
-		}
-		if strings.HasPrefix(by, "TestObjectsLoad") {
-			return result{mutant: m, outcome: noLoad}
-		}
-		return result{mutant: m, outcome: killed, by: by}
 	}
-	return result{mutant: m, outcome: survived}
+	out, err := c.watch(m)
+	if err == nil {
+		return result{mutant: m, outcome: survived}
+	}
+	by := "timeout"
+	if f := failure.FindStringSubmatch(out); f != nil {
+		by = f[1] + f[2]
+	}
+	if strings.HasPrefix(by, "TestObjectsLoad") {
+		return result{mutant: m, outcome: noLoad}
+	}
+	return result{mutant: m, outcome: killed, by: by}
+}
+
+// watch runs the tests until one fails.
+func (c *copied) watch(m mutant) (string, error) {
+	quick := first[filepath.Base(m.path)]
+	if quick == "" {
+		quick = first[""]
+	}
+	b := c.binary[0]
+	if out, err := c.run(b.dir, b.path, "-test.failfast", "-test.run", quick); err != nil {
+		return out, err
+	}
+	for _, i := range []int{1, 2, 0} {
+		b := c.binary[i]
+		if out, err := c.run(b.dir, append([]string{b.path, "-test.failfast", "-test.short"}, b.args...)...); err != nil {
+			return out, err
+		}
+	}
+	return "", nil
 }
 
 // instructions is all of the object but for what it says about its source, which holds the source's lines.

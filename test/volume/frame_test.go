@@ -11,10 +11,9 @@ import (
 
 // frame is what a program is run on.
 type frame struct {
-	data      []byte
-	egress    bool
-	forwarded bool // at egress: came in by another interface
-	dev, from int  // indexes of names
+	data []byte
+	way
+	dev, from int // indexes of names
 	mark      uint32
 }
 

@@ -72,8 +72,7 @@ func expected(rs *ruleset.Ruleset, f *frame, saw *bpf.Pkt) fate {
 	if rs.UsesConntrack() && !tracked(p, saw) {
 		return refused
 	}
-	v, traces := f.walk(rs, p)
-	last := &traces[len(traces)-1]
+	v, last := f.walk(rs, p, saw)
 	out := fate{verdict: v.Kind, judged: last.Reason == "", rule: last.DecidedBy()}
 	switch {
 	case v.Kind == ruleset.Accept:
@@ -84,19 +83,36 @@ func expected(rs *ruleset.Ruleset, f *frame, saw *bpf.Pkt) fate {
 	return out
 }
 
-// walk judges the packet on the hooks that the program runs.
-func (f *frame) walk(rs *ruleset.Ruleset, p *ruleset.Packet) (ruleset.Verdict, []ruleset.Trace) {
+// walk judges the packet on the hooks that the program runs. It returns the last one's trace.
+func (f *frame) walk(rs *ruleset.Ruleset, p *ruleset.Packet, saw *bpf.Pkt) (ruleset.Verdict, *ruleset.Trace) {
 	switch {
 	case !f.egress:
 		p.In = names[f.dev]
-		return rs.Walk(ruleset.HookInput, p, nil)
+		return f.walkInput(rs, p, saw)
 	case f.forwarded: // prerouting ran at ingress
 		p.In, p.Out, p.HasMAC = names[f.from], names[f.dev], false
 		v, trace := rs.Eval(ruleset.HookForward, p, nil)
-		return v, []ruleset.Trace{trace}
+		return v, &trace
 	}
 	p.Out, p.HasMAC = names[f.dev], false
-	return rs.Walk(ruleset.HookOutput, p, nil)
+	v, traces := rs.Walk(ruleset.HookOutput, p, nil)
+	return v, &traces[len(traces)-1]
+}
+
+// walkInput is Walk, but that a later fragment of IPv4 is put together with its first one before INPUT.
+func (f *frame) walkInput(rs *ruleset.Ruleset, p *ruleset.Packet, saw *bpf.Pkt) (ruleset.Verdict, *ruleset.Trace) {
+	if !p.Fragment || rs.UsesConntrack() || p.Family != ruleset.FamilyIPv4 || !rs.ReadsTransport() {
+		v, traces := rs.Walk(ruleset.HookInput, p, nil)
+		return v, &traces[len(traces)-1]
+	}
+	v, trace := rs.Eval(ruleset.HookPrerouting, p, nil)
+	if v.Kind != ruleset.Accept {
+		return v, &trace
+	}
+	p.Mark = trace.Packet.Mark
+	completed(p, saw)
+	v, trace = rs.Eval(ruleset.HookInput, p, nil)
+	return v, &trace
 }
 
 // tracked takes over what conntrack said. It reports false for a fragment that comes without its first, or overlaps it.
@@ -108,6 +124,12 @@ func tracked(p *ruleset.Packet, saw *bpf.Pkt) bool {
 	if saw.Hook == 0 {
 		return false
 	}
+	completed(p, saw)
+	return true
+}
+
+// completed gives a later fragment what the program knew from the first one.
+func completed(p *ruleset.Packet, saw *bpf.Pkt) {
 	p.Proto = saw.Proto
 	for to, v := range map[*int]uint32{&p.SrcPort: saw.Sport, &p.DstPort: saw.Dport, &p.TCPMSS: saw.TcpMss} {
 		*to = absentOr(v, 0x10000)
@@ -115,7 +137,6 @@ func tracked(p *ruleset.Packet, saw *bpf.Pkt) bool {
 	for to, v := range map[*int]uint16{&p.TCPFlags: saw.TcpFlags, &p.ICMPType: saw.IcmpType, &p.ICMPCode: saw.IcmpCode} {
 		*to = absentOr(uint32(v), 0x100)
 	}
-	return true
 }
 
 func absentOr(v, limit uint32) int {

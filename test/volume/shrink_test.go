@@ -33,7 +33,7 @@ func report(t *testing.T, m *machine, rs *ruleset.Ruleset, f *frame, seed uint64
 
 // String is the frame as Go has it.
 func (f *frame) String() string {
-	return fmt.Sprintf("frame{data: unhex(%q), egress: %t, forwarded: %t, dev: %d, from: %d, mark: %#x}", hex.EncodeToString(f.data), f.egress,
+	return fmt.Sprintf("frame{data: unhex(%q), way: way{%t, %t}, dev: %d, from: %d, mark: %#x}", hex.EncodeToString(f.data), f.egress,
 		f.forwarded, f.dev, f.from, f.mark)
 }
 

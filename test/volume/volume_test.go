@@ -60,11 +60,11 @@ func compareOne(t *testing.T, m *machine, seed uint64, sum *sums) {
 	if rs.UsesConntrack() {
 		sum.stateful++
 	}
-	valid := validFrames(g, 200)
+	valid, ways := validFrames(g, 200), waysOf(rs)
 	batch := make([]frame, 64)
 	for done := 0; done < *each; done += len(batch) {
 		for i := range batch {
-			batch[i].random(g, valid)
+			batch[i].random(g, valid, ways)
 		}
 		if i, diff := compareBatch(m, rs, batch, sum); diff != "" {
 			report(t, m, rs, &batch[i], seed, diff)
@@ -82,10 +82,29 @@ func stateless(rs *ruleset.Ruleset) {
 	}
 }
 
+// way is from where to where a frame goes.
+type way struct {
+	egress    bool
+	forwarded bool // at egress: came in by another interface
+}
+
+// waysOf is the ways on which packets are judged, and any.
+func waysOf(rs *ruleset.Ruleset) []way {
+	all := []way{{}, {egress: true}, {egress: true, forwarded: true}}
+	out := slices.Clone(all)
+	for i, hooks := range [][]ruleset.Hook{{ruleset.HookPrerouting, ruleset.HookInput}, {ruleset.HookRawOutput, ruleset.HookOutput}, {ruleset.HookForward}} {
+		for _, c := range rs.Chains {
+			if slices.Contains(hooks, c.Hook) {
+				out = append(out, all[i], all[i], all[i], all[i])
+			}
+		}
+	}
+	return out
+}
+
 // random makes a frame of one of some valid ones.
-func (f *frame) random(g random.Gen, valid [][]byte) {
-	f.data = mutate(g, f.data, valid[g.IntN(len(valid))])
-	f.egress, f.forwarded = g.IntN(2) == 0, g.IntN(2) == 0
+func (f *frame) random(g random.Gen, valid [][]byte, ways []way) {
+	f.data, f.way = mutate(g, f.data, valid[g.IntN(len(valid))]), ways[g.IntN(len(ways))]
 	f.dev, f.from, f.mark = g.IntN(len(names)), g.IntN(len(names)), random.Pick(g, 0, 0, 1, g.Uint32())
 }
 
