@@ -22,6 +22,8 @@ SKIPS ?=
 FUZZTIME ?= 10m
 PACKETS ?= 1000000
 RULESETS ?= 200
+FRAMES ?= 20000000
+MUTANTS ?= 0
 SEQUENCES ?= 200000
 SWAPS ?= 2000
 KILLS ?= 500
@@ -29,7 +31,7 @@ CORPUS ?= ../shared/corpus
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .PHONY: setup
 setup: ## install the Debian packages that test, demo and bench use
@@ -89,6 +91,16 @@ diff: setup ## the same PACKETS packets through iptables and bpfwall, random rul
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSameAsIptables|TestRig|TestRandomRules' ./test/netns -packets $(PACKETS) -mutants 1 -rulesets $(RULESETS)
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestRandom ./translator -long
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestStateful ./test/conntrack -sequences $(SEQUENCES)
+
+.PHONY: diff-long
+diff-long: setup ## FRAMES frames, many of them damaged, through whole programs and through Go: verdict, who decided, mark
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestWhole ./test/volume -frames $(FRAMES) -each 25000
+
+.PHONY: mutate
+mutate: setup ## change the C one constant or comparison at a time and list what no test notices; MUTANTS=100 for a sample
+	@.ci/setup generate
+	$(GO) build -o build/mutate ./test/mutate
+	$(SUDO) env PATH="$(PATH)" GOFLAGS="$(GOFLAGS)" build/mutate -sample $(MUTANTS)
 
 .PHONY: soak
 soak: setup ## SWAPS swaps under traffic and KILLS kills of an apply
