@@ -271,7 +271,7 @@ func TestClsact(t *testing.T) {
 }
 
 // inside lists the hooks with filters in a namespace.
-func (a clsact) inside(ns string) (has map[hook]string, err error) {
+func (a clsact) inside(ns string) (has map[hook]*ebpf.ProgramInfo, err error) {
 	err = inNetns(ns, func() error { has, err = a.attached(); return err })
 	return has, err
 }

@@ -50,8 +50,8 @@ type attacher interface {
 	// attach puts a program on a hook, or in the place of the one that it put there before.
 	attach(h hook, p *ebpf.Program) error
 	detach(h hook) error
-	// attached are the hooks that it was used on, with the tags of their programs; "" where the program is not attached any more.
-	attached() (map[hook]string, error)
+	// attached are the hooks that it was used on, with their programs; nil where the program is not attached any more.
+	attached() (map[hook]*ebpf.ProgramInfo, error)
 }
 
 // interfaces lists those of this namespace.
@@ -172,23 +172,31 @@ func (t *transaction) attachAs(mode Mode, disp *dispatchers) error {
 	return nil
 }
 
-// attachOne attaches a dispatcher, unless the very same one (by the tag that the kernel makes of its instructions) is attached.
-func (t *transaction) attachOne(h hook, disp *dispatchers, l2 uint32, tag string) error {
+// attachOne attaches a dispatcher, unless the very same one (by the tag that the kernel makes of its instructions) is attached and reads
+// the generation word that is pinned now: if the pins were removed, it reads one that nobody can set any more.
+func (t *transaction) attachOne(h hook, disp *dispatchers, l2 uint32, has *ebpf.ProgramInfo) error {
 	p, err := disp.program(l2, h.dir)
 	if err != nil {
 		return err
 	}
 	info, err := p.Info()
-	if err != nil || info.Tag == tag {
+	if err != nil || has != nil && has.Tag == info.Tag && usesMap(has, t.dispatch["gen"]) {
 		return err
 	}
 	if err := t.attacher.attach(h, p); err != nil {
 		return err
 	}
-	if tag == "" {
+	if has == nil {
 		t.onError(func() { _ = t.attacher.detach(h) })
 	}
 	return nil
+}
+
+// usesMap reports whether a program uses a map.
+func usesMap(p *ebpf.ProgramInfo, m *ebpf.Map) bool {
+	id, ok := mapID(m)
+	ids, known := p.MapIDs()
+	return ok && known && slices.Contains(ids, id)
 }
 
 // errKernelKeep is errKernel, but what tells that a feature is missing stays visible.

@@ -49,41 +49,41 @@ func (a clsact) attach(h hook, p *ebpf.Program) error {
 func (a clsact) detach(h hook) error { return netlink.FilterDel(a.filter(h)) }
 
 // attached looks at the interfaces with a clsact qdisc.
-func (a clsact) attached() (map[hook]string, error) {
+func (a clsact) attached() (map[hook]*ebpf.ProgramInfo, error) {
 	qdiscs, err := dump(func() ([]netlink.Qdisc, error) { return netlink.QdiscList(nil) })
 	if err != nil {
 		return nil, fmt.Errorf("qdiscs: %w", errKernel(err))
 	}
-	has := map[hook]string{}
+	has := map[hook]*ebpf.ProgramInfo{}
 	for _, q := range qdiscs {
 		if q.Type() != "clsact" {
 			continue
 		}
 		for dir := range clsactParents {
 			h := hook{q.Attrs().LinkIndex, dir}
-			tag, ok, err := a.tag(h)
+			p, err := a.program(h)
 			if err != nil {
 				return nil, fmt.Errorf("interface %d: filters: %w", h.ifindex, errKernel(err))
 			}
-			if ok {
-				has[h] = tag
+			if p != nil {
+				has[h] = p
 			}
 		}
 	}
 	return has, nil
 }
 
-// tag finds our filter on a hook.
-func (clsact) tag(h hook) (tag string, ok bool, err error) {
+// program finds our filter's on a hook; nil if there is none.
+func (clsact) program(h hook) (*ebpf.ProgramInfo, error) {
 	link := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: h.ifindex}}
 	filters, err := netlink.FilterList(link, clsactParents[h.dir])
 	if errors.Is(err, unix.ENODEV) {
-		return "", false, nil // gone meanwhile
+		return nil, nil // gone meanwhile
 	}
 	for _, f := range filters {
 		if b, is := f.(*netlink.BpfFilter); is && strings.HasPrefix(b.Name, filterName) {
-			return b.Tag, true, nil
+			return programInfo(ebpf.ProgramID(b.Id))
 		}
 	}
-	return "", false, err
+	return nil, err
 }

@@ -39,46 +39,46 @@ func (a tcx) attach(h hook, p *ebpf.Program) error {
 func (a tcx) detach(h hook) error { return os.Remove(a.at.linkPin(h)) }
 
 // attached reads the pins.
-func (a tcx) attached() (map[hook]string, error) {
+func (a tcx) attached() (map[hook]*ebpf.ProgramInfo, error) {
 	pins, err := os.ReadDir(a.at.links)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, errKernel(err)
 	}
-	has := map[hook]string{}
+	has := map[hook]*ebpf.ProgramInfo{}
 	for _, pin := range pins {
 		var h hook
 		if _, err := fmt.Sscanf(strings.Replace(pin.Name(), "-", " ", 1), "%d %s", &h.ifindex, &h.dir); err != nil {
 			continue
 		}
-		if has[h], err = a.tag(h); err != nil {
+		if has[h], err = a.program(h); err != nil {
 			return nil, fmt.Errorf("%s: %w", filepath.Join(a.at.links, pin.Name()), errKernel(err))
 		}
 	}
 	return has, nil
 }
 
-// tag is the tag of the program that the pinned link of a hook attaches to it; "" if somebody detached it, or the interface is gone.
-func (a tcx) tag(h hook) (string, error) {
+// program is what the pinned link of a hook attaches to it; nil if somebody detached it, or the interface is gone.
+func (a tcx) program(h hook) (*ebpf.ProgramInfo, error) {
 	l, err := link.LoadPinnedLink(a.at.linkPin(h), nil)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer l.Close()
 	info, err := l.Info()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if t := info.TCX(); t == nil || int(t.Ifindex) != h.ifindex {
-		return "", nil
+		return nil, nil
 	}
-	p, err := ebpf.NewProgramFromID(info.Program)
+	return programInfo(info.Program)
+}
+
+func programInfo(id ebpf.ProgramID) (*ebpf.ProgramInfo, error) {
+	p, err := ebpf.NewProgramFromID(id)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer p.Close()
-	about, err := p.Info()
-	if err != nil {
-		return "", err
-	}
-	return about.Tag, nil
+	return p.Info()
 }

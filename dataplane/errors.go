@@ -15,7 +15,9 @@ var (
 	ErrNotLoaded    = errors.New("bpfwall is not on")
 	ErrNoPrevious   = errors.New("there is no generation to go back to")
 	ErrNoGeneration = errors.New("no such generation")
-	ErrNoNamespace  = errors.New("no such network namespace")
+	// ErrPinsGone: somebody removed the pins of the maps; a program array that nobody holds is empty, so that nothing passes.
+	ErrPinsGone    = errors.New("the pins of the firewall's maps are gone, and its programs drop every packet")
+	ErrNoNamespace = errors.New("no such network namespace")
 	// ErrPrivateBPFFS: the caller is in a mount or network namespace of its own, and pins made there would vanish or be taken for the host's.
 	ErrPrivateBPFFS = errors.New("pins made in this namespace would be lost")
 	// ErrNotPermitted and ErrUnsupported are exit code 8 of the command.

@@ -106,6 +106,28 @@ func TestStatusAndRefresh(t *testing.T) {
 	}
 }
 
+// TestLostPins removes the pins of the maps: what is attached then drops everything, and an apply attaches programs that read the new ones.
+func TestLostPins(t *testing.T) {
+	for _, mode := range []Mode{ModeTCX, ModeClsact} {
+		w := newWorld(t)
+		w.serve(81)
+		w.apply(inputRules(81), Options{Mode: mode})
+		d := w.open()
+		must(t, os.RemoveAll(d.at.maps))
+		if w.reaches(81) {
+			t.Errorf("%s: open without pins", mode)
+		}
+		if _, err := d.Status(); !errors.Is(err, ErrPinsGone) {
+			t.Errorf("%s: %v, want ErrPinsGone", mode, err)
+		}
+		w.apply(inputRules(81), Options{Mode: mode})
+		w.whole()
+		if !w.reaches(81) {
+			t.Errorf("%s: closed after the apply", mode)
+		}
+	}
+}
+
 func TestStatusMissing(t *testing.T) {
 	w := newWorld(t)
 	w.in(w.host, func() error {

@@ -23,13 +23,13 @@ type Status struct {
 	Warnings   []string
 }
 
-// Status tells what is in force and whether it is whole. Returns ErrNotLoaded.
+// Status tells what is in force and whether it is whole. Returns ErrNotLoaded or ErrPinsGone.
 func (d *Dataplane) Status() (*Status, error) {
 	s := new(Status)
 	err := d.look(func() error {
 		n, err := d.liveNumber()
 		if err != nil {
-			return err
+			return d.offOrLost(err)
 		}
 		if s.Generation, err = d.at.readGeneration(n); err != nil {
 			s.Generation = &Generation{Number: n, Loaded: n}
@@ -41,6 +41,17 @@ func (d *Dataplane) Status() (*Status, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// offOrLost tells a firewall that is off from one whose dispatchers are attached while their maps have lost their pins.
+func (d *Dataplane) offOrLost(err error) error {
+	if _, gone := os.Stat(d.at.mapPin("gen")); !errors.Is(gone, os.ErrNotExist) {
+		return err
+	}
+	if modes, _ := d.modes(); len(modes) > 0 {
+		return ErrPinsGone
+	}
+	return err
 }
 
 func (s *Status) warn(text string) { s.Warnings = append(s.Warnings, text) }
@@ -96,8 +107,8 @@ func (d *Dataplane) modes() (map[hook]Mode, error) {
 		if err != nil {
 			return nil, err
 		}
-		for h, tag := range has {
-			if tag != "" {
+		for h, p := range has {
+			if p != nil {
 				out[h] = mode
 			}
 		}

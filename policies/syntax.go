@@ -12,6 +12,10 @@ import (
 // decode reads the TOML and indexes it. What is wrong with the syntax is said in the words of a policy's author.
 func (p *parser) decode() (map[string]any, bool) {
 	var data map[string]any
+	if strings.HasPrefix(string(p.src.text), "\ufeff") {
+		p.errs.Add(p.src.pos(span{}), "syntax: the file begins with a byte order mark").Help = "save it as UTF-8 without one"
+		return nil, false
+	}
 	if _, err := toml.Decode(string(p.src.text), &data); err != nil {
 		p.syntaxError(err)
 		return nil, false

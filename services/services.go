@@ -54,16 +54,6 @@ func Names() []string {
 	return slices.Compact(out)
 }
 
-// Protocols lists every protocol name, sorted.
-func Protocols() []string {
-	out := make([]string, 0, len(protocols))
-	for name := range protocols {
-		out = append(out, name)
-	}
-	sort.Strings(out)
-	return out
-}
-
 // find is the rows of a name.
 func find(name string) []entry {
 	from := sort.Search(len(table), func(i int) bool { return table[i].name >= name })

@@ -52,6 +52,9 @@ confirm under [safety], the generation before comes back unless you confirm in t
 
 // applyInput is apply once the files are read.
 func (a *app) applyInput(ctx context.Context, in *input.Input, f applyFlags) error {
+	if f.confirm < 0 {
+		return fail(exitUsage, "--confirm %s: not a time to wait", f.confirm)
+	}
 	fw, err := a.firewall()
 	if err != nil {
 		return err

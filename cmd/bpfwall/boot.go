@@ -18,8 +18,12 @@ func (a *app) boot() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := fw.Status(); !errors.Is(err, dataplane.ErrNotLoaded) {
-				return errors.Join(err, a.emit(schemaOf("boot"), func() { a.printf("rules are in force already\n") }))
+			_, err = fw.Status()
+			if err == nil {
+				return a.emit(schemaOf("boot"), func() { a.printf("rules are in force already\n") })
+			}
+			if !errors.Is(err, dataplane.ErrNotLoaded) && !errors.Is(err, dataplane.ErrPinsGone) {
+				return err
 			}
 			n, err := fw.Saved()
 			if err != nil {

@@ -24,10 +24,10 @@ func (a *app) firewall() (*dataplane.Dataplane, error) {
 	return dataplane.Open(cfg)
 }
 
-// liveRules are the rules in force; nil if there are none.
+// liveRules are the rules in force; nil if there are none, or the disk has lost them.
 func liveRules(fw *dataplane.Dataplane) (*ruleset.Ruleset, error) {
 	_, rs, err := fw.Live()
-	if errors.Is(err, dataplane.ErrNotLoaded) {
+	if errors.Is(err, dataplane.ErrNotLoaded) || errors.Is(err, dataplane.ErrNoGeneration) {
 		return nil, nil
 	}
 	return rs, err

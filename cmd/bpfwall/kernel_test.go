@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -188,6 +189,52 @@ func TestUnconfirmedGoesBack(t *testing.T) {
 
 // An operator on SSH does not saw off the branch. Only the firewall of the machine's own namespace can, so this one stops before it
 // changes anything.
+// A rollback after a trial that nobody confirmed goes back past it.
+func TestRollbackPastATrial(t *testing.T) {
+	_, at := host(t)
+	first, second := write(t, "first.toml", openPolicy), write(t, "second.toml", "version = 1\n")
+	at("apply", "--yes", first).want(t, 0)
+	at("apply", "--yes", second).want(t, 0)
+	at("apply", "--yes", "--confirm", "-5s", first).want(t, exitUsage, "not a time to wait")
+	at("apply", "--yes", "--confirm", "1ms", write(t, "trial.toml", "version = 1\n[defaults]\noutbound = \"drop\"\n")).want(t, exitUnconfirmed)
+	at("rollback").want(t, 0, "generation 5 is live")
+	at("history").want(t, 0, "again 1")
+	at("rollback").want(t, 0, "generation 6 is live")
+	at("history").want(t, 0, "again 4")
+}
+
+// Pins that somebody removed leave a firewall that is closed, says so, and comes back with an apply; so does one whose files are gone.
+func TestLostPinsAndFiles(t *testing.T) {
+	needRoot(t)
+	w, err := lab.New(lab.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	at := func(args ...string) outcome {
+		return do(nil, append([]string{"--netns", w.DUT.Name, "--root", root}, args...)...)
+	}
+	t.Cleanup(func() {
+		at("disable", "--yes").want(t, 0)
+		if err := errors.Join(unix.Unmount(filepath.Join(root, "sys/fs/bpf"), 0), w.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	open := write(t, "open.toml", openPolicy)
+	at("apply", "--yes", open).want(t, 0)
+	if err := os.RemoveAll(filepath.Join(root, "sys/fs/bpf/bpfwall/netns", w.DUT.Name, "maps")); err != nil {
+		t.Fatal(err)
+	}
+	at("status").want(t, 1, "drop every packet", "bpfwall apply")
+	at("boot").want(t, 0, "is live")
+	at("status").want(t, 0, "ON")
+	if err := os.RemoveAll(filepath.Join(root, "var")); err != nil {
+		t.Fatal(err)
+	}
+	at("status").want(t, 0, "ON", "not confirmed", "no such generation")
+	at("apply", "--yes", open).want(t, 0, "is live")
+}
+
 func TestRefusesToCutTheSession(t *testing.T) {
 	needRoot(t)
 	drop := write(t, "drop.toml", "version = 1\n[[inbound]]\nname = \"shut\"\ndrop = \"ssh\"\n")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 
@@ -13,7 +14,9 @@ func (a *app) rollback() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rollback [GENERATION]",
 		Short: "Go back to the rules before, or to those of a generation that history lists",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `Go back to the rules before, or to those of a generation that history lists. Rules that were tried and not confirmed are not gone
+back to unless their generation is named.`,
+		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return a.generationNumbers(), cobra.ShellCompDirectiveNoFileComp
 		},
@@ -24,7 +27,7 @@ func (a *app) rollback() *cobra.Command {
 			}
 			var res *dataplane.Result
 			if len(args) == 0 {
-				res, err = fw.Rollback(cmd.Context(), a.meta(nil, ""))
+				res, err = a.rollbackToGood(cmd.Context(), fw)
 			} else {
 				n, bad := strconv.ParseUint(args[0], 10, 32)
 				if bad != nil {
@@ -41,6 +44,46 @@ func (a *app) rollback() *cobra.Command {
 			return a.printResult("rollback", res, nil)
 		},
 	}
+}
+
+// rollbackToGood goes back to the generation before the live one, or further if that was tried and found wanting.
+func (a *app) rollbackToGood(ctx context.Context, fw *dataplane.Dataplane) (*dataplane.Result, error) {
+	live, _, err := fw.Live()
+	if err != nil {
+		return fw.Rollback(ctx, a.meta(nil, "")) // which says what is wrong
+	}
+	all, err := fw.History()
+	if err != nil {
+		return nil, err
+	}
+	switch good := goodBefore(all, live); good {
+	case 0:
+		return nil, dataplane.ErrNoPrevious
+	case live.Previous:
+		return fw.Rollback(ctx, a.meta(nil, ""))
+	default:
+		return fw.Restore(ctx, good, a.meta(nil, ""))
+	}
+}
+
+// goodBefore is the last confirmed generation that decided before the live one and is not that one under another number; 0: none.
+func goodBefore(all []*dataplane.Generation, live *dataplane.Generation) uint32 {
+	byNumber := map[uint32]*dataplane.Generation{}
+	for _, g := range all {
+		byNumber[g.Number] = g
+	}
+	origin := func(g *dataplane.Generation) uint32 {
+		for g.RollbackTo != 0 && byNumber[g.RollbackTo] != nil {
+			g = byNumber[g.RollbackTo]
+		}
+		return g.Number
+	}
+	for g := byNumber[live.Previous]; g != nil; g = byNumber[g.Previous] {
+		if g.Confirmed && origin(g) != origin(live) {
+			return g.Number
+		}
+	}
+	return 0
 }
 
 // generationNumbers completes the number of a generation, with what it is.

@@ -39,6 +39,9 @@ func (a *app) status() *cobra.Command {
 				off := statusAnswer{schema: schemaOf("status"), Hooks: []hookAnswer{}}
 				return a.emit(off, func() { a.printf("bpfwall OFF: every packet passes\n") })
 			}
+			if errors.Is(err, dataplane.ErrPinsGone) {
+				return fail(exitFailed, "%w", err).withHelp("`bpfwall apply` or `bpfwall boot` loads rules again; `bpfwall disable` lets every packet pass")
+			}
 			if err != nil {
 				return err
 			}
@@ -61,7 +64,10 @@ func (a *app) printStatus(s *dataplane.Status) {
 	if g.Confirmed {
 		confirmed = "confirmed"
 	}
-	a.printf("bpfwall %s   generation %d, %s, %s old   %s\n", p.wrap("32", "ON"), g.Number, confirmed, age(time.Since(g.Time)), escape(strings.Join(fileNames(g), " ")))
+	if !g.Time.IsZero() { // zero: the disk does not know this generation
+		confirmed += ", " + age(time.Since(g.Time)) + " old"
+	}
+	a.printf("bpfwall %s   generation %d, %s   %s\n", p.wrap("32", "ON"), g.Number, confirmed, escape(strings.Join(fileNames(g), " ")))
 	rows := [][]string{{"  hook", "mode", "state"}}
 	for _, h := range s.Hooks {
 		state := "attached"
