@@ -92,6 +92,9 @@ func TestLocalFragmentsWithoutConntrack(t *testing.T) {
 		t.Errorf("later fragment of nobody: port %d", p.Dport)
 	}
 	b.run("tc_ingress", ourselves, ether(nil, 0x0800, ip4(peer4, local4, protoUDP, 0x2000, nil, append(be16(1, 2, 40, 0), make([]byte, 16)...))))
+	if got, _ := b.run("tc_ingress", ourselves, ether(nil, 0x0800, ip4(peer4, local4, protoTCP, 1, nil, make([]byte, 16)))); got != drop {
+		t.Errorf("a fragment that writes over TCP flags: verdict %d", got)
+	}
 	if got, p := b.run("tc_ingress", ourselves, later); p.Dport != 2 || got != pass {
 		t.Errorf("later fragment: port %d, verdict %d", p.Dport, got)
 	}

@@ -128,6 +128,29 @@ func TestLostPins(t *testing.T) {
 	}
 }
 
+// TestPortsOfABridge judges what comes to the bridge, and not what its ports hand on.
+func TestPortsOfABridge(t *testing.T) {
+	w := newWorld(t)
+	w.in(w.host, func() error {
+		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}
+		port := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "port0"}, PeerName: "port1"}
+		return errors.Join(netlink.LinkAdd(bridge), netlink.LinkAdd(port), netlink.LinkSetMaster(port, bridge))
+	})
+	res := w.apply(inputRules(80), Options{})
+	judged := map[string]bool{}
+	for _, h := range res.Hooks {
+		judged[h.Interface] = true
+	}
+	if !judged["br0"] || !judged["port1"] || judged["port0"] {
+		t.Errorf("judged: %v", judged)
+	}
+	_, err := w.open().Apply(context.Background(), inputRules(80), Meta{}, Options{Interfaces: []string{"port0"}})
+	var missing *MissingInterfaceError
+	if !errors.As(err, &missing) || !strings.Contains(missing.Why, "bridge br0") {
+		t.Errorf("naming a port: %v", err)
+	}
+}
+
 func TestStatusMissing(t *testing.T) {
 	w := newWorld(t)
 	w.in(w.host, func() error {
