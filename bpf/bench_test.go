@@ -15,15 +15,18 @@ func BenchmarkPacket(b *testing.B) {
 		{"stateless", []string{"cfg_reads_transport"}},
 		{"names", []string{"cfg_reads_transport", "cfg_ifnames"}},
 		{"conntrack", []string{"cfg_reads_transport", "cfg_conntrack"}},
+		{"checksum", []string{"cfg_reads_transport", "cfg_conntrack", "cfg_checksums"}},
 		{"router", []string{"cfg_reads_transport", "cfg_conntrack", "cfg_forwarding"}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			bench := newBench(b, classifier(b, c.switches...))
 			f := flow{bench, 40000}
 			f.out(syn, 0, 0, 0)
-			f.in(syn|ack, 0, 1, 0)
+			f.bench.run("tc_ingress", ourselves, frame(peer4, local4, protoTCP, summed(peer4, local4, protoTCP, 16,
+				seg{sport: 80, dport: 40000, flags: syn | ack, seq: peerISN, ack: ourISN + 1}.bytes())))
 			f.out(ack, 1, 1, 0)
-			data := frame(peer4, local4, protoTCP, seg{sport: 80, dport: 40000, flags: ack, seq: peerISN + 1, ack: ourISN + 1, data: 1000}.bytes())
+			segment := seg{sport: 80, dport: 40000, flags: ack, seq: peerISN + 1, ack: ourISN + 1, data: 1000}
+			data := frame(peer4, local4, protoTCP, summed(peer4, local4, protoTCP, 16, segment.bytes()))
 			ctx := skBuff{Ifindex: uint32(bench.ifindex), CB: [5]uint32{15}}
 			b.ResetTimer()
 			ret, err := bench.Programs["tc_ingress"].Run(&ebpf.RunOptions{Data: data, Context: &ctx, Repeat: uint32(b.N)})

@@ -54,7 +54,7 @@ func classifier(tb testing.TB, on ...string) *ebpf.CollectionSpec {
 }
 
 var everySwitch = []string{"cfg_conntrack", "cfg_forwarding", "cfg_prerouting", "cfg_raw_output", "cfg_ifnames", "cfg_addrtypes",
-	"cfg_tcp_options", "cfg_mac", "cfg_reads_transport"}
+	"cfg_tcp_options", "cfg_mac", "cfg_reads_transport", "cfg_checksums"}
 
 func TestObjectsLoad(t *testing.T) {
 	dispatcher, err := LoadDispatcher()

@@ -253,10 +253,12 @@ const (
 	ClassifierMapMacs              = "macs"
 	ClassifierMapScratch           = "scratch"
 	ClassifierMapStats             = "stats"
+	ClassifierMapSumChunk          = "sum_chunk"
 	ClassifierProgFwJudge          = "fw_judge"
 	ClassifierProgTcEgress         = "tc_egress"
 	ClassifierProgTcIngress        = "tc_ingress"
 	ClassifierVarCfgAddrtypes      = "cfg_addrtypes"
+	ClassifierVarCfgChecksums      = "cfg_checksums"
 	ClassifierVarCfgConntrack      = "cfg_conntrack"
 	ClassifierVarCfgCtTimeouts     = "cfg_ct_timeouts"
 	ClassifierVarCfgDry            = "cfg_dry"
@@ -342,6 +344,7 @@ type ClassifierMapSpecs struct {
 	Macs      *ebpf.MapSpec `ebpf:"macs"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
 	Stats     *ebpf.MapSpec `ebpf:"stats"`
+	SumChunk  *ebpf.MapSpec `ebpf:"sum_chunk"`
 }
 
 // ClassifierVariableSpecs contains global variables before they are loaded into the kernel.
@@ -349,6 +352,7 @@ type ClassifierMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ClassifierVariableSpecs struct {
 	CfgAddrtypes      *ebpf.VariableSpec `ebpf:"cfg_addrtypes"`
+	CfgChecksums      *ebpf.VariableSpec `ebpf:"cfg_checksums"`
 	CfgConntrack      *ebpf.VariableSpec `ebpf:"cfg_conntrack"`
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
@@ -403,6 +407,7 @@ type ClassifierMaps struct {
 	Macs      *ebpf.Map `ebpf:"macs"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
 	Stats     *ebpf.Map `ebpf:"stats"`
+	SumChunk  *ebpf.Map `ebpf:"sum_chunk"`
 }
 
 func (m *ClassifierMaps) Close() error {
@@ -423,6 +428,7 @@ func (m *ClassifierMaps) Close() error {
 		m.Macs,
 		m.Scratch,
 		m.Stats,
+		m.SumChunk,
 	)
 }
 
@@ -431,6 +437,7 @@ func (m *ClassifierMaps) Close() error {
 // It can be passed to LoadClassifierObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ClassifierVariables struct {
 	CfgAddrtypes      *ebpf.Variable `ebpf:"cfg_addrtypes"`
+	CfgChecksums      *ebpf.Variable `ebpf:"cfg_checksums"`
 	CfgConntrack      *ebpf.Variable `ebpf:"cfg_conntrack"`
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`

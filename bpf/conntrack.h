@@ -163,8 +163,8 @@ static __always_inline int untrackable(const struct fw_pkt *pkt)
 	return pkt->family == 6 && pkt->proto == IPPROTO_NONE;
 }
 
-/* Sets pkt->ct_state and moves the packet's flow on. */
-__noinline int fw_track(struct __sk_buff *skb, struct fw_pkt *pkt)
+/* Sets pkt->ct_state and moves the packet's flow on. bad: the checksum is wrong. */
+__noinline int fw_track(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 bad)
 {
 	struct ct_work *w = ct_work();
 	__u64 now = bpf_ktime_get_boot_ns();
@@ -174,10 +174,10 @@ __noinline int fw_track(struct __sk_buff *skb, struct fw_pkt *pkt)
 		return 0;
 	w->op = CT_OP_NONE;
 	pkt->ct_state = FW_STATE_UNTRACKED;
-	if (pkt->notrack || (is_icmp(pkt) && icmp_role(pkt) == ICMP_UNTRACKED))
+	if (pkt->notrack || (is_icmp(pkt) && icmp_role(pkt) == ICMP_UNTRACKED && !bad))
 		return 0;
 	pkt->ct_state = FW_STATE_INVALID;
-	if (untrackable(pkt))
+	if (bad || untrackable(pkt))
 		return 0;
 	if (is_icmp(pkt) && icmp_role(pkt) == ICMP_ERROR)
 		return fw_track_error(skb, pkt);

@@ -108,7 +108,6 @@ static __always_inline int tcp_resync(struct ct_flow *f, struct ct_side *snd, st
 	rcv->flags = f->last_flags;
 	__builtin_memset(snd, 0, sizeof(*snd));
 	snd->flags = liberal;
-	f->tcp_state = CT_SYN_SENT;
 	return 1;
 }
 

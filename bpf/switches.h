@@ -36,6 +36,7 @@ static __always_inline __u32 seconds(__u32 i)
 	return cfg_ct_timeouts[i & (CT_TIMES - 1)];
 }
 
+volatile const __u8 cfg_checksums;		/* received packets with a wrong checksum are invalid; needs Linux 6.2 */
 volatile const __u8 cfg_tcp_loose = 1;		/* pick up connections in the middle */
 volatile const __u8 cfg_tcp_liberal;		/* windows are no reason to call a segment invalid */
 

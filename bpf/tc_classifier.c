@@ -14,6 +14,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
 #include "fw.h"
+#include "kernel.h"
 #include "switches.h"
 #include "maps.h"
 #include "limit.h"
@@ -23,6 +24,7 @@
 #include "transport.h"
 #include "parse.h"
 #include "meta.h"
+#include "checksum.h"
 #include "ct_key.h"
 #include "ct_tcp.h"
 #include "ct_icmp.h"
@@ -89,7 +91,7 @@ static __always_inline void track(struct __sk_buff *skb, struct fw_pkt *pkt, enu
 {
 	if (!cfg_conntrack || pkt->frag)
 		return;
-	fw_track(skb, pkt);
+	fw_track(skb, pkt, cfg_checksums && (d == INGRESS || pkt->in_ifindex) && !pkt->notrack && fw_checksum_wrong(skb, pkt));
 	if (pkt->more_frags)
 		fw_remember_first(pkt, d);
 }

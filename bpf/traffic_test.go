@@ -188,7 +188,7 @@ func TestRejectTraffic(t *testing.T) {
 	} {
 		t.Run(c.hook+" "+c.v4, func(t *testing.T) {
 			w := newWorld(t)
-			spec := classifier(t, "cfg_conntrack", "cfg_forwarding")
+			spec := classifier(t, "cfg_conntrack", "cfg_forwarding", "cfg_checksums")
 			for _, p := range spec.Programs {
 				p.Instructions = replace(p.Instructions, c.hook, refuseAll()...)
 			}

@@ -94,7 +94,7 @@ func TestTransfer(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			spec := classifier(t, "cfg_conntrack", "cfg_forwarding", "cfg_reads_transport")
+			spec := classifier(t, "cfg_conntrack", "cfg_forwarding", "cfg_reads_transport", "cfg_checksums")
 			for _, p := range spec.Programs {
 				for _, hook := range []string{"fw_input", "fw_output", "fw_forward"} {
 					p.Instructions = replace(p.Instructions, hook, onlyStates(hook, isNew|established|related|untracked)...)

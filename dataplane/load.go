@@ -8,11 +8,14 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 )
 
 // setSwitches fixes what the programs are to know of the host and of themselves.
 func setSwitches(spec *ebpf.CollectionSpec, g *Generation) error {
-	for name, value := range map[string]any{"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number} {
+	for name, value := range map[string]any{
+		"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number, "cfg_checksums": checksums() && hasKfunc("bpf_cast_to_kern_ctx"),
+	} {
 		v := spec.Variables[name]
 		if v == nil {
 			continue // the compiler left it out
@@ -33,6 +36,23 @@ func forwarding() bool {
 		}
 	}
 	return false
+}
+
+// checksums reports whether a wrong checksum makes a received packet invalid: the kernel's own connection tracking can be told to let
+// it be. It is read when a generation is loaded.
+func checksums() bool {
+	b, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_checksum")
+	return err != nil || strings.TrimSpace(string(b)) != "0"
+}
+
+// hasKfunc reports whether programs can call a function of the running kernel.
+func hasKfunc(name string) bool {
+	spec, err := btf.LoadKernelSpec()
+	if err != nil {
+		return false
+	}
+	var f *btf.Func
+	return spec.TypeByName(name, &f) == nil
 }
 
 // loadError makes a *VerifierError of what the verifier said, and writes the whole of it down.

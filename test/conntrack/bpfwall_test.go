@@ -28,6 +28,9 @@ func newFirewall(t *testing.T) *firewall {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := out.Spec.Variables["cfg_checksums"].Set(true); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"ct", "ct_new"} {
 		out.Spec.Maps[name].MaxEntries = tableSize
 	}

@@ -8,7 +8,6 @@ var known = []struct {
 	kind   *regexp.Regexp
 	reason string
 }{
-	{regexp.MustCompile(`wrong checksum`), "a wrong checksum makes a packet INVALID in the kernel; bpfwall leaves checksums to the receiver"},
 	{regexp.MustCompile(`^udplite`), "every UDP-Lite packet is INVALID in the kernel, which checks its checksum as UDP's (nf_conntrack_proto_udp.c); bpfwall tracks it"},
 	{regexp.MustCompile(`^protocol dccp`), "DCCP left the kernel: one flow per pair of hosts; bpfwall reads its ports"},
 	{regexp.MustCompile(`^sctp`), "chunks and verification tags of SCTP are not looked at yet"},
