@@ -19,7 +19,7 @@ type firewall struct {
 // tableSize is the room for flows of a batch.
 const tableSize = 1 << 16
 
-func newFirewall(t *testing.T) *firewall {
+func newFirewall(t *testing.T, set setting) *firewall {
 	t.Helper()
 	if err := rlimit.RemoveMemlock(); err != nil {
 		t.Fatal(err)
@@ -34,6 +34,7 @@ func newFirewall(t *testing.T) *firewall {
 	for _, name := range []string{"ct", "ct_new"} {
 		out.Spec.Maps[name].MaxEntries = tableSize
 	}
+	set.bpfwall(t, out.Spec)
 	coll, err := ebpf.NewCollection(out.Spec)
 	if err != nil {
 		t.Fatal(err)

@@ -116,12 +116,19 @@ func keyEnd(family uint8, addr [4]uint32, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16([16]byte(b)), port)
 }
 
-// compareTables says for each script how its flows' entries differ.
+// compareTables puts into answers what entries the flows of each script have, and how they differ.
 func compareTables(scripts []*script, kernel, bpfwall table, out []answers) {
 	number := map[netip.Addr]int{}
 	for i, s := range scripts {
 		at := addresses(s.six, uint32(i+1))
 		number[at[hostA]], number[at[hostB]] = i, i
+		out[i].entries = table{}
+	}
+	of := func(f tuple) int { // by the host, as the other end may be a router
+		if i, ok := number[f.src.Addr()]; ok {
+			return i
+		}
+		return number[f.dst.Addr()]
 	}
 	differences := map[int][]string{}
 	note := func(f tuple) {
@@ -130,14 +137,11 @@ func compareTables(scripts []*script, kernel, bpfwall table, out []answers) {
 		if inKernel == inBpfwall && k.same(b) {
 			return
 		}
-		i, ok := number[f.src.Addr()]
-		if !ok {
-			i = number[f.dst.Addr()]
-		}
 		name := map[uint8]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp"}[f.proto]
-		differences[i] = append(differences[i], fmt.Sprintf("%s entry: kernel %s, bpfwall %s", name, k.text(inKernel), b.text(inBpfwall)))
+		differences[of(f)] = append(differences[of(f)], fmt.Sprintf("%s entry: kernel %s, bpfwall %s", name, k.text(inKernel), b.text(inBpfwall)))
 	}
-	for f := range kernel {
+	for f, e := range kernel {
+		out[of(f)].entries[f] = e
 		note(f)
 	}
 	for f := range bpfwall {

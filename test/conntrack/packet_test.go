@@ -49,7 +49,8 @@ type packet struct {
 	bad          bool // the checksum is wrong
 	bare         bool // the checksum is 0
 
-	wait int // milliseconds before it
+	wait int  // milliseconds before it
+	skip bool // not there, only its wait
 	kind string
 	want state
 }

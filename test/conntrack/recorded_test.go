@@ -10,7 +10,7 @@ import (
 // Every script of testdata has the states that it says, in the kernel and in bpfwall.
 func TestRecorded(t *testing.T) {
 	needRoot(t)
-	r := newRig(t)
+	r := newRig(t, setting{})
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)

@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 var (
@@ -17,30 +15,10 @@ var (
 	everyKind = flag.Bool("every-kind", false, "TestStateful plays kinds of packets that are known to differ, too")
 )
 
-// Random scripts have the same states in the kernel and in bpfwall.
+// Random scripts have the same states in the kernel and in bpfwall, and leave the same entries.
 func TestStateful(t *testing.T) {
 	needRoot(t)
-	r := newRig(t)
-	found := &findings{classes: map[string]*finding{}}
-	begin := time.Now()
-	for n := 0; n < *sequences; n += batchSize {
-		var batch []*script
-		for i := n; i < min(n+batchSize, *sequences); i++ {
-			g := &generator{rng: rand.New(rand.NewPCG(*seed, uint64(i))), all: *everyKind}
-			s := g.script()
-			s.name = fmt.Sprintf("seed %d script %d", *seed, i)
-			batch = append(batch, s)
-		}
-		got, err := r.play(batch)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, s := range batch {
-			found.add(s, got[i])
-		}
-	}
-	t.Logf("%d scripts, %d packets, %d entries in %.1f s", *sequences, r.packets, r.entries, time.Since(begin).Seconds())
-	found.report(t, r)
+	compareRandom(t, newRig(t, setting{}), *sequences, nil)
 }
 
 // finding is a class of disagreements.
@@ -50,7 +28,22 @@ type finding struct {
 }
 
 // findings are the disagreements of a run.
-type findings struct{ classes map[string]*finding }
+type findings struct {
+	scripts int
+	classes map[string]*finding
+}
+
+// run plays scripts.
+func (f *findings) run(t *testing.T, r *rig, scripts []*script) {
+	t.Helper()
+	got, err := r.play(scripts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range scripts {
+		f.add(s, got[i])
+	}
+}
 
 // add takes note of the first packet of a script that the two see differently.
 func (f *findings) add(s *script, got answers) {
@@ -106,7 +99,7 @@ func (f *findings) explained(c string) string {
 				n += found.count
 			}
 		}
-		if k.class.MatchString(c) && n*1000 <= k.most*max(1000, *sequences) {
+		if k.class.MatchString(c) && n*1000 <= k.most*max(1000, f.scripts) {
 			return k.reason
 		}
 	}

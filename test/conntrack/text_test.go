@@ -36,7 +36,9 @@ func (s *script) String() string {
 		if p.wait > 0 {
 			fmt.Fprintf(&b, "wait %d\n", p.wait)
 		}
-		fmt.Fprintf(&b, "%s = %s\n", p, p.want)
+		if !p.skip {
+			fmt.Fprintf(&b, "%s = %s\n", p, p.want)
+		}
 	}
 	return b.String()
 }
