@@ -15,6 +15,7 @@ type rig struct {
 	packets  int // so far
 	spent    time.Duration
 	waited   time.Duration // in this batch
+	slowest  time.Duration // round of this batch
 	entries  int           // of the kernel's tables that were compared
 }
 
@@ -72,21 +73,21 @@ func (r *rig) play(scripts []*script) (out []answers, err error) {
 	return out, nil
 }
 
-// inTime plays a batch, and again in two halves if the machine was too slow for what the waits of its scripts mean.
+// inTime plays a batch, and again in two halves if the machine was too slow for its timeouts to mean the same to both.
 func (r *rig) inTime(scripts []*script) (out []answers, err error) {
-	r.waited = 0
+	r.waited, r.slowest = 0, 0
 	begin := time.Now()
 	err = pinned(func() error {
 		out, err = r.batch(scripts)
 		return err
 	})
-	if err != nil || r.waited == 0 || time.Since(begin)-r.waited < slack {
+	if busy := time.Since(begin) - r.waited; err != nil || r.slowest < slowRound && busy < slowBatch && (r.waited == 0 || busy < slack) {
 		return out, err
 	}
-	half := (len(scripts) + 1) / 2
-	if half == len(scripts) {
-		return nil, errors.New("this machine is too slow for short timeouts")
+	if len(scripts) == 1 {
+		return nil, errors.New("this machine is too slow to compare timeouts")
 	}
+	half := len(scripts) / 2
 	first, err := r.inTime(scripts[:half])
 	if err != nil {
 		return nil, err
@@ -95,17 +96,25 @@ func (r *rig) inTime(scripts []*script) (out []answers, err error) {
 	return append(first, second...), err
 }
 
+const (
+	slowRound = 800 * time.Millisecond // the times of entries would differ by more than a second
+	slowBatch = 5 * time.Second        // the shortest timeout is 10 s
+)
+
 func (r *rig) batch(scripts []*script) ([]answers, error) {
 	out := make([]answers, len(scripts))
 	for i := 0; ; i++ {
+		begin, waited := time.Now(), r.waited
 		done, err := r.round(scripts, i, out)
 		if err != nil {
 			return nil, err
 		}
+		r.slowest = max(r.slowest, time.Since(begin)-(r.waited-waited))
 		if done {
 			break
 		}
 	}
+	begin := time.Now()
 	known, err := r.kernel.table()
 	if err != nil {
 		return nil, err
@@ -114,6 +123,7 @@ func (r *rig) batch(scripts []*script) ([]answers, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.slowest = max(r.slowest, time.Since(begin))
 	r.entries += len(known)
 	compareTables(scripts, known, ours, out)
 	return out, errors.Join(r.kernel.forget(), r.firewall.forget())
