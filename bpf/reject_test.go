@@ -47,10 +47,17 @@ func (b *bench) packetOf(frame []byte) (src, dst netip.Addr, proto byte, payload
 		if checksum(p[:20]) != 0 || int(binary.BigEndian.Uint16(p[2:])) != len(p) {
 			b.Errorf("IP header %x of %d bytes", p[:20], len(p))
 		}
+		tos := map[byte]byte{protoICMP: 0xc0}[p[9]] // RFC 1812 4.3.2.5
+		if p[8] != 64 || p[1] != tos || binary.BigEndian.Uint16(p[6:]) != 0x4000 {
+			b.Errorf("IP header %x: TTL, TOS or fragment field", p[:20])
+		}
 		src, dst, proto, payload = netip.AddrFrom4([4]byte(p[12:])), netip.AddrFrom4([4]byte(p[16:])), p[9], p[20:]
 	} else {
 		if int(binary.BigEndian.Uint16(p[4:])) != len(p)-40 {
 			b.Errorf("IPv6 header %x of %d bytes", p[:40], len(p))
+		}
+		if p[7] != 64 || p[0] != 0x60 || p[1] != 0 {
+			b.Errorf("IPv6 header %x: hop limit or traffic class", p[:40])
 		}
 		src, dst, proto, payload = netip.AddrFrom16([16]byte(p[8:])), netip.AddrFrom16([16]byte(p[24:])), p[6], p[40:]
 	}

@@ -21,8 +21,10 @@ func (g Gen) number(f ruleset.FieldID) uint64 {
 	return Pick(g, 0, 1, 2, 8, uint64(g.IntN(30)), 53, 80, 443, 1024, 65535)
 }
 
+// Family is either one.
 func (g Gen) Family() ruleset.Family { return Pick(g, ruleset.FamilyIPv4, ruleset.FamilyIPv6) }
 
+// FamilyIn is a family of the packets that a chain of f judges.
 func (g Gen) FamilyIn(f ruleset.Family) ruleset.Family {
 	if f == ruleset.FamilyAny {
 		return g.Family()
@@ -38,6 +40,7 @@ func (g Gen) addr(f ruleset.Family) netip.Addr {
 	return netip.AddrFrom16(a)
 }
 
+// AddrRange is an operand about addresses: one, a range, a prefix or a mask.
 func (g Gen) AddrRange(f ruleset.Family) ruleset.AddrRange {
 	a, b := g.addr(f), g.addr(f)
 	if b.Less(a) {
