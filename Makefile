@@ -94,7 +94,7 @@ diff: setup ## the same PACKETS packets through iptables and bpfwall, random rul
 
 .PHONY: diff-long
 diff-long: setup ## FRAMES frames, many of them damaged, through whole programs and through Go: verdict, who decided, mark
-	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestWhole ./test/volume -frames $(FRAMES) -each 25000
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestWhole ./test/volume -frames $(FRAMES) -each 40000
 
 .PHONY: mutate
 mutate: setup ## change the C one constant or comparison at a time and list what no test notices; MUTANTS=100 for a sample

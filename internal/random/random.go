@@ -47,12 +47,12 @@ func (g Gen) Ruleset() *ruleset.Ruleset {
 			g.rules(rs, c, i+1, users[f])
 		}
 	}
-	g.untilChecked(rs)
+	Checked(rs)
 	return rs
 }
 
-// untilChecked takes out the rules that Check refuses, such as a state match before conntrack.
-func (g Gen) untilChecked(rs *ruleset.Ruleset) {
+// Checked takes out the rules that Check refuses, such as a state match before conntrack.
+func Checked(rs *ruleset.Ruleset) {
 	for {
 		bad := map[ruleset.Pos]bool{}
 		errs, _ := rs.Check().(ruleset.ErrorList)

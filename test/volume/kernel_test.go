@@ -3,6 +3,8 @@ package volume
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"testing"
@@ -68,9 +70,9 @@ type machine struct {
 	key       uint32
 	values    []bpf.Pkt // of scratch, by CPU
 
-	coll  *ebpf.Collection
-	slots translator.Slots
-	ids   map[uint32]string
+	coll   *ebpf.Collection
+	ids    map[uint32]string
+	router bool // the programs that load loads are those of a router
 }
 
 // newMachine moves the test's thread to a network namespace and a CPU of its own. Neither is given back: the thread ends with the test.
@@ -97,10 +99,33 @@ func newMachine(t *testing.T) *machine {
 		}
 		m.devices = append(m.devices, uint32(d.Index))
 	}
+	if err := route(m.devices[0]); err != nil {
+		t.Fatal(err)
+	}
 	m.run = runAttr{ctxSizeIn: uint32(unsafe.Sizeof(m.ctx)), ctxSizeOut: uint32(unsafe.Sizeof(m.back)),
 		ctxIn: addr(unsafe.Pointer(&m.ctx)), ctxOut: addr(unsafe.Pointer(&m.back))}
 	m.lookup = lookupAttr{key: addr(unsafe.Pointer(&m.key)), value: addr(unsafe.Pointer(&m.values[0]))}
 	return m
+}
+
+// route makes a router of the namespace: what addrTypes calls local is its own, all else goes out of one device.
+func route(dev uint32) error {
+	var errs []error
+	for _, path := range []string{"/proc/sys/net/ipv4/conf/all/forwarding", "/proc/sys/net/ipv6/conf/all/forwarding"} {
+		errs = append(errs, os.WriteFile(path, []byte("1"), 0))
+	}
+	add := func(prefix netip.Prefix, kind int, scope netlink.Scope) {
+		to := &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())}
+		errs = append(errs, netlink.RouteAdd(&netlink.Route{LinkIndex: int(dev), Dst: to, Type: kind, Scope: scope}))
+	}
+	add(netip.MustParsePrefix("0.0.0.0/0"), unix.RTN_UNICAST, netlink.SCOPE_LINK)
+	add(netip.MustParsePrefix("::/0"), unix.RTN_UNICAST, netlink.SCOPE_LINK)
+	for _, a := range addrTypes {
+		if a.is == ruleset.AddrLocal {
+			add(a.prefix, unix.RTN_LOCAL, netlink.SCOPE_HOST)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // pin keeps the thread on the first CPU that it may use.
@@ -131,6 +156,9 @@ func (m *machine) load(rs *ruleset.Ruleset) error {
 		out.Spec.Maps[name].MaxEntries = 1024
 	}
 	delete(out.Spec.Programs, "fw_judge")
+	if err := out.Spec.Variables["cfg_forwarding"].Set(m.router); err != nil {
+		return err
+	}
 	if m.coll, err = ebpf.NewCollection(out.Spec); err != nil {
 		return err
 	}

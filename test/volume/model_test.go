@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/bpfwall/bpfwall/bpf"
 	"github.com/bpfwall/bpfwall/packet"
@@ -11,14 +12,16 @@ import (
 )
 
 // addrTypes is the routing table that both sides are told.
-var addrTypes = []struct {
-	prefix netip.Prefix
-	is     uint64
-}{
+var addrTypes = []addrType{
 	{netip.MustParsePrefix("10.0.0.0/28"), ruleset.AddrLocal},
 	{netip.MustParsePrefix("10.0.0.4/31"), ruleset.AddrBroadcast},
 	{netip.MustParsePrefix("fd00::/124"), ruleset.AddrLocal},
 	{netip.MustParsePrefix("fd00::4/127"), ruleset.AddrUnicast},
+}
+
+type addrType struct {
+	prefix netip.Prefix
+	is     uint64
 }
 
 // routed is the type of an address: Decode's if it says more than unicast, else the table's.
@@ -52,8 +55,9 @@ var (
 	refused   = fate{verdict: ruleset.Drop}
 )
 
-// expected is what should become of a frame. saw is what the program found out that a single frame cannot tell, of conntrack.
-func expected(rs *ruleset.Ruleset, f *frame, saw *bpf.Pkt) fate {
+// expected is what should become of a frame. What a frame cannot tell, of conntrack, is what the program saw.
+func (m *machine) expected(rs *ruleset.Ruleset, f *frame) fate {
+	saw := m.pkt()
 	if !f.egress && string(f.data[:6]) != string(ourMAC) && f.data[0]&1 == 0 {
 		return untouched // for another host
 	}
@@ -72,7 +76,7 @@ func expected(rs *ruleset.Ruleset, f *frame, saw *bpf.Pkt) fate {
 	if rs.UsesConntrack() && !tracked(p, saw) {
 		return refused
 	}
-	v, last := f.walk(rs, p, saw)
+	v, last := m.walk(rs, f, p)
 	out := fate{verdict: v.Kind, judged: last.Reason == "", rule: last.DecidedBy()}
 	switch {
 	case v.Kind == ruleset.Accept:
@@ -84,13 +88,15 @@ func expected(rs *ruleset.Ruleset, f *frame, saw *bpf.Pkt) fate {
 }
 
 // walk judges the packet on the hooks that the program runs. It returns the last one's trace.
-func (f *frame) walk(rs *ruleset.Ruleset, p *ruleset.Packet, saw *bpf.Pkt) (ruleset.Verdict, *ruleset.Trace) {
+func (m *machine) walk(rs *ruleset.Ruleset, f *frame, p *ruleset.Packet) (ruleset.Verdict, *ruleset.Trace) {
 	switch {
 	case !f.egress:
 		p.In = names[f.dev]
-		return f.walkInput(rs, p, saw)
+		return m.walkInput(rs, p)
 	case f.forwarded: // prerouting ran at ingress
-		p.In, p.Out, p.HasMAC = names[f.from], names[f.dev], false
+		p.In, p.Out = names[f.from], names[f.dev]
+		p.SrcMAC = m.pkt().Smac // of the last packet that passed through from that address
+		p.HasMAC = p.SrcMAC != 1<<48
 		v, trace := rs.Eval(ruleset.HookForward, p, nil)
 		return v, &trace
 	}
@@ -100,7 +106,11 @@ func (f *frame) walk(rs *ruleset.Ruleset, p *ruleset.Packet, saw *bpf.Pkt) (rule
 }
 
 // walkInput is Walk, but that a later fragment of IPv4 is put together with its first one before INPUT.
-func (f *frame) walkInput(rs *ruleset.Ruleset, p *ruleset.Packet, saw *bpf.Pkt) (ruleset.Verdict, *ruleset.Trace) {
+func (m *machine) walkInput(rs *ruleset.Ruleset, p *ruleset.Packet) (ruleset.Verdict, *ruleset.Trace) {
+	if m.router && m.passesThrough(p) {
+		v, trace := rs.Eval(ruleset.HookPrerouting, p, nil)
+		return v, &trace
+	}
 	if !p.Fragment || rs.UsesConntrack() || p.Family != ruleset.FamilyIPv4 || !rs.ReadsTransport() {
 		v, traces := rs.Walk(ruleset.HookInput, p, nil)
 		return v, &traces[len(traces)-1]
@@ -110,9 +120,23 @@ func (f *frame) walkInput(rs *ruleset.Ruleset, p *ruleset.Packet, saw *bpf.Pkt) 
 		return v, &trace
 	}
 	p.Mark = trace.Packet.Mark
-	completed(p, saw)
+	completed(p, m.pkt())
 	v, trace = rs.Eval(ruleset.HookInput, p, nil)
 	return v, &trace
+}
+
+// passesThrough reports whether a router passes a received packet on.
+func (m *machine) passesThrough(p *ruleset.Packet) bool {
+	if p.Src.IsMulticast() || p.Dst.IsLoopback() {
+		return m.pkt().Hook != uint8(ruleset.HookInput) // the stack drops it in either place
+	}
+	if p.PktType != ruleset.PktUnicast || p.Dst.IsMulticast() || p.Dst.IsLinkLocalUnicast() && p.Dst.Is6() {
+		return false
+	}
+	if p.Dst == netip.IPv4Unspecified() || p.Dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return false
+	}
+	return !slices.ContainsFunc(addrTypes, func(a addrType) bool { return a.is == ruleset.AddrLocal && a.prefix.Contains(p.Dst) })
 }
 
 // tracked takes over what conntrack said. It reports false for a fragment that comes without its first, or overlaps it.

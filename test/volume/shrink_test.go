@@ -27,8 +27,8 @@ func report(t *testing.T, m *machine, rs *ruleset.Ruleset, f *frame, seed uint64
 	if err != nil {
 		t.Error(err)
 	}
-	t.Errorf("seed %d:\n%s\n%s\nas a row of known:\n\t{%s,\n\t\t`%s`},",
-		seed, diff, strings.TrimSpace(rs.String()), &one, text)
+	t.Errorf("seed %d:\n%s\n%s\nas a row of known:\n\t{%t, %s,\n\t\t`%s`},",
+		seed, diff, strings.TrimSpace(rs.String()), m.router, &one, text)
 }
 
 // String is the frame as Go has it.
@@ -50,7 +50,7 @@ func (m *machine) differNow(rs *ruleset.Ruleset, f *frame) string {
 	if err != nil {
 		return ""
 	}
-	return m.agrees(expected(rs, f, m.pkt()), ret)
+	return m.agrees(m.expected(rs, f), ret)
 }
 
 // shrinkRules takes out chains, rules, matches and statements as long as the two sides disagree.

@@ -14,16 +14,16 @@ import (
 
 var (
 	frames = flag.Int("frames", 200_000, "how many frames TestWhole puts through the programs")
-	each   = flag.Int("each", 4000, "frames for each ruleset")
+	each   = flag.Int("each", 8000, "frames for each ruleset")
 	seed   = flag.Uint64("seed", 0, "of the first ruleset; 0: a new one")
 )
 
 // sums is what a run did.
 type sums struct {
-	frames, notTaken, rulesets, stateful int
-	fates                                map[ruleset.VerdictKind]int
-	unjudged                             int
-	kernel, oracle                       time.Duration
+	frames, notTaken, rulesets, stateful, routers int
+	fates                                         map[ruleset.VerdictKind]int
+	unjudged                                      int
+	kernel, oracle                                time.Duration
 }
 
 // TestWhole puts random frames through the whole programs of random rulesets: what becomes of each, who decided and what mark it has
@@ -41,7 +41,7 @@ func TestWhole(t *testing.T) {
 	for ; sum.frames < *frames && !t.Failed(); s++ {
 		compareOne(t, m, s, sum)
 	}
-	t.Logf("%d frames (%d not taken) by %d rulesets (%d with conntrack) in %s: %v, %d of them not judged", sum.frames, sum.notTaken, sum.rulesets, sum.stateful,
+	t.Logf("%d frames (%d not taken) by %d rulesets (%d with conntrack, %d routers) in %s: %v, %d of them not judged", sum.frames, sum.notTaken, sum.rulesets, sum.stateful, sum.routers,
 		time.Since(start).Round(time.Millisecond), sum.fates, sum.unjudged)
 	t.Logf("programs %.0f frames/s, Go %.0f frames/s", float64(sum.frames)/sum.kernel.Seconds(), float64(sum.frames)/sum.oracle.Seconds())
 }
@@ -53,12 +53,16 @@ func compareOne(t *testing.T, m *machine, seed uint64, sum *sums) {
 	if g.IntN(3) > 0 {
 		stateless(rs)
 	}
+	m.router = !rs.UsesConntrack() && g.IntN(2) == 0
 	if err := m.load(rs); err != nil {
 		t.Fatalf("seed %d: %s", seed, err)
 	}
 	sum.rulesets++
 	if rs.UsesConntrack() {
 		sum.stateful++
+	}
+	if m.router {
+		sum.routers++
 	}
 	valid, ways := validFrames(g, 200), waysOf(rs)
 	batch := make([]frame, 64)
@@ -80,6 +84,7 @@ func stateless(rs *ruleset.Ruleset) {
 			return slices.ContainsFunc(r.Matches, func(m ruleset.Match) bool { return m.Field == ruleset.FieldState })
 		})
 	}
+	random.Checked(rs) // other rules may be reached now
 }
 
 // way is from where to where a frame goes.
@@ -123,7 +128,7 @@ func compareBatch(m *machine, rs *ruleset.Ruleset, batch []frame, sum *sums) (in
 		if err != nil {
 			return i, err.Error()
 		}
-		want := expected(rs, &batch[i], m.pkt())
+		want := m.expected(rs, &batch[i])
 		sum.oracle += time.Since(ran)
 		sum.fates[want.verdict]++
 		if !want.judged {
