@@ -26,6 +26,7 @@ FRAMES ?= 20000000
 MUTANTS ?= 0
 SEQUENCES ?= 200000
 SWAPS ?= 2000
+SYNS ?= 600000
 KILLS ?= 500
 CORPUS ?= ../shared/corpus
 
@@ -103,8 +104,8 @@ mutate: setup ## change the C one constant or comparison at a time and list what
 	$(SUDO) env PATH="$(PATH)" GOFLAGS="$(GOFLAGS)" build/mutate -sample $(MUTANTS)
 
 .PHONY: soak
-soak: setup ## SWAPS swaps under traffic and KILLS kills of an apply
-	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSwapUnderLoad|TestKilledApply' ./test/netns -swaps $(SWAPS) -kills $(KILLS)
+soak: setup ## SWAPS swaps under traffic, KILLS kills of an apply, connections in a flood of SYNS twice over
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSwapUnderLoad|TestKilledApply|Flood' ./test/netns -swaps $(SWAPS) -kills $(KILLS) -flood $(SYNS)
 
 .PHONY: corpus
 corpus: ## import every ruleset below CORPUS, write it as a policy, and say how much was lost
