@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -196,6 +197,8 @@ func TestTCPOptions(t *testing.T) {
 		{"length 0", []byte{4, 2, 9, 0, 2, 4, 5, 0xb4, 3, 3, 7, 1}, 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<4 | 1<<9, 1460, 0x20},
 		{"length 1", []byte{9, 1, 1, 1, 3, 3, 7, 1}, 1<<1 | 1<<3 | 1<<9, no16, 0},
 		{"does not fit", []byte{1, 1, 1, 1, 1, 2, 4, 5}, 1<<1 | 1<<2, no16, 0},
+		{"as many as there can be", append(bytes.Repeat([]byte{1}, 39), 9), 1<<1 | 1<<9, no16, 0},
+		{"last", append(bytes.Repeat([]byte{1}, 36), 2, 4, 5, 0xb4), 1<<1 | 1<<2, 1460, 0},
 		{"kind alone", []byte{1, 1, 1, 2}, 1<<1 | 1<<2, no16, 0},
 		{"sack permitted of another length", []byte{4, 3, 0, 3, 3, 7, 1, 1}, 1<<1 | 1<<3 | 1<<4, no16, 0x17},
 	} {

@@ -109,16 +109,23 @@ func TestError(t *testing.T) {
 	for _, c := range codes {
 		b := newBench(t, answering(t, classifier(t), reject|int32(c.with)<<8))
 		for _, size := range []int{0, 1, 63, 64, 65, 1400} {
-			b.expectError(peer4, local4, udp(9, 53, size), 3, c.v4)
-			b.expectError(peer6, local6, udp(9, 53, size), 1, c.v6)
+			b.expectError(peer4, local4, protoUDP, udp(9, 53, size), 3, c.v4)
+			b.expectError(peer6, local6, protoUDP, udp(9, 53, size), 1, c.v6)
 		}
+		b.expectError(peer4, local4, protoUDP, be16(9, 53, 2, 0), 3, c.v4) // its length lies
+		b.expectError(peer4, local4, protoUDP, be16(9, 53), 3, c.v4)
+		b.expectError(peer4, local4, protoICMP, icmp(8, 0, 7, []byte("ping")), 3, c.v4)
+		b.expectError(peer6, local6, protoICMP6, icmp(128, 0, 7, []byte("ping")), 1, c.v6)
+		b.expectError(peer6, local6, protoICMP6, icmp(135, 0, 7, make([]byte, 16)), 1, c.v6)
+		b.expectError(peer4, local4, protoGRE, make([]byte, 9), 3, c.v4)
+		b.expectError(peer6, local6, 50, make([]byte, 30), 1, c.v6)
 	}
 }
 
-// expectError sends a UDP datagram and checks the error that comes back.
-func (b *bench) expectError(from, to netip.Addr, payload []byte, typ, code byte) {
+// expectError sends a packet and checks the error that comes back.
+func (b *bench) expectError(from, to netip.Addr, proto byte, payload []byte, typ, code byte) {
 	b.Helper()
-	in := frame(from, to, protoUDP, payload)
+	in := frame(from, to, proto, payload)
 	if ret, _ := b.run("tc_ingress", ourselves, in); ret != redirect {
 		b.Errorf("%d bytes: verdict %d", len(payload), ret)
 		return

@@ -31,8 +31,9 @@ var operators = map[string]string{
 const states = `\b(?:NO|SS|SR|ES|FW|CW|LA|TW|CL|S2|IG|IV)\b`
 
 var (
-	token = regexp.MustCompile(`<<|>>|->|<=|>=|==|!=|&&|\|\||[<>]|\b(?:0[xX][0-9a-fA-F]+|[0-9]+)[uUlL]*\b`)
-	state = regexp.MustCompile(states)
+	token      = regexp.MustCompile(`<<|>>|->|<=|>=|==|!=|&&|\|\||[<>]|\b(?:0[xX][0-9a-fA-F]+|[0-9]+)[uUlL]*\b`)
+	state      = regexp.MustCompile(states)
+	isReturned = regexp.MustCompile(`return -?$`)
 	// What is not code, or whose change says nothing: comments, strings, directives but for numbers that get a name, assembler, map sizes.
 	notCode = regexp.MustCompile(`(?s)/\*.*?\*/|//[^\n]*|"[^"\n]*"|(?m:^#(?:include|if|ifndef|endif)[^\n]*$)|asm volatile[^;]*;|__uint\([^)]*\)`)
 )
@@ -46,7 +47,11 @@ func mutantsOf(path, src string) []mutant {
 		out = append(out, mutant{path, 1 + strings.Count(before, "\n"), at - strings.LastIndexByte(before, '\n'), at, src[at:end], to})
 	}
 	for _, m := range token.FindAllStringIndex(code, -1) {
-		if to := changed(code[m[0]:m[1]]); to != "" {
+		to := changed(code[m[0]:m[1]])
+		if isReturned.MatchString(code[:m[0]]) && to == "2" {
+			to = "0" // any number but 0 is the same to most callers
+		}
+		if to != "" {
 			add(m[0], m[1], to)
 		}
 	}
