@@ -119,16 +119,20 @@ type icmp struct {
 	g      *generator
 	client end
 	id     uint16
+	typ    uint8 // of its queries, mostly
 }
 
 func (i *icmp) says() packet {
 	g := i.g
 	p := between(i.client, unix.IPPROTO_ICMP, "icmp request")
 	p.id, p.size = i.id, 4+g.rng.IntN(20)
-	p.typ = pick[uint8](g, 8, 8, 13, 15, 17)
-	if g.six {
-		p.typ = pick[uint8](g, 128, 128, 139)
+	if i.typ == 0 || g.chance(15) {
+		i.typ = pick[uint8](g, 8, 8, 13, 15, 17)
+		if g.six {
+			i.typ = pick[uint8](g, 128, 128, 139)
+		}
 	}
+	p.typ = i.typ
 	switch n := g.rng.IntN(10); {
 	case n < 4:
 		p.from, p.to, p.kind = p.to, p.from, "icmp reply"
@@ -139,6 +143,9 @@ func (i *icmp) says() packet {
 		}
 	case n == 4:
 		p.kind, p.typ = "icmp type", uint8(g.rng.IntN(256))
+		if g.six && g.chance(60) { // neighbours, listeners and what is next to them
+			p.typ = uint8(127 + g.rng.IntN(28))
+		}
 		if quotes(g.six, p.typ) {
 			p.kind = "icmp error of nothing"
 		}
@@ -240,9 +247,8 @@ func (o *other) says() packet {
 	p.raw = []byte{0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}[:g.rng.IntN(21)]
 	switch g.rng.IntN(12) {
 	case 0:
-		p.proto, p.kind = 58, "icmp of the other family"
-		if g.six {
-			p.raw, p.proto = []byte{8, 0, 0, 0, 0, 1, 0, 1}, icmp4InIPv6
+		if !g.six {
+			p.proto, p.kind = unix.IPPROTO_ICMPV6, "icmp of the other family"
 		}
 	case 1:
 		p.proto = pick[uint8](g, 59, 135, 139, 140, 255, 254)
@@ -250,6 +256,3 @@ func (o *other) says() packet {
 	p.kind += " " + p.protoName()
 	return p
 }
-
-// icmp4InIPv6 cannot be written as a protocol, since IPPROTO_ICMP stands for either; 59 has the same fate.
-const icmp4InIPv6 = 59

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +31,7 @@ type finding struct {
 // findings are the disagreements of a run.
 type findings struct {
 	scripts int
+	mix     map[string]int // packets by protocol and state in the kernel
 	classes map[string]*finding
 }
 
@@ -42,6 +44,9 @@ func (f *findings) run(t *testing.T, r *rig, scripts []*script) {
 	}
 	for i, s := range scripts {
 		f.add(s, got[i])
+		for n := range s.packets {
+			f.mix[fmt.Sprintf("%-8s %s", s.packets[n].protoName(), got[i].kernel[n])]++
+		}
 	}
 }
 
@@ -60,6 +65,19 @@ func (f *findings) add(s *script, got answers) {
 	if e.example == nil || at+1 < len(e.example.packets) {
 		e.example = &script{name: s.name, six: s.six, packets: slices.Clone(s.packets[:at+1])}
 	}
+}
+
+// logMix says how many packets of each protocol had each state: they are to be neither all alike nor mostly invalid.
+func (f *findings) logMix(t *testing.T) {
+	t.Helper()
+	for _, line := range slices.Sorted(maps.Keys(f.mix)) {
+		t.Logf("%8d  %s", f.mix[line], line)
+	}
+}
+
+// newFindings are those of a number of scripts.
+func newFindings(scripts int) *findings {
+	return &findings{scripts: scripts, mix: map[string]int{}, classes: map[string]*finding{}}
 }
 
 // report fails for what is not explained, with the shortest script that shows it.
