@@ -30,8 +30,6 @@ static __always_inline __u32 plain_timeout(const struct ct_flow *f, const struct
 	switch (pkt->proto) {
 	case IPPROTO_UDP: case IPPROTO_UDPLITE:
 		return seconds(replied && now > f->created + 2 * SECOND ? CT_TIME_UDP_STREAM : CT_TIME_UDP);
-	case IPPROTO_SCTP: case IPPROTO_DCCP:
-		return seconds(replied ? CT_TIME_SCTP_STREAM : CT_TIME_SCTP);
 	case IPPROTO_GRE:
 		return seconds(replied ? CT_TIME_GRE_STREAM : CT_TIME_GRE);
 	case IPPROTO_ICMP: case IPPROTO_ICMPV6:
@@ -40,14 +38,14 @@ static __always_inline __u32 plain_timeout(const struct ct_flow *f, const struct
 	return seconds(CT_TIME_GENERIC);
 }
 
-/* UDP becomes assured as a stream, two seconds old; SCTP, DCCP and GRE once answered; ICMP and the others never. */
+/* UDP becomes assured as a stream, two seconds old; GRE once answered; ICMP and the others never. */
 static __always_inline int plain_assured(const struct ct_flow *f, const struct fw_pkt *pkt, __u64 now)
 {
 	if (!(f->flags & CT_FLOW_SEEN_REPLY))
 		return 0;
 	if (pkt->proto == IPPROTO_UDP || pkt->proto == IPPROTO_UDPLITE)
 		return now > f->created + 2 * SECOND;
-	return pkt->proto == IPPROTO_SCTP || pkt->proto == IPPROTO_DCCP || pkt->proto == IPPROTO_GRE;
+	return pkt->proto == IPPROTO_GRE;
 }
 
 static __always_inline enum ct_result plain_packet(struct ct_flow *f, const struct fw_pkt *pkt, __u64 now)
@@ -58,13 +56,24 @@ static __always_inline enum ct_result plain_packet(struct ct_flow *f, const stru
 	return CT_OK;
 }
 
+static __always_inline enum ct_result protocol_packet(struct ct_flow *f, struct fw_pkt *pkt, __u8 dir, __u64 now)
+{
+	switch (pkt->proto) {
+	case IPPROTO_TCP:
+		return tcp_packet(f, pkt, dir, now);
+	case IPPROTO_SCTP:
+		return sctp_packet(f, pkt, dir, now, 0);
+	}
+	return plain_packet(f, pkt, now);
+}
+
 /* Moves a flow on by one packet. Sets the packet's state. No helper calls: the caller may hold a lock. */
 static __always_inline enum ct_result move_flow(struct ct_flow *f, struct fw_pkt *pkt, __u8 dir, __u64 now)
 {
 	enum ct_result rc;
 
 	pkt->ct_state = dir || (f->flags & CT_FLOW_SEEN_REPLY) ? FW_STATE_ESTABLISHED : FW_STATE_NEW;
-	rc = pkt->proto == IPPROTO_TCP ? tcp_packet(f, pkt, dir, now) : plain_packet(f, pkt, now);
+	rc = protocol_packet(f, pkt, dir, now);
 	if (rc == CT_INVALID) {
 		pkt->ct_state = FW_STATE_INVALID;
 		return rc;
@@ -136,14 +145,16 @@ static __always_inline void track_first(struct ct_work *w, struct fw_pkt *pkt, _
 		return;
 	if (pkt->proto == IPPROTO_TCP && !tcp_open(f, pkt))
 		return;
+	if (pkt->proto == IPPROTO_SCTP && !sctp_open(f, pkt, now))
+		return;
 	f->low_is_orig = w->low_src;
 	f->created = now;
 	f->packets[0] = 1;
 	f->bytes[0] = pkt->length;
-	if (pkt->proto != IPPROTO_TCP)
-		f->expires = now + plain_timeout(f, pkt, now) * SECOND;
-	else
+	if (pkt->proto == IPPROTO_TCP)
 		f->expires = now + seconds(f->tcp_state == CT_SYN_SENT ? CT_SYN_SENT : CT_TIME_UNACK) * SECOND;
+	else if (pkt->proto != IPPROTO_SCTP)
+		f->expires = now + plain_timeout(f, pkt, now) * SECOND;
 	pkt->ct_state = FW_STATE_NEW;
 	w->dir = 0;
 	w->op = CT_OP_CREATE;
@@ -152,8 +163,10 @@ static __always_inline void track_first(struct ct_work *w, struct fw_pkt *pkt, _
 /* What no flow can have. */
 static __always_inline int untrackable(const struct fw_pkt *pkt)
 {
-	if (pkt->malformed)
+	if (pkt->malformed && pkt->proto != IPPROTO_DCCP)
 		return 1;
+	if (pkt->proto == IPPROTO_GRE)
+		return pkt->seq;
 	if (pkt->proto == IPPROTO_TCP)
 		return !tcp_flags_valid(pkt->tcp_flags);
 	if (is_icmp(pkt))

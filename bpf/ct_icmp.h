@@ -40,14 +40,22 @@ static __always_inline int quoted_transport(struct __sk_buff *skb, struct fw_pkt
 	struct { __be16 sport, dport; } ports;
 	struct icmp_wire icmp;
 	enum icmp_role role;
+	__be16 gre[4];
+	int call;
 
 	switch (q->proto) {
-	case IPPROTO_TCP: case IPPROTO_UDP: case IPPROTO_UDPLITE: case IPPROTO_SCTP: case IPPROTO_DCCP:
+	case IPPROTO_TCP: case IPPROTO_UDP: case IPPROTO_UDPLITE: case IPPROTO_SCTP:
 		if (peek(skb, c, &ports, sizeof(ports)))
 			return -1;
 		q->sport = bpf_ntohs(ports.sport);
 		q->dport = bpf_ntohs(ports.dport);
 		return 0;
+	case IPPROTO_GRE:
+		if (peek(skb, c, gre, sizeof(gre)))
+			return 0;
+		call = gre_call(gre);
+		q->icmp_id = call;
+		return call < 0 ? -1 : 0;
 	}
 	if (!is_icmp(q))
 		return 0;
@@ -60,10 +68,26 @@ static __always_inline int quoted_transport(struct __sk_buff *skb, struct fw_pkt
 	return role == ICMP_REQUEST || role == ICMP_REPLY ? 0 : -1;
 }
 
+/* A redirect quotes in an option, and is for neighbours only: RFC 4861 4.5, 8.1. Reports where, from the ICMP header on; 0: nowhere. */
+static __always_inline __u32 redirect_quote(struct __sk_buff *skb, const struct fw_pkt *pkt)
+{
+	struct { __u8 type, len; } option;
+
+	if (pkt->icmp_code || pkt->ttl != 255 || (pkt->saddr[0] & bpf_htonl(0xffc00000)) != bpf_htonl(0xfe800000))
+		return 0;
+	if (transport_len(pkt) < 42 || bpf_skb_load_bytes(skb, pkt->l4_off + 40, &option, sizeof(option)))
+		return 0;
+	return option.type == 4 && option.len ? 48 : 0; /* redirected header */
+}
+
 static __always_inline int parse_quoted(struct __sk_buff *skb, const struct fw_pkt *pkt, struct fw_pkt *q)
 {
-	struct cursor c = { pkt->l4_off + sizeof(struct icmp_wire), pkt->l3_off + pkt->length };
+	__u32 at = pkt->icmp_type == 137 ? redirect_quote(skb, pkt) : sizeof(struct icmp_wire); /* 137 is no error of IPv4 */
+	struct cursor c = { pkt->l4_off + at, pkt->l3_off + pkt->length };
 	int rc;
+
+	if (!at)
+		return -1;
 
 	__builtin_memset(q, 0, sizeof(*q));
 	q->family = pkt->family;
@@ -78,7 +102,7 @@ static __always_inline int answers(const struct fw_pkt *pkt, const struct fw_pkt
 	       pkt->daddr[3] == q->saddr[3];
 }
 
-/* RELATED if the quoted packet's flow is there; the flow does not move. A redirect (IPv6 137) quotes in an option: not looked at. */
+/* RELATED if the quoted packet's flow is there; the flow does not move. */
 __noinline int fw_track_error(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
 	__u32 zero = 0;

@@ -71,6 +71,10 @@ static __always_inline void make_key(struct ct_work *w, const struct fw_pkt *pkt
 	struct ct_key *k = &w->key;
 	int icmp = is_icmp(pkt);
 
+	if (pkt->proto == IPPROTO_DCCP) /* Linux 6.16 and later know no ports of it */
+		sport = dport = 0;
+	if (pkt->proto == IPPROTO_GRE) /* without PPTP's control connection nobody knows the id of the other direction */
+		dport = pkt->icmp_id;
 	w->low_src = compare_ends(pkt, sport, dport) <= 0;
 	__builtin_memcpy(k->lo_addr, w->low_src ? pkt->saddr : pkt->daddr, 16);
 	__builtin_memcpy(k->hi_addr, w->low_src ? pkt->daddr : pkt->saddr, 16);

@@ -29,12 +29,12 @@ struct fw_pkt {
 	__u32 dport;
 	__u32 tcp_mss;
 	__u32 rule;		/* out: counter slot of the rule or policy that decided */
-	__u32 seq, ack, wnd;	/* TCP, for conntrack */
-	__u32 payload;		/* TCP payload bytes */
+	__u32 seq, ack, wnd;	/* TCP, for conntrack; SCTP: verification tag, that of an INIT, bits of chunks */
+	__u32 payload;		/* TCP payload bytes; SCTP: chunks, see note_chunk */
 	__u16 tcp_flags;	/* FW_ABSENT8 unless TCP */
 	__u16 icmp_type;
 	__u16 icmp_code;
-	__u16 icmp_id;		/* of queries */
+	__u16 icmp_id;		/* of queries; GRE: call id of PPTP */
 	__u16 src_type;		/* 1 << RTN_* */
 	__u16 dst_type;
 	__u16 l3_off;		/* bytes from skb->data to the IP header */
@@ -165,7 +165,7 @@ struct ct_flow {
 	__u32 mark;		/* room for a connection mark */
 	__u16 flags;		/* CT_FLOW_ */
 	__u8 low_is_orig;	/* 1: the key's lower end is the originator */
-	__u8 tcp_state;		/* enum ct_tcp_state */
+	__u8 tcp_state;		/* enum ct_tcp_state; SCTP: enum ct_sctp_state */
 	__u8 last_index, last_dir, last_scale, retrans;
 	__u8 last_flags;	/* CT_SIDE_ of an ignored SYN, CT_LAST_ */
 	__u8 pad[3];

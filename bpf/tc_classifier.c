@@ -27,6 +27,7 @@
 #include "checksum.h"
 #include "ct_key.h"
 #include "ct_tcp.h"
+#include "ct_sctp.h"
 #include "ct_icmp.h"
 #include "conntrack.h"
 #include "frag.h"

@@ -171,6 +171,84 @@ static __always_inline int parse_udp(struct __sk_buff *skb, struct fw_pkt *pkt)
 	return said < sizeof(h) || (said > len && !pkt->more_frags) ? -1 : 0;
 }
 
+/* Chunks that conntrack looks at, as numbers of four bits, and what else it wants to know of a packet's chunks. */
+enum sctp_chunk {
+	SCTP_INIT = 1, SCTP_INIT_ACK, SCTP_ABORT, SCTP_SHUTDOWN, SCTP_SHUTDOWN_ACK, SCTP_ERROR, SCTP_COOKIE, SCTP_COOKIE_ACK, SCTP_COMPLETE,
+	SCTP_HEARTBEAT, SCTP_HEARTBEAT_ACK, SCTP_ABORT_REFLECTED, SCTP_COMPLETE_REFLECTED /* with the T bit */,
+	SCTP_DATA = 16,			/* there is data */
+	SCTP_OTHER,			/* there is a chunk that moves no state: data too */
+	SCTP_BAD,			/* chunks that do not go together, or none, or one without a length */
+};
+
+#define SCTP_KINDS	0xfffe	/* the bits of wnd for chunks that move the state */
+#define SCTP_MOVES	3	/* such chunks in a packet; more are invalid */
+
+/* By chunk type; 0 moves no state. */
+static const __u8 sctp_types[16] = {
+	0, SCTP_INIT, SCTP_INIT_ACK, 0, SCTP_HEARTBEAT, SCTP_HEARTBEAT_ACK, SCTP_ABORT, SCTP_SHUTDOWN, SCTP_SHUTDOWN_ACK, SCTP_ERROR,
+	SCTP_COOKIE, SCTP_COOKIE_ACK, 0, 0, SCTP_COMPLETE, 0,
+};
+
+/*
+ * Notes one chunk: wnd has a bit for each kind, and in its upper byte how many move the state; payload has these, four bits each; ack is the tag of an INIT.
+ */
+static __always_inline void note_chunk(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 off, __u8 type, __u8 flags, __u32 room)
+{
+	const __u32 alone = 1 << SCTP_INIT | 1 << SCTP_INIT_ACK | 1 << SCTP_COMPLETE, first = 1 << SCTP_COOKIE | 1 << SCTP_COOKIE_ACK;
+	__u8 chunk = type < 16 ? sctp_types[type & 15] : 0;
+	__be32 tag;
+	__u32 n;
+
+	if (pkt->wnd && (((1 << chunk) & (alone | first)) || (pkt->wnd & alone)))
+		pkt->wnd |= 1 << SCTP_BAD;
+	if (!chunk) {
+		pkt->wnd |= 1 << SCTP_OTHER | (!type) << SCTP_DATA;
+		return;
+	}
+	pkt->wnd |= 1 << chunk;
+	n = pkt->wnd >> 24;
+	if (n >= SCTP_MOVES)
+		pkt->wnd |= 1 << SCTP_BAD;
+	else if ((flags & 1) && chunk == SCTP_ABORT)
+		pkt->payload |= SCTP_ABORT_REFLECTED << 4 * n;
+	else if ((flags & 1) && chunk == SCTP_COMPLETE)
+		pkt->payload |= SCTP_COMPLETE_REFLECTED << 4 * n;
+	else
+		pkt->payload |= (__u32)chunk << 4 * n;
+	pkt->wnd += 1 << 24;
+	if (chunk > SCTP_INIT_ACK)
+		return;
+	if (room < 20 || bpf_skb_load_bytes(skb, off + 4, &tag, sizeof(tag)))
+		pkt->wnd |= 1 << SCTP_BAD;
+	else
+		pkt->ack = bpf_ntohl(tag);
+}
+
+/* Walks the chunks of an SCTP packet, 64 at most. */
+__noinline int fw_sctp_chunks(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len)
+{
+	struct { __u8 type, flags; __be16 len; } c;
+	__u32 off, end, i;
+
+	if (!pkt || len > 0xffff)
+		return 0;
+	off = pkt->l4_off + 12;
+	end = pkt->l4_off + len;
+	for (i = 0; i < 64 && off + sizeof(c) <= end; i++) {
+		if (bpf_skb_load_bytes(skb, off, &c, sizeof(c)))
+			break;
+		note_chunk(skb, pkt, off, c.type, c.flags, end - off);
+		if (!c.len)
+			pkt->wnd |= 1 << SCTP_BAD;
+		if (pkt->wnd & 1 << SCTP_BAD)
+			break;
+		off += (bpf_ntohs(c.len) + 3) & ~3;
+	}
+	if (!pkt->wnd)
+		pkt->wnd = 1 << SCTP_BAD;
+	return 0;
+}
+
 /* SCTP and DCCP: ports come first, the headers are at least 12 bytes long. */
 static __always_inline int parse_ports(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
@@ -180,7 +258,32 @@ static __always_inline int parse_ports(struct __sk_buff *skb, struct fw_pkt *pkt
 		return -1;
 	pkt->sport = bpf_ntohs(h.sport);
 	pkt->dport = bpf_ntohs(h.dport);
+	if (pkt->proto == IPPROTO_SCTP && cfg_conntrack) {
+		pkt->seq = bpf_ntohl(h.rest[0]);
+		fw_sctp_chunks(skb, pkt, transport_len(pkt));
+	}
 	return 0;
+}
+
+/* The call id of PPTP's GRE (RFC 2637 4.1); plain GRE has nothing that conntrack reads. Reports -1 for version 1 with other contents. */
+static __always_inline int gre_call(const __be16 *h)
+{
+	if ((bpf_ntohs(h[0]) & 7) != 1)
+		return 0;
+	return h[1] == bpf_htons(0x880b) ? bpf_ntohs(h[3]) : -1;
+}
+
+/* GRE: icmp_id is the call id, for conntrack; seq is 1 if it cannot be tracked. A header cut short is none. */
+static __always_inline void parse_gre(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	__be16 h[4];
+	int call;
+
+	if (!cfg_conntrack || load_transport(skb, pkt, h, sizeof(h)))
+		return;
+	call = gre_call(h);
+	pkt->icmp_id = call < 0 ? 0 : call;
+	pkt->seq = call < 0;
 }
 
 static __always_inline int parse_icmp(struct __sk_buff *skb, struct fw_pkt *pkt)
@@ -216,6 +319,8 @@ __noinline int fw_transport(struct __sk_buff *skb, struct fw_pkt *pkt)
 		rc = parse_ports(skb, pkt);
 	else if (is_icmp(pkt))
 		rc = parse_icmp(skb, pkt);
+	else if (pkt->proto == IPPROTO_GRE)
+		parse_gre(skb, pkt);
 	pkt->malformed = rc != 0;
 	return 0;
 }

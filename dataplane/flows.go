@@ -21,7 +21,7 @@ type Flow struct {
 	Reply   netip.AddrPort // whom it was sent to
 	Assured bool           // traffic in both directions was seen, and newcomers cannot push it out
 	Replied bool
-	State   string        // of TCP, as conntrack calls it; "" otherwise
+	State   string        // of TCP and SCTP, as conntrack calls it; "" otherwise
 	Timeout time.Duration // left
 	Age     time.Duration
 	Packets [2]uint64 // original direction, reply
@@ -146,8 +146,12 @@ const (
 	flowAssured   = 2
 )
 
-// tcpStates are enum ct_tcp_state (ct_tcp.h), which is enum tcp_conntrack of the kernel.
-var tcpStates = [...]string{"", "syn-sent", "syn-recv", "established", "fin-wait", "close-wait", "last-ack", "time-wait", "close", "syn-sent2"}
+// stateNames are enum ct_tcp_state (ct_tcp.h) and enum ct_sctp_state (ct_sctp.h), as conntrack calls them.
+var stateNames = map[uint8][]string{
+	unix.IPPROTO_TCP: {"", "syn-sent", "syn-recv", "established", "fin-wait", "close-wait", "last-ack", "time-wait", "close", "syn-sent2"},
+	unix.IPPROTO_SCTP: {"", "closed", "cookie-wait", "cookie-echoed", "established", "shutdown-sent", "shutdown-recd",
+		"shutdown-ack-sent", "heartbeat-sent"},
+}
 
 func decodeFlow(k *bpf.CtKey, e *bpf.CtFlow, now uint64) Flow {
 	lo := netip.AddrPortFrom(getAddr(k.LoAddr, k.Family), k.LoPort)
@@ -165,8 +169,8 @@ func decodeFlow(k *bpf.CtKey, e *bpf.CtFlow, now uint64) Flow {
 		f.ICMP = ICMPQuery{Type: uint8(k.HiPort >> 8), Code: uint8(k.HiPort), ID: k.LoPort}
 		f.Orig, f.Reply = netip.AddrPortFrom(f.Orig.Addr(), 0), netip.AddrPortFrom(f.Reply.Addr(), 0)
 	}
-	if k.Proto == unix.IPPROTO_TCP && int(e.TcpState) < len(tcpStates) {
-		f.State = tcpStates[e.TcpState]
+	if names := stateNames[k.Proto]; int(e.TcpState) < len(names) {
+		f.State = names[e.TcpState]
 	}
 	return f
 }
