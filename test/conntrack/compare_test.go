@@ -97,8 +97,8 @@ func (r *rig) inTime(scripts []*script) (out []answers, err error) {
 }
 
 const (
-	slowRound = 800 * time.Millisecond // the times of entries would differ by more than a second
-	slowBatch = 5 * time.Second        // the shortest timeout is 10 s
+	slowRound = 800 * time.Millisecond  // the times of entries would differ by more than a second
+	slowBatch = 1500 * time.Millisecond // UDP flows become streams after two seconds
 )
 
 func (r *rig) batch(scripts []*script) ([]answers, error) {
