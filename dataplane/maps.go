@@ -83,8 +83,9 @@ func (t *transaction) openMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 		return nil, err
 	}
 	t.atEnd(old.Close)
-	needed := spec.MaxEntries
-	spec.MaxEntries = max(needed, old.MaxEntries())
+	if !resized(spec, old) {
+		spec.MaxEntries = max(spec.MaxEntries, old.MaxEntries())
+	}
 	err = spec.Compatible(old)
 	if err == nil {
 		return old, nil
@@ -94,7 +95,14 @@ func (t *transaction) openMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 		return nil, makeErr
 	}
 	t.staged[spec.Name] = old
+	size := spec.MaxEntries
+	spec.MaxEntries = old.MaxEntries()
+	sameShape := spec.Compatible(old) == nil
+	spec.MaxEntries = size
 	switch {
+	case sameShape && flowTables[spec.Name] != nil:
+		t.bringFlows(spec.Name, m, old)
+		err = nil
 	case spec.MaxEntries > old.MaxEntries() && spec.Name == "counters":
 		t.copied, err = copyEntries[[]bpf.Counter](m, old)
 	case spec.MaxEntries > old.MaxEntries() && spec.Name == "limits":
@@ -200,6 +208,9 @@ func (t *transaction) promote() {
 	for name, old := range t.staged {
 		if name == "counters" {
 			t.addLateCounts(old)
+		}
+		if flowTables[name] != nil && old.ValueSize() == t.shared[name].ValueSize() {
+			_, _ = flowTables[name](t.shared[name], old) // what has happened since the copy
 		}
 		pin := t.d.at.mapPin(name)
 		if err := os.Rename(pin+nextSuffix, pin); err != nil {

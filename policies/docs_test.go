@@ -26,6 +26,7 @@ var chapters = []struct {
 	{"sets", inSets | inSet, nil},
 	{"defaults", inDefaults | inFamilies, nil},
 	{"safety", inSafety | inFailsafe | inLogging | inEssentials, nil},
+	{"conntrack", inConntrack | inTimeouts, nil},
 	{"verbs", inRule, isVerb},
 	{"conditions", inRule, isCondition},
 	{"extras", inRule | inLog, func(key string) bool { return !isVerb(key) && !isCondition(key) }},
@@ -110,7 +111,7 @@ var homes = []struct {
 }{
 	{inTop, "the file"}, {inZones, "`[zones]`"}, {inZone, "a zone"}, {inServices, "`[services]`"}, {inSets, "`[sets]`"}, {inSet, "a set"},
 	{inDefaults, "`[defaults]`"}, {inFamilies, "a default"}, {inSafety, "`[safety]`"}, {inFailsafe, "`failsafe`"}, {inLogging, "`[log]`"},
-	{inEssentials, "`[essentials]`"}, {inGroups, "`[groups]`"}, {inGroup, "a group"}, {inLog, "`log`"}, {inTest, "`[[test]]`"},
+	{inEssentials, "`[essentials]`"}, {inConntrack, "`[conntrack]`"}, {inTimeouts, "`timeouts`"}, {inGroups, "`[groups]`"}, {inGroup, "a group"}, {inLog, "`log`"}, {inTest, "`[[test]]`"},
 }
 
 // homeOf says where a key stands; for rules, in which of them it does not.
@@ -173,7 +174,7 @@ var around = []struct {
 }{
 	{inTop, "%s\n"}, {inZones | inZone, "[zones]\n%s\n"}, {inServices, "[services]\n%s\n"}, {inSets | inSet, "[sets]\n%s\n"},
 	{inDefaults | inFamilies, "[defaults]\n%s\n"}, {inSafety | inFailsafe, "[safety]\n%s\n"}, {inLogging, "[log]\n%s\n"},
-	{inEssentials, "[essentials]\n%s\n"}, {inGroups, "%s\n"}, {inGroup, "[groups.g]\n%s\n"},
+	{inEssentials, "[essentials]\n%s\n"}, {inConntrack | inTimeouts, "[conntrack]\n%s\n"}, {inGroups, "%s\n"}, {inGroup, "[groups.g]\n%s\n"},
 	{inInbound | inLog, "[[inbound]]\n%s\n"}, {inForward, "[[forward]]\n%s\n"}, {inGuard, "[[guard]]\n%s\n"}, {inTest, "[[test]]\n%s\n"},
 }
 

@@ -86,6 +86,7 @@ func (p *parser) policy(top table) {
 	p.ownServices(top.table("services"))
 	p.readGroups(top.table("groups"))
 	p.readDefaults(top)
+	p.readConntrack(top.table("conntrack"))
 	p.confirm(top.table("safety"))
 	p.directions(top)
 	p.lowerGroups(top.table("groups"))

@@ -28,6 +28,8 @@ const (
 	inLog
 	inAlso
 	inTest
+	inConntrack
+	inTimeouts
 
 	inRule  = inInbound | inOutbound | inForward | inGuard | inGroupRule
 	inMatch = inRule | inAlso
@@ -80,6 +82,7 @@ var schema = append([]row{
 	{inTop, "safety", isTable, inSafety, "", "guards against locking yourself out", `[safety]`},
 	{inTop, "log", isTable, inLogging, "", "logging that is not part of a rule", `[log]`},
 	{inTop, "essentials", isTable, inEssentials, "", "traffic that hosts need to work at all; all on unless switched off", `[essentials]`},
+	{inTop, "conntrack", isTable, inConntrack, "", "how connections are tracked; as the kernel's connection tracking does if absent", `[conntrack]`},
 	{inTop, "rules", isTable, inRules, "", "rules in the one-line spelling", `[rules]`},
 	{inTop | inRules, "inbound", isTables, inInbound, "", "rules for packets to this host", `[[inbound]]`},
 	{inTop | inRules, "outbound", isTables, inOutbound, "", "rules for packets from this host", `[[outbound]]`},
@@ -136,6 +139,12 @@ var schema = append([]row{
 	{inEssentials, "dhcp", isBool, 0, "", "this host as a DHCP and DHCPv6 client", `dhcp = false`},
 	{inEssentials, "igmp", isBool, 0, "", "IPv4 multicast group membership", `igmp = false`},
 
+	{inConntrack, "max", isInt, 0, "", "connections that have been answered; beyond it new ones stay among the half open; 262144 if absent", `max = 1000000`},
+	{inConntrack, "half_open", isInt, 0, "", "connections that have not been answered yet, the newest push out the oldest; 131072 if absent", `half_open = 500000`},
+	{inConntrack, "loose", isBool, 0, "", "false: TCP connections that began before are not picked up in the middle", `loose = false`},
+	{inConntrack, "liberal", isBool, 0, "", "true: TCP segments out of their window are not invalid", `liberal = true`},
+	{inConntrack, "timeouts", isTable, inTimeouts, "", "how long connections stay without a packet", `timeouts = { tcp_established = "1h", udp = "30s" }`},
+
 	{inGroups, "*", isTable, inGroup, "", "a named list of rules", `[groups.lan-services]`},
 	{inGroup, "rules", isTables, inGroupRule, "", "the rules, in the order in which they are tried", `rules = [{ allow = ["dns", "ntp"] }]`},
 	{inGroup, "note", isText, 0, "", "why; for readers", `note = "what every internal network gets"`},
@@ -181,7 +190,7 @@ var schema = append([]row{
 	{inTest, "reject", texts, 0, "", "services whose packets must be rejected", `reject = "smtp"`},
 	{inTest, "rule", isText, 0, "", "the rule that must decide", `rule = "site"`},
 	{inTest, "state", isText, 0, "", `the packets' state: "new" if absent, "established", "related", "invalid" or "untracked"`, `state = "established"`},
-}, conditionRows()...)
+}, append(conditionRows(), timeoutRows()...)...)
 
 // lookup gives the row of a key in a kind of table.
 func lookup(where scope, key string) *row {

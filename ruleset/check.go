@@ -17,6 +17,7 @@ func (rs *Ruleset) Check() error {
 	}
 	c := &checker{rs: rs, hooks: rs.reach(), index: rs.index()}
 	c.sets()
+	rs.Conntrack.check(&c.errs)
 	c.chainNames()
 	c.cycles()
 	for _, chain := range rs.Chains {

@@ -9,6 +9,9 @@ import (
 // String is the whole ruleset, chain by chain. Rulesets that read alike mean alike.
 func (rs *Ruleset) String() string {
 	var b strings.Builder
+	if rs.Conntrack != nil {
+		fmt.Fprintf(&b, "%s\n", rs.Conntrack)
+	}
 	for _, s := range rs.Sets {
 		fmt.Fprintf(&b, "%s\n", s)
 	}

@@ -5,6 +5,8 @@ type Ruleset struct {
 	Name   string   `json:"name,omitempty"`
 	Chains []*Chain `json:"chains"`
 	Sets   []*Set   `json:"sets,omitempty"`
+
+	Conntrack *Conntrack `json:"conntrack,omitempty"` // nil: as the kernel does by default
 }
 
 // Hook is a place in the packet's way where base chains run.

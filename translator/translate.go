@@ -84,6 +84,9 @@ func (o *Output) finish() error {
 		o.Spec.Maps[s.Name] = s.spec(o.Spec.ByteOrder)
 	}
 	rs := o.plan.rs
+	if err := o.setConntrack(rs.Conntrack); err != nil {
+		return err
+	}
 	on := func(h ruleset.Hook) bool {
 		return len(rs.Base(h, ruleset.FamilyIPv4))+len(rs.Base(h, ruleset.FamilyIPv6)) > 0
 	}
@@ -97,6 +100,34 @@ func (o *Output) finish() error {
 		"cfg_mac":             rs.Uses(ruleset.FieldSrcMAC) || rs.Logs(),
 		"cfg_reads_transport": rs.ReadsTransport(),
 	} {
+		if err := o.Spec.Variables[name].Set(value); err != nil {
+			return fmt.Errorf("switch %s: %s", name, err)
+		}
+	}
+	return nil
+}
+
+// setConntrack puts what a ruleset says of connection tracking in place of the defaults.
+func (o *Output) setConntrack(ct *ruleset.Conntrack) error {
+	if ct == nil {
+		return nil
+	}
+	for name, size := range map[string]uint32{"ct": ct.Max, "ct_new": ct.HalfOpen} {
+		if size != 0 {
+			o.Spec.Maps[name].MaxEntries = size
+		}
+	}
+	times := o.Spec.Variables["cfg_ct_timeouts"]
+	seconds := make([]uint32, times.Size()/4)
+	if err := times.Get(seconds); err != nil {
+		return fmt.Errorf("timeouts: %s", err)
+	}
+	for i, t := range ruleset.ConntrackTimeouts {
+		if s, ok := ct.Timeouts[t.Name]; ok {
+			seconds[i] = s
+		}
+	}
+	for name, value := range map[string]any{"cfg_ct_timeouts": seconds, "cfg_tcp_loose": !ct.Strict, "cfg_tcp_liberal": ct.Liberal} {
 		if err := o.Spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("switch %s: %s", name, err)
 		}
