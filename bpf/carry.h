@@ -9,12 +9,17 @@
 
 enum direction { INGRESS, EGRESS };
 
+#define CARRY_GROUP_SHIFT 10
+
 #define LOOPBACK 1 /* its ifindex in every network namespace */
 
 enum carry {
 	CARRY_NOTRACK = 0x8000,	/* a prerouting rule said NOTRACK */
 	CARRY_STATE = 0x4000,	/* the low byte is the state that egress of lo found */
 	CARRY_ANSWER = 0x2000,	/* an answer that we made: not judged */
+	CARRY_INPUT = 0x1000,	/* if the stack delivers it here, LOCAL_IN judges it (nat.h) */
+	CARRY_DAMAGED = 0x0200,	/* beside NAT: the transport checksum is wrong */
+	CARRY_GROUP = 0x0c00,	/* with CARRY_INPUT: it was a broadcast or multicast frame, PACKET_* */
 };
 
 /*

@@ -208,6 +208,13 @@ const (
 	ClassifierFwVerdictFW_REJECT   ClassifierFwVerdict = 3
 )
 
+type ClassifierHead struct {
+	_    structs.HostLayout
+	Len  uint32
+	Have uint32
+	Data [512]uint8
+}
+
 type ClassifierIface struct {
 	_       structs.HostLayout
 	Ifindex uint32
@@ -233,6 +240,25 @@ type ClassifierMacKey struct {
 	Family  uint32
 }
 
+type ClassifierRejectKey struct {
+	_      structs.HostLayout
+	Saddr  [4]uint32
+	Daddr  [4]uint32
+	Sport  uint32
+	Dport  uint32
+	Icmp   uint32
+	Family uint8
+	Proto  uint8
+	Pad    uint16
+}
+
+type ClassifierRejectNote struct {
+	_          structs.HostLayout
+	Expires    uint64
+	With       uint32
+	Generation uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -246,15 +272,18 @@ const (
 	ClassifierMapErrorRate         = "error_rate"
 	ClassifierMapEvents            = "events"
 	ClassifierMapFrags             = "frags"
+	ClassifierMapHead              = "head"
 	ClassifierMapIfaces            = "ifaces"
 	ClassifierMapJudged            = "judged"
 	ClassifierMapLimits            = "limits"
 	ClassifierMapLogRate           = "log_rate"
 	ClassifierMapMacs              = "macs"
+	ClassifierMapRejected          = "rejected"
 	ClassifierMapScratch           = "scratch"
 	ClassifierMapStats             = "stats"
 	ClassifierMapSumChunk          = "sum_chunk"
 	ClassifierProgFwJudge          = "fw_judge"
+	ClassifierProgNfInput          = "nf_input"
 	ClassifierProgTcEgress         = "tc_egress"
 	ClassifierProgTcIngress        = "tc_ingress"
 	ClassifierVarCfgAddrtypes      = "cfg_addrtypes"
@@ -268,6 +297,7 @@ const (
 	ClassifierVarCfgLogBurst       = "cfg_log_burst"
 	ClassifierVarCfgLogRate        = "cfg_log_rate"
 	ClassifierVarCfgMac            = "cfg_mac"
+	ClassifierVarCfgNat            = "cfg_nat"
 	ClassifierVarCfgNever          = "cfg_never"
 	ClassifierVarCfgPrerouting     = "cfg_prerouting"
 	ClassifierVarCfgRawOutput      = "cfg_raw_output"
@@ -320,6 +350,7 @@ type ClassifierSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ClassifierProgramSpecs struct {
 	FwJudge   *ebpf.ProgramSpec `ebpf:"fw_judge"`
+	NfInput   *ebpf.ProgramSpec `ebpf:"nf_input"`
 	TcEgress  *ebpf.ProgramSpec `ebpf:"tc_egress"`
 	TcIngress *ebpf.ProgramSpec `ebpf:"tc_ingress"`
 }
@@ -337,11 +368,13 @@ type ClassifierMapSpecs struct {
 	ErrorRate *ebpf.MapSpec `ebpf:"error_rate"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Frags     *ebpf.MapSpec `ebpf:"frags"`
+	Head      *ebpf.MapSpec `ebpf:"head"`
 	Ifaces    *ebpf.MapSpec `ebpf:"ifaces"`
 	Judged    *ebpf.MapSpec `ebpf:"judged"`
 	Limits    *ebpf.MapSpec `ebpf:"limits"`
 	LogRate   *ebpf.MapSpec `ebpf:"log_rate"`
 	Macs      *ebpf.MapSpec `ebpf:"macs"`
+	Rejected  *ebpf.MapSpec `ebpf:"rejected"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
 	Stats     *ebpf.MapSpec `ebpf:"stats"`
 	SumChunk  *ebpf.MapSpec `ebpf:"sum_chunk"`
@@ -362,6 +395,7 @@ type ClassifierVariableSpecs struct {
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.VariableSpec `ebpf:"cfg_log_rate"`
 	CfgMac            *ebpf.VariableSpec `ebpf:"cfg_mac"`
+	CfgNat            *ebpf.VariableSpec `ebpf:"cfg_nat"`
 	CfgNever          *ebpf.VariableSpec `ebpf:"cfg_never"`
 	CfgPrerouting     *ebpf.VariableSpec `ebpf:"cfg_prerouting"`
 	CfgRawOutput      *ebpf.VariableSpec `ebpf:"cfg_raw_output"`
@@ -400,11 +434,13 @@ type ClassifierMaps struct {
 	ErrorRate *ebpf.Map `ebpf:"error_rate"`
 	Events    *ebpf.Map `ebpf:"events"`
 	Frags     *ebpf.Map `ebpf:"frags"`
+	Head      *ebpf.Map `ebpf:"head"`
 	Ifaces    *ebpf.Map `ebpf:"ifaces"`
 	Judged    *ebpf.Map `ebpf:"judged"`
 	Limits    *ebpf.Map `ebpf:"limits"`
 	LogRate   *ebpf.Map `ebpf:"log_rate"`
 	Macs      *ebpf.Map `ebpf:"macs"`
+	Rejected  *ebpf.Map `ebpf:"rejected"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
 	Stats     *ebpf.Map `ebpf:"stats"`
 	SumChunk  *ebpf.Map `ebpf:"sum_chunk"`
@@ -421,11 +457,13 @@ func (m *ClassifierMaps) Close() error {
 		m.ErrorRate,
 		m.Events,
 		m.Frags,
+		m.Head,
 		m.Ifaces,
 		m.Judged,
 		m.Limits,
 		m.LogRate,
 		m.Macs,
+		m.Rejected,
 		m.Scratch,
 		m.Stats,
 		m.SumChunk,
@@ -447,6 +485,7 @@ type ClassifierVariables struct {
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.Variable `ebpf:"cfg_log_rate"`
 	CfgMac            *ebpf.Variable `ebpf:"cfg_mac"`
+	CfgNat            *ebpf.Variable `ebpf:"cfg_nat"`
 	CfgNever          *ebpf.Variable `ebpf:"cfg_never"`
 	CfgPrerouting     *ebpf.Variable `ebpf:"cfg_prerouting"`
 	CfgRawOutput      *ebpf.Variable `ebpf:"cfg_raw_output"`
@@ -461,6 +500,7 @@ type ClassifierVariables struct {
 // It can be passed to LoadClassifierObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ClassifierPrograms struct {
 	FwJudge   *ebpf.Program `ebpf:"fw_judge"`
+	NfInput   *ebpf.Program `ebpf:"nf_input"`
 	TcEgress  *ebpf.Program `ebpf:"tc_egress"`
 	TcIngress *ebpf.Program `ebpf:"tc_ingress"`
 }
@@ -468,6 +508,7 @@ type ClassifierPrograms struct {
 func (p *ClassifierPrograms) Close() error {
 	return _ClassifierClose(
 		p.FwJudge,
+		p.NfInput,
 		p.TcEgress,
 		p.TcIngress,
 	)

@@ -177,7 +177,7 @@ static __always_inline int untrackable(const struct fw_pkt *pkt)
 }
 
 /* Sets pkt->ct_state and moves the packet's flow on. bad: the checksum is wrong. */
-__noinline int fw_track(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 bad)
+static __always_inline int track_packet(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 bad)
 {
 	struct ct_work *w = ct_work();
 	__u64 now = bpf_ktime_get_boot_ns();
@@ -193,7 +193,7 @@ __noinline int fw_track(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 bad)
 	if (bad || untrackable(pkt))
 		return 0;
 	if (is_icmp(pkt) && icmp_role(pkt) == ICMP_ERROR)
-		return fw_track_error(skb, pkt);
+		return is_head(skb) ? track_error(skb, pkt) : fw_track_error(skb, pkt);
 	make_key(w, pkt);
 	rc = track_assured(w, pkt, now);
 	if (rc == CT_RESTART)
@@ -202,6 +202,9 @@ __noinline int fw_track(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 bad)
 		track_first(w, pkt, now);
 	return 0;
 }
+
+__noinline int fw_track(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 bad) { return track_packet(skb, pkt, bad); }
+__noinline int fw_track_head(struct fw_pkt *pkt, __u32 bad) { return track_packet(NULL, pkt, bad); }
 
 /* The packet was accepted: its flow begins, if it is the first. where: CT_FLOW_LOCAL or CT_FLOW_FORWARDED. */
 __noinline int fw_confirm(struct fw_pkt *pkt, __u32 where)

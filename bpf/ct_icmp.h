@@ -75,7 +75,7 @@ static __always_inline __u32 redirect_quote(struct __sk_buff *skb, const struct 
 
 	if (pkt->icmp_code || pkt->ttl != 255 || (pkt->saddr[0] & bpf_htonl(0xffc00000)) != bpf_htonl(0xfe800000))
 		return 0;
-	if (transport_len(pkt) < 42 || bpf_skb_load_bytes(skb, pkt->l4_off + 40, &option, sizeof(option)))
+	if (transport_len(pkt) < 42 || load_bytes(skb, pkt->l4_off + 40, &option, sizeof(option)))
 		return 0;
 	return option.type == 4 && option.len ? 48 : 0; /* redirected header */
 }
@@ -95,6 +95,14 @@ static __always_inline int parse_quoted(struct __sk_buff *skb, const struct fw_p
 	return rc ? rc : quoted_transport(skb, q, &c);
 }
 
+/* Beside the kernel's NAT what egress sees quoted is translated; what the rules and our flows know is not. */
+static __always_inline int quoted_packet(struct __sk_buff *skb, const struct fw_pkt *pkt, struct fw_pkt *q)
+{
+	if (cfg_nat && !is_head(skb) && quoted_view(skb, pkt, q))
+		return 0;
+	return parse_quoted(skb, pkt, q);
+}
+
 /* An error goes to whoever sent what it quotes. */
 static __always_inline int answers(const struct fw_pkt *pkt, const struct fw_pkt *q)
 {
@@ -103,7 +111,7 @@ static __always_inline int answers(const struct fw_pkt *pkt, const struct fw_pkt
 }
 
 /* RELATED if the quoted packet's flow is there; the flow does not move. */
-__noinline int fw_track_error(struct __sk_buff *skb, struct fw_pkt *pkt)
+static __always_inline int track_error(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
 	__u32 zero = 0;
 	struct fw_pkt *q = bpf_map_lookup_elem(&ct_quoted, &zero);
@@ -112,7 +120,7 @@ __noinline int fw_track_error(struct __sk_buff *skb, struct fw_pkt *pkt)
 	struct ct_assured *a;
 	struct ct_flow *f;
 
-	if (!pkt || !q || !w || parse_quoted(skb, pkt, q) || !answers(pkt, q))
+	if (!pkt || !q || !w || quoted_packet(skb, pkt, q) || !answers(pkt, q))
 		return 0;
 	make_key(w, q);
 	a = bpf_map_lookup_elem(&ct, &w->key);
@@ -121,5 +129,7 @@ __noinline int fw_track_error(struct __sk_buff *skb, struct fw_pkt *pkt)
 		pkt->ct_state = FW_STATE_RELATED;
 	return 0;
 }
+
+__noinline int fw_track_error(struct __sk_buff *skb, struct fw_pkt *pkt) { return track_error(skb, pkt); }
 
 #endif

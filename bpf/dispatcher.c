@@ -6,6 +6,8 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 #include "fw.h"
+#include "carry.h"
+#include "kernel.h"
 
 volatile const __u32 l2_len = 14; /* bytes before the IP header: 14 on Ethernet, 0 on tun, WireGuard and the like */
 
@@ -29,6 +31,13 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } progs_egress SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u32);
+} progs_input SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -84,6 +93,22 @@ int tc_dispatch_egress(struct __sk_buff *skb)
 {
 	DISPATCH(skb, progs_egress);
 	return no_program();
+}
+
+/* Netfilter's LOCAL_IN, on hosts where the kernel translates addresses: judges what ingress left to it. */
+SEC("netfilter")
+int nf_dispatch_input(struct bpf_nf_ctx *ctx)
+{
+	__u32 now = generation();
+
+	if (!(ctx->skb->tc_index & CARRY_INPUT) || !now)
+		return 1; /* NF_ACCEPT */
+	if (now & 1)
+		bpf_tail_call(ctx, &progs_input, 1);
+	else
+		bpf_tail_call(ctx, &progs_input, 0);
+	no_program();
+	return 0; /* NF_DROP */
 }
 
 char _license[] SEC("license") = "GPL";

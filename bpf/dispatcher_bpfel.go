@@ -39,7 +39,9 @@ const (
 	DispatcherMapGen                = "gen"
 	DispatcherMapProgsEgress        = "progs_egress"
 	DispatcherMapProgsIngress       = "progs_ingress"
+	DispatcherMapProgsInput         = "progs_input"
 	DispatcherMapStats              = "stats"
+	DispatcherProgNfDispatchInput   = "nf_dispatch_input"
 	DispatcherProgTcDispatchEgress  = "tc_dispatch_egress"
 	DispatcherProgTcDispatchIngress = "tc_dispatch_ingress"
 	DispatcherVarL2Len              = "l2_len"
@@ -87,6 +89,7 @@ type DispatcherSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DispatcherProgramSpecs struct {
+	NfDispatchInput   *ebpf.ProgramSpec `ebpf:"nf_dispatch_input"`
 	TcDispatchEgress  *ebpf.ProgramSpec `ebpf:"tc_dispatch_egress"`
 	TcDispatchIngress *ebpf.ProgramSpec `ebpf:"tc_dispatch_ingress"`
 }
@@ -98,6 +101,7 @@ type DispatcherMapSpecs struct {
 	Gen          *ebpf.MapSpec `ebpf:"gen"`
 	ProgsEgress  *ebpf.MapSpec `ebpf:"progs_egress"`
 	ProgsIngress *ebpf.MapSpec `ebpf:"progs_ingress"`
+	ProgsInput   *ebpf.MapSpec `ebpf:"progs_input"`
 	Stats        *ebpf.MapSpec `ebpf:"stats"`
 }
 
@@ -131,6 +135,7 @@ type DispatcherMaps struct {
 	Gen          *ebpf.Map `ebpf:"gen"`
 	ProgsEgress  *ebpf.Map `ebpf:"progs_egress"`
 	ProgsIngress *ebpf.Map `ebpf:"progs_ingress"`
+	ProgsInput   *ebpf.Map `ebpf:"progs_input"`
 	Stats        *ebpf.Map `ebpf:"stats"`
 }
 
@@ -139,6 +144,7 @@ func (m *DispatcherMaps) Close() error {
 		m.Gen,
 		m.ProgsEgress,
 		m.ProgsIngress,
+		m.ProgsInput,
 		m.Stats,
 	)
 }
@@ -154,12 +160,14 @@ type DispatcherVariables struct {
 //
 // It can be passed to LoadDispatcherObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DispatcherPrograms struct {
+	NfDispatchInput   *ebpf.Program `ebpf:"nf_dispatch_input"`
 	TcDispatchEgress  *ebpf.Program `ebpf:"tc_dispatch_egress"`
 	TcDispatchIngress *ebpf.Program `ebpf:"tc_dispatch_ingress"`
 }
 
 func (p *DispatcherPrograms) Close() error {
 	return _DispatcherClose(
+		p.NfDispatchInput,
 		p.TcDispatchEgress,
 		p.TcDispatchIngress,
 	)

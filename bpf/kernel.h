@@ -1,18 +1,66 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What is read of the kernel's own structures. Only the members that are used; the loader finds their places in the running
- * kernel's type information.
+ * What is read of the kernel's own structures: the tuples of a packet's nf_conn, and what the LOCAL_IN hook is given. Only the
+ * members that are used; the loader finds their places in the running kernel's type information.
  */
 #ifndef BPFWALL_KERNEL_H
 #define BPFWALL_KERNEL_H
 
 #define RELOCATED __attribute__((preserve_access_index))
 
+struct net_device { int ifindex; } RELOCATED;
+
 struct sk_buff {
+	unsigned int len;
 	__u8 ip_summed : 2;	/* enum checksum */
+	__be16 protocol;
+	__u32 mark;
+	__u16 tc_index;
+	unsigned long _nfct;	/* struct nf_conn *, with enum ip_conntrack_info in the low three bits */
 } RELOCATED;
 
-/* Linux 6.2. Weak: a kernel without it runs everything but what cfg_checksums switches on. */
+struct nf_hook_state {
+	struct net_device *in;
+} RELOCATED;
+
+struct bpf_nf_ctx {
+	const struct nf_hook_state *state;
+	struct sk_buff *skb;
+} RELOCATED;
+
+union nf_inet_addr { __be32 all[4]; };
+
+struct nf_conntrack_man {
+	union nf_inet_addr u3;
+	union { __be16 all; } u;	/* port, or id of an ICMP query */
+} RELOCATED;
+
+struct nf_conntrack_tuple {
+	struct nf_conntrack_man src;
+	struct {
+		union nf_inet_addr u3;
+		union {
+			__be16 all;
+			struct { __u8 type, code; } icmp;
+		} u;
+		__u8 protonum;
+	} dst;
+} RELOCATED;
+
+struct nf_conntrack_tuple_hash { struct nf_conntrack_tuple tuple; } RELOCATED;
+
+struct nf_conn {
+	unsigned long status;
+	struct nf_conntrack_tuple_hash tuplehash[2];
+} RELOCATED;
+
+/* linux/netfilter/nf_conntrack_common.h */
+enum { CTINFO_RELATED = 1, CTINFO_IS_REPLY = 3, CTINFO_UNTRACKED = 7, CTINFO_MASK = 7 };
+enum { STATUS_SRC_NAT = 1 << 4, STATUS_DST_NAT = 1 << 5 };
+
+/* Weak: a kernel without them runs everything but what cfg_checksums and cfg_nat switch on. */
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
+extern void *bpf_rdonly_cast(const void *p, __u32 type) __ksym __weak;
+extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *p) __ksym __weak;
 
 #endif

@@ -18,11 +18,11 @@ struct cursor {
 };
 
 /* Copies what is at the cursor, wherever in the buffer it lies. Fails past the end of the packet. */
-static __always_inline int peek(struct __sk_buff *skb, const struct cursor *c, void *to, __u32 len)
+static __always_inline int peek(struct __sk_buff *skb, const struct cursor *c, void *to, const __u32 len)
 {
 	if (c->off + len > c->end)
 		return -1;
-	return bpf_skb_load_bytes(skb, c->off, to, len);
+	return load_bytes(skb, c->off, to, len);
 }
 
 /* User space and the dispatchers put the length of the link header + 1 into cb[0]; 0 is Ethernet. */
@@ -68,7 +68,7 @@ static __always_inline int parse_link(struct __sk_buff *skb, struct cursor *c, _
 /* BIG TCP super-packets say 0 for a length of more than 16 bits. */
 static __always_inline __u32 super_length(struct __sk_buff *skb, __u32 said, __u32 real)
 {
-	return !said && skb->gso_segs > 1 ? real : said;
+	return !said && is_super(skb) ? real : said;
 }
 
 static __always_inline int parse_ipv4(struct __sk_buff *skb, struct fw_pkt *pkt, struct cursor *c)
@@ -191,6 +191,24 @@ __noinline int fw_parse(struct __sk_buff *skb, struct fw_pkt *pkt)
 	pkt->l4_off = c.off;
 	if (!pkt->frag && !pkt->malformed)
 		fw_transport(skb, pkt);
+	return PARSE_OK;
+}
+
+/* The same at LOCAL_IN, where the packet begins with its IP header. family: 4 or 6. */
+__noinline int fw_parse_head(struct fw_pkt *pkt, __u32 family)
+{
+	struct cursor c = { 0, buffer_len(NULL) };
+	int rc;
+
+	if (!pkt)
+		return PARSE_INTERNAL;
+	clear_pkt(pkt);
+	rc = family == 4 ? parse_ipv4(NULL, pkt, &c) : parse_ipv6(NULL, pkt, &c);
+	if (rc != PARSE_OK)
+		return rc;
+	pkt->l4_off = c.off;
+	if (!pkt->frag && !pkt->malformed)
+		read_transport(NULL, pkt);
 	return PARSE_OK;
 }
 

@@ -21,6 +21,7 @@
 #include "log.h"
 #include "hooks.h"
 #include "carry.h"
+#include "head.h"
 #include "transport.h"
 #include "parse.h"
 #include "meta.h"
@@ -28,6 +29,7 @@
 #include "ct_key.h"
 #include "ct_tcp.h"
 #include "ct_sctp.h"
+#include "nat.h"
 #include "ct_icmp.h"
 #include "conntrack.h"
 #include "frag.h"
@@ -62,9 +64,13 @@ static __always_inline int unparsed(int rc)
 /* Everything that rules may read and that does not depend on the hook. Reports -1, or the enum fw_stat to drop under. */
 static __always_inline int describe(struct __sk_buff *skb, struct fw_pkt *pkt, enum direction d)
 {
+	if (cfg_nat && d == EGRESS)
+		fw_nat_view(skb, pkt);
 	set_pkt_type(skb, pkt);
 	set_addr_types(pkt);
 	pkt->mark = skb->mark;
+	if (cfg_nat && d == INGRESS)
+		return -1; /* the stack puts fragments together before anything else judges them */
 	return pkt->frag ? fw_later_fragment(pkt, d) : -1;
 }
 
@@ -84,7 +90,19 @@ static __always_inline int refuse(struct __sk_buff *skb, struct fw_pkt *pkt, int
 {
 	if (pkt->malformed && pkt->rule == FW_NO_RULE)
 		count(FW_STAT_MALFORMED);
-	return verdict_kind(verdict) == FW_REJECT ? fw_reject(skb, pkt, verdict_reject(verdict)) : DROP;
+	if (verdict_kind(verdict) != FW_REJECT)
+		return DROP;
+	if (cfg_nat && pkt->hook != FW_HOOK_PREROUTING && fw_nat_undo(skb, pkt))
+		return DROP;
+	return fw_reject(skb, pkt, verdict_reject(verdict));
+}
+
+/* Only received packets have a checksum to go by. Beside NAT it is looked at before anything is translated. */
+static __always_inline int is_damaged(struct __sk_buff *skb, struct fw_pkt *pkt, enum direction d)
+{
+	if (!cfg_checksums || !cfg_conntrack || pkt->notrack || (d == EGRESS && !pkt->in_ifindex))
+		return 0;
+	return cfg_nat && d == EGRESS ? !!(skb->tc_index & CARRY_DAMAGED) : fw_checksum_wrong(skb, pkt);
 }
 
 /* Gives the packet its state: a later fragment has that of the first. */
@@ -92,7 +110,7 @@ static __always_inline void track(struct __sk_buff *skb, struct fw_pkt *pkt, enu
 {
 	if (!cfg_conntrack || pkt->frag)
 		return;
-	fw_track(skb, pkt, cfg_checksums && (d == INGRESS || pkt->in_ifindex) && !pkt->notrack && fw_checksum_wrong(skb, pkt));
+	fw_track(skb, pkt, is_damaged(skb, pkt, d));
 	if (pkt->more_frags)
 		fw_remember_first(pkt, d);
 }
@@ -163,6 +181,8 @@ static __always_inline int pass_through(struct __sk_buff *skb, struct fw_pkt *pk
 	return pass(skb, pkt);
 }
 
+#include "local_in.h"
+
 SEC("tc")
 int tc_ingress(struct __sk_buff *skb)
 {
@@ -189,6 +209,8 @@ int tc_ingress(struct __sk_buff *skb)
 	rc = judge_prerouting(pkt);
 	if (verdict_kind(rc) != FW_ACCEPT)
 		return refuse(skb, pkt, rc);
+	if (cfg_nat)
+		return leave_to_stack(skb, pkt, carried);
 	return is_local(skb, pkt) ? judge_input(skb, pkt, carried) : pass_through(skb, pkt);
 }
 
@@ -197,9 +219,9 @@ static __always_inline int judge_forward(struct __sk_buff *skb, struct fw_pkt *p
 	int verdict;
 
 	pkt->notrack = !!(skb->tc_index & CARRY_NOTRACK);
-	skb->tc_index = 0;
 	recall_mac(pkt);
 	track(skb, pkt, EGRESS);
+	skb->tc_index = 0;
 	pkt->hook = FW_HOOK_FORWARD;
 	verdict = fw_forward(pkt);
 	if (verdict_kind(verdict) != FW_ACCEPT)

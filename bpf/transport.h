@@ -24,8 +24,12 @@ enum { TCPOPT_END = 0, TCPOPT_NOP = 1, TCPOPT_MSS = 2, TCPOPT_WSCALE = 3, TCPOPT
 /* Copies bytes of the frame: as a rule from the linear part of the buffer, else from wherever they lie. */
 static __always_inline int fetch(struct __sk_buff *skb, __u32 off, void *to, const __u32 len)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	void *data, *end;
 
+	if (is_head(skb))
+		return load_head(off, to, len);
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
 	if (off < 256 && data + off + len <= end) { /* 256: the verifier wants a bound */
 		__builtin_memcpy(to, data + off, len);
 		return 0;
@@ -72,7 +76,7 @@ static __always_inline void note_sack(struct __sk_buff *skb, struct fw_pkt *pkt,
 	if (pkt->tcp_sack || len % 8 != 2)
 		return;
 	for (i = 0; i < 4 && 10 + 8 * i <= len; i++) {
-		if (bpf_skb_load_bytes(skb, off + 6 + 8 * i, &edge, sizeof(edge)))
+		if (load_bytes(skb, off + 6 + 8 * i, &edge, sizeof(edge)))
 			return;
 		if (!i || (__s32)(pkt->tcp_sack - bpf_ntohl(edge)) < 0)
 			pkt->tcp_sack = bpf_ntohl(edge);
@@ -83,7 +87,7 @@ static __always_inline void note_sack(struct __sk_buff *skb, struct fw_pkt *pkt,
  * Walks the options. For rules as xt_tcpudp.c, xt_tcpmss.c and nft_exthdr.c do it: an end of options ends nothing, a length of
  * 0 is 1. For conntrack as nf_conntrack_proto_tcp.c: until an end of options or one that does not fit. len: bytes of options.
  */
-__noinline int fw_tcp_options(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len)
+static __always_inline int walk_options(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len)
 {
 	__u32 off, end;
 	__u8 o[4];
@@ -97,14 +101,16 @@ __noinline int fw_tcp_options(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 l
 		__u32 step = 1;
 
 		__builtin_memset(o, 0, sizeof(o));
-		if (bpf_skb_load_bytes(skb, off, o, 1))
+		if (load_bytes(skb, off, o, 1))
 			break;
-		if (o[0] > TCPOPT_NOP && off + 1 < end && !bpf_skb_load_bytes(skb, off, o, 2) && o[1])
+		if (o[0] > TCPOPT_NOP && off + 1 < end && !load_bytes(skb, off, o, 2) && o[1])
 			step = o[1];
 		if (off + step > end)
 			o[1] = 0; /* does not fit: only its kind counts */
-		if ((o[0] == TCPOPT_MSS && o[1] == 4) || (o[0] == TCPOPT_WSCALE && o[1] == 3))
-			bpf_skb_load_bytes(skb, off + 2, &o[2], o[0] == TCPOPT_MSS ? 2 : 1);
+		if (o[0] == TCPOPT_MSS && o[1] == 4)
+			load_bytes(skb, off + 2, &o[2], 2);
+		else if (o[0] == TCPOPT_WSCALE && o[1] == 3)
+			load_bytes(skb, off + 2, &o[2], 1);
 		sound &= o[0] == TCPOPT_NOP || (o[0] != TCPOPT_END && o[1] >= 2);
 		note_option(pkt, o);
 		if (sound && o[0] == TCPOPT_SACK)
@@ -114,6 +120,17 @@ __noinline int fw_tcp_options(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 l
 		off += step;
 	}
 	return 0;
+}
+
+__noinline int fw_tcp_options(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len) { return walk_options(skb, pkt, len); }
+__noinline int fw_head_options(struct fw_pkt *pkt, __u32 len) { return walk_options(NULL, pkt, len); }
+
+static __always_inline void read_options(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len)
+{
+	if (is_head(skb))
+		fw_head_options(pkt, len);
+	else
+		fw_tcp_options(skb, pkt, len);
 }
 
 /* The usual segment has nothing but a timestamp, padded as RFC 7323 appendix A advises: no need to walk that for conntrack. */
@@ -127,7 +144,7 @@ static __always_inline int needs_options(struct __sk_buff *skb, const struct fw_
 		return 0;
 	if (pkt->tcp_flags & TCP_SYN)
 		return 1;
-	bpf_skb_load_bytes(skb, pkt->l4_off + sizeof(struct tcp_wire), &first, sizeof(first));
+	load_bytes(skb, pkt->l4_off + sizeof(struct tcp_wire), &first, sizeof(first));
 	return hlen != sizeof(struct tcp_wire) + 12 || first != bpf_htonl(0x0101080a);
 }
 
@@ -148,9 +165,9 @@ static __always_inline int parse_tcp(struct __sk_buff *skb, struct fw_pkt *pkt)
 	if (hlen < sizeof(h) || hlen > len)
 		return -1;
 	/* A super-packet of the frag-list kind says the length of its first segment only. */
-	pkt->payload = (skb->gso_segs > 1 ? skb->len - pkt->l4_off : len) - hlen;
+	pkt->payload = (is_super(skb) ? buffer_len(skb) - pkt->l4_off : len) - hlen;
 	if (hlen > sizeof(h) && needs_options(skb, pkt, hlen))
-		fw_tcp_options(skb, pkt, hlen - sizeof(h));
+		read_options(skb, pkt, hlen - sizeof(h));
 	return 0;
 }
 
@@ -218,14 +235,14 @@ static __always_inline void note_chunk(struct __sk_buff *skb, struct fw_pkt *pkt
 	pkt->wnd += 1 << 24;
 	if (chunk > SCTP_INIT_ACK)
 		return;
-	if (room < 20 || bpf_skb_load_bytes(skb, off + 4, &tag, sizeof(tag)))
+	if (room < 20 || load_bytes(skb, off + 4, &tag, sizeof(tag)))
 		pkt->wnd |= 1 << SCTP_BAD;
 	else
 		pkt->ack = bpf_ntohl(tag);
 }
 
 /* Walks the chunks of an SCTP packet, 64 at most. */
-__noinline int fw_sctp_chunks(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len)
+static __always_inline int walk_chunks(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len)
 {
 	struct { __u8 type, flags; __be16 len; } c;
 	__u32 off, end, i;
@@ -235,7 +252,7 @@ __noinline int fw_sctp_chunks(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 l
 	off = pkt->l4_off + 12;
 	end = pkt->l4_off + len;
 	for (i = 0; i < 64 && off + sizeof(c) <= end; i++) {
-		if (bpf_skb_load_bytes(skb, off, &c, sizeof(c)))
+		if (load_bytes(skb, off, &c, sizeof(c)))
 			break;
 		note_chunk(skb, pkt, off, c.type, c.flags, end - off);
 		if (!c.len)
@@ -249,6 +266,9 @@ __noinline int fw_sctp_chunks(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 l
 	return 0;
 }
 
+__noinline int fw_sctp_chunks(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len) { return walk_chunks(skb, pkt, len); }
+__noinline int fw_head_chunks(struct fw_pkt *pkt, __u32 len) { return walk_chunks(NULL, pkt, len); }
+
 /* SCTP and DCCP: ports come first, the headers are at least 12 bytes long. */
 static __always_inline int parse_ports(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
@@ -260,7 +280,10 @@ static __always_inline int parse_ports(struct __sk_buff *skb, struct fw_pkt *pkt
 	pkt->dport = bpf_ntohs(h.dport);
 	if (pkt->proto == IPPROTO_SCTP && cfg_conntrack) {
 		pkt->seq = bpf_ntohl(h.rest[0]);
-		fw_sctp_chunks(skb, pkt, transport_len(pkt));
+		if (is_head(skb))
+			fw_head_chunks(pkt, transport_len(pkt));
+		else
+			fw_sctp_chunks(skb, pkt, transport_len(pkt));
 	}
 	return 0;
 }
@@ -305,7 +328,7 @@ static __always_inline int is_icmp(const struct fw_pkt *pkt)
 }
 
 /* Reads the transport header at pkt->l4_off. */
-__noinline int fw_transport(struct __sk_buff *skb, struct fw_pkt *pkt)
+static __always_inline int read_transport(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
 	int rc = 0;
 
@@ -324,5 +347,7 @@ __noinline int fw_transport(struct __sk_buff *skb, struct fw_pkt *pkt)
 	pkt->malformed = rc != 0;
 	return 0;
 }
+
+__noinline int fw_transport(struct __sk_buff *skb, struct fw_pkt *pkt) { return read_transport(skb, pkt); }
 
 #endif

@@ -15,7 +15,7 @@ import (
 type Options struct {
 	Interfaces []string `json:"interfaces,omitempty"` // names; none: every interface but the ports of bridges, bonds and teams
 	Mode       Mode     `json:"mode,omitempty"`
-	// BesideNAT goes ahead where the kernel translates addresses (see NATError).
+	// BesideNAT makes ready for NAT of the kernel that is not there yet. Where nat rules are in force, Apply does so by itself.
 	BesideNAT bool `json:"beside_nat,omitempty"`
 }
 
@@ -48,7 +48,7 @@ var applySteps = []step{
 
 // Apply makes rs the ruleset in force. The lock, the namespace and the BPF file system are taken care of.
 //
-// Returns ErrBusy, ErrNotPermitted, ErrUnsupported, ErrStateFull, *MissingInterfaceError, *NATError, *VerifierError, or what
+// Returns ErrBusy, ErrNotPermitted, ErrUnsupported, ErrStateFull, *MissingInterfaceError, *VerifierError, or what
 // translator.Translate says of the rules.
 func (d *Dataplane) Apply(ctx context.Context, rs *ruleset.Ruleset, meta Meta, opts Options) (*Result, error) {
 	return d.apply(ctx, &transaction{rs: rs, meta: meta, opts: opts})
@@ -67,7 +67,7 @@ func (t *transaction) check() error {
 	if err := probe(); err != nil {
 		return err
 	}
-	if err := t.checkNAT(); err != nil {
+	if err := t.chooseNAT(); err != nil {
 		return err
 	}
 	return t.chooseInterfaces()
@@ -89,7 +89,7 @@ func (t *transaction) compile() error {
 	}
 	t.out = out
 	t.next = &Generation{
-		Number: n, Loaded: n, Forwarding: forwarding(),
+		Number: n, Loaded: n, Forwarding: forwarding(), NAT: t.nat,
 		Meta: t.meta, Options: t.opts, Slots: out.Slots, Logs: out.Logs,
 	}
 	if t.live != nil {
@@ -104,6 +104,9 @@ func (t *transaction) compile() error {
 // load verifies the programs in the kernel, with the shared maps in place of their own.
 func (t *transaction) load() error {
 	spec := t.out.Spec
+	if !t.next.NAT {
+		delete(spec.Programs, inputProgram)
+	}
 	if err := setSwitches(spec, t.next); err != nil {
 		return err
 	}

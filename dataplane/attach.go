@@ -133,10 +133,14 @@ func hooks(ifaces []iface) map[hook]iface {
 // attachMissing attaches dispatchers where there are none yet.
 func (t *transaction) attachMissing() error {
 	disp := newDispatchers(t.dispatch)
+	disp.nat = t.next.NAT
 	t.atEnd(disp.close)
 	mode := t.opts.Mode
 	if mode == ModeAuto {
 		mode = ModeTCX
+	}
+	if err := t.attachInput(disp); err != nil {
+		return err
 	}
 	err := t.attachAs(mode, disp)
 	if t.opts.Mode == ModeAuto && errors.Is(err, ebpf.ErrNotSupported) {
@@ -234,6 +238,7 @@ func (d *Dataplane) attachers() map[Mode]attacher {
 // dispatchers loads the programs that stay attached, one variant for each length of link header.
 type dispatchers struct {
 	maps   map[string]*ebpf.Map
+	nat    bool // the one of LOCAL_IN too
 	loaded map[uint32]*ebpf.Collection
 }
 
@@ -242,21 +247,42 @@ func newDispatchers(maps map[string]*ebpf.Map) *dispatchers {
 }
 
 func (d *dispatchers) program(l2 uint32, dir direction) (*ebpf.Program, error) {
-	if d.loaded[l2] == nil {
-		spec, err := bpf.LoadDispatcher()
-		if err != nil {
-			return nil, fmt.Errorf("dispatcher: %s", err)
-		}
-		if err := spec.Variables["l2_len"].Set(l2); err != nil {
-			return nil, fmt.Errorf("dispatcher: %s", err)
-		}
-		coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: d.maps})
-		if err != nil {
-			return nil, fmt.Errorf("dispatcher: %w", errKernel(err))
-		}
-		d.loaded[l2] = coll
+	coll, err := d.load(l2)
+	if err != nil {
+		return nil, err
 	}
-	return d.loaded[l2].Programs["tc_dispatch_"+string(dir)], nil
+	return coll.Programs["tc_dispatch_"+string(dir)], nil
+}
+
+// input is the program that stands at LOCAL_IN.
+func (d *dispatchers) input() (*ebpf.Program, error) {
+	coll, err := d.load(14) // it has no use for the length
+	if err != nil {
+		return nil, err
+	}
+	return coll.Programs[inputDispatcher], nil
+}
+
+func (d *dispatchers) load(l2 uint32) (*ebpf.Collection, error) {
+	if d.loaded[l2] != nil {
+		return d.loaded[l2], nil
+	}
+	spec, err := bpf.LoadDispatcher()
+	if err != nil {
+		return nil, fmt.Errorf("dispatcher: %s", err)
+	}
+	if err := spec.Variables["l2_len"].Set(l2); err != nil {
+		return nil, fmt.Errorf("dispatcher: %s", err)
+	}
+	if !d.nat {
+		delete(spec.Programs, inputDispatcher)
+	}
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: d.maps})
+	if err != nil {
+		return nil, fmt.Errorf("dispatcher: %w", errKernel(err))
+	}
+	d.loaded[l2] = coll
+	return coll, nil
 }
 
 func (d *dispatchers) close() error {

@@ -68,17 +68,6 @@ func (e *MissingInterfaceError) Error() string {
 	return fmt.Sprintf("interface %q: not there; there are %s", e.Name, strings.Join(e.Have, ", "))
 }
 
-// NATError: the kernel translates addresses here, and the ruleset has rules that would then see other addresses than meant.
-type NATError struct {
-	Chains []string // "table nat chain POSTROUTING (ip), 2 rules"
-	Why    string   // what of the ruleset is in danger
-}
-
-func (e *NATError) Error() string {
-	return fmt.Sprintf("nat rules of the kernel are in force (%s): %s would see addresses before DNAT and after SNAT; "+
-		"judge such hosts with care and go ahead with --beside-nat, or remove the nat rules", strings.Join(e.Chains, "; "), e.Why)
-}
-
 // VerifierError: the kernel refused a program. That is a bug of bpfwall or of the kernel; the firewall is as it was before.
 type VerifierError struct {
 	Summary string // the verifier's last words

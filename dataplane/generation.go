@@ -40,6 +40,7 @@ type Generation struct {
 	RollbackTo uint32 `json:"rollback_to,omitempty"` // the generation that this one is again
 	Confirmed  bool   `json:"confirmed,omitempty"`   // see Confirm
 	Forwarding bool   `json:"forwarding,omitempty"`  // the host forwarded packets when the programs were loaded
+	NAT        bool   `json:"nat,omitempty"`         // it judges beside the kernel's NAT
 	Meta
 	Options Options               `json:"options"`
 	Slots   translator.Slots      `json:"slots"`

@@ -14,7 +14,8 @@ import (
 // setSwitches fixes what the programs are to know of the host and of themselves.
 func setSwitches(spec *ebpf.CollectionSpec, g *Generation) error {
 	for name, value := range map[string]any{
-		"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number, "cfg_checksums": checksums() && hasKfunc("bpf_cast_to_kern_ctx"),
+		"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number, "cfg_nat": g.NAT,
+		"cfg_checksums": checksums() && hasKfunc("bpf_cast_to_kern_ctx"),
 	} {
 		v := spec.Variables[name]
 		if v == nil {
@@ -78,8 +79,8 @@ func (t *transaction) save() error {
 	return nil
 }
 
-// slotMaps says which program goes into which map.
-var slotMaps = map[string]string{"progs_ingress": "tc_ingress", "progs_egress": "tc_egress"}
+// slotMaps says which program goes into which map. Only generations that judge beside the kernel's NAT have inputProgram.
+var slotMaps = map[string]string{"progs_ingress": "tc_ingress", "progs_egress": "tc_egress", "progs_input": inputProgram}
 
 // fillSlot pins the programs and puts them where the dispatchers look for generations of this parity.
 func (t *transaction) fillSlot() error {
@@ -90,6 +91,10 @@ func (t *transaction) fillSlot() error {
 	}
 	t.onError(t.restoreSlot)
 	for name, program := range slotMaps {
+		if t.programs[program] == nil {
+			_ = t.dispatch[name].Delete(t.next.Number % 2)
+			continue
+		}
 		if err := t.dispatch[name].Put(t.next.Number%2, t.programs[program]); err != nil {
 			return fmt.Errorf("map %s: %w", name, errKernel(err))
 		}

@@ -1,47 +1,99 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
 	"github.com/google/nftables"
 
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
-// natWarning is what Status and Apply say of a host with NAT.
-const natWarning = "nat rules of the kernel are in force (%s); input and forward rules see addresses before DNAT and after SNAT"
+// inputProgram judges input at netfilter's LOCAL_IN, and inputDispatcher stands there.
+const (
+	inputProgram    = "nf_input"
+	inputDispatcher = "nf_dispatch_input"
+)
 
-// checkNAT refuses rules that the kernel's NAT would make mean something else, unless the operator knows.
-func (t *transaction) checkNAT() error {
-	chains, err := natChains()
+// chooseNAT finds out whether the kernel translates addresses here. If it does, or is going to, input is judged at LOCAL_IN, and
+// forwarded and sent packets by the addresses that they have between DNAT and SNAT.
+func (t *transaction) chooseNAT() error {
+	found, err := natRules()
 	if err != nil {
 		t.warn("nat rules of the kernel: %s", err)
 	}
-	if legacyNAT() {
-		t.warn("the nat table of iptables-legacy is there: if it has rules, input and forward rules see addresses before DNAT and after SNAT")
-	}
-	if len(chains) == 0 {
+	t.nat = len(found) > 0 || t.opts.BesideNAT || t.again != nil && t.again.NAT
+	if !t.nat {
 		return nil
 	}
-	why := natDanger(t.rs)
-	if why != "" && !t.opts.BesideNAT {
-		return &NATError{Chains: chains, Why: why}
+	if err := probeNAT(); err != nil {
+		return err
 	}
-	t.warn(natWarning, strings.Join(chains, "; "))
+	if len(found) > 0 {
+		t.warn("the kernel translates addresses (%s): rules see packets between DNAT and SNAT, and input is judged at LOCAL_IN", strings.Join(found, "; "))
+	}
+	if marksInput(t.rs) {
+		t.warn("MARK for packets that this host takes in: beside the kernel's NAT only the rules that follow see the mark, not the stack")
+	}
 	return nil
 }
 
-// natDanger names what of a ruleset depends on addresses that NAT changes on the way; "" if nothing does.
-func natDanger(rs *ruleset.Ruleset) string {
-	switch {
-	case rs.UsesConntrack():
-		return "rules that match the conntrack state"
-	case len(rs.Base(ruleset.HookForward, ruleset.FamilyIPv4))+len(rs.Base(ruleset.HookForward, ruleset.FamilyIPv6)) > 0:
-		return "the forward chain"
+// probeNAT finds out whether the kernel can do it. Netfilter programs came with Linux 6.4, their defragmentation with 6.6.
+func probeNAT() error {
+	if err := features.HaveProgramType(ebpf.Netfilter); errors.Is(err, ebpf.ErrNotSupported) {
+		return &UnsupportedError{Feature: "judging beside the kernel's NAT", Kernel: "6.6", Running: kernelRelease()}
 	}
-	return ""
+	return nil
+}
+
+// marksInput reports whether a packet that this host takes in may get a mark.
+func marksInput(rs *ruleset.Ruleset) bool {
+	marks := func(s ruleset.Statement) bool { return s.SetMark != nil }
+	for _, c := range rs.Chains {
+		if c.Hook != ruleset.HookInput && c.Hook != ruleset.HookNone {
+			continue
+		}
+		for _, r := range c.Rules {
+			if slices.ContainsFunc(r.Statements, marks) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// natStatus tells when the host and the generation in force disagree about NAT.
+func (d *Dataplane) natStatus(s *Status) {
+	if !s.Generation.NAT {
+		if found, err := natRules(); err == nil && len(found) > 0 {
+			s.warn(fmt.Sprintf("nat rules of the kernel came after the apply (%s), and packets are misjudged: apply again", strings.Join(found, "; ")))
+		}
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(inputFamilies)) {
+		l, err := link.LoadPinnedLink(d.at.inputPin(name), nil)
+		if err != nil {
+			s.warn(fmt.Sprintf("LOCAL_IN, %s: not attached, so that input is not judged (%s): apply again", name, err))
+			continue
+		}
+		_ = l.Close()
+	}
+}
+
+// natRules names what translates addresses.
+func natRules() ([]string, error) {
+	found, err := natChains()
+	if legacyNAT() {
+		found = append(found, "the nat table of iptables-legacy")
+	}
+	return found, err
 }
 
 // natChains lists the nf_tables chains of type nat that have rules, in this network namespace.

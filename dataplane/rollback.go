@@ -98,7 +98,10 @@ func (t *transaction) reuse() error {
 	if err != nil {
 		return err
 	}
-	if t.programs, err = t.loadPinned(prev.Number); err != nil {
+	if found, _ := natRules(); len(found) > 0 && !prev.NAT {
+		return errNotReusable // it knows nothing of them
+	}
+	if t.programs, err = t.loadPinned(prev); err != nil {
 		return errNotReusable
 	}
 	if err := t.checkMaps(prev); err != nil {
@@ -117,10 +120,14 @@ func (t *transaction) reuse() error {
 }
 
 // loadPinned opens the programs of a generation.
-func (t *transaction) loadPinned(n uint32) (map[string]*ebpf.Program, error) {
+func (t *transaction) loadPinned(g *Generation) (map[string]*ebpf.Program, error) {
 	programs := map[string]*ebpf.Program{}
-	for _, name := range []string{"tc_ingress", "tc_egress", "fw_judge"} {
-		p, err := ebpf.LoadPinnedProgram(filepath.Join(t.d.at.programs(n), name), nil)
+	names := []string{"tc_ingress", "tc_egress", "fw_judge"}
+	if g.NAT {
+		names = append(names, inputProgram)
+	}
+	for _, name := range names {
+		p, err := ebpf.LoadPinnedProgram(filepath.Join(t.d.at.programs(g.Number), name), nil)
 		if err != nil {
 			return nil, err
 		}

@@ -87,9 +87,7 @@ func (d *Dataplane) hookStatus(s *Status) error {
 
 // hostStatus looks for what changed on the host since the apply and matters.
 func (d *Dataplane) hostStatus(s *Status) error {
-	if chains, err := natChains(); err == nil && len(chains) > 0 {
-		s.warn(fmt.Sprintf(natWarning, strings.Join(chains, "; ")))
-	}
+	d.natStatus(s)
 	if forwarding() && !s.Generation.Forwarding {
 		s.warn("this host began to forward packets after the apply: apply again, so that forwarded packets are told from local ones")
 	}

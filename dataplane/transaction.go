@@ -30,6 +30,7 @@ type transaction struct {
 	tolerant bool        // of named interfaces that are not there
 	again    *Generation // the one from the disk that the next generation is once more; nil: it is new
 
+	nat  bool        // the kernel translates addresses
 	live *Generation // nil: nothing decides yet
 	next *Generation
 	out  *translator.Output

@@ -43,7 +43,7 @@ confirm under [safety], the generation before comes back unless you confirm in t
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "as plan: say what would change, and change nothing")
 	flags.StringSliceVar(&f.options.Interfaces, "interface", nil, "judge only these interfaces (default: all but ports of bridges and bonds)")
-	flags.BoolVar(&f.options.BesideNAT, "beside-nat", false, "go ahead although the kernel translates addresses")
+	flags.BoolVar(&f.options.BesideNAT, "beside-nat", false, "be ready for nat rules that are not in force yet (those that are, apply finds)")
 	flags.BoolVar(&f.lose, "i-will-lose-this-session", false, "go ahead although this cuts the SSH session you are using")
 	flags.DurationVar(&f.confirm, "confirm", 0, "go back unless confirmed within this time, e.g. 60s")
 	flags.StringVar(&f.note, "note", "", "why, for the history")

@@ -66,7 +66,6 @@ func code(err error) int {
 	var coded *codeError
 	var list ruleset.ErrorList
 	var one *ruleset.Error
-	var nat *dataplane.NATError
 	var incomplete *input.IncompleteError
 	switch {
 	case err == nil:
@@ -77,8 +76,6 @@ func code(err error) int {
 		return exitIncomplete
 	case errors.As(err, &list), errors.As(err, &one):
 		return exitPolicy
-	case errors.As(err, &nat):
-		return exitRefused
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, dataplane.ErrNotPermitted), errors.Is(err, dataplane.ErrUnsupported):
 		return exitNotPermitted
 	}

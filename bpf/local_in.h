@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Input beside the kernel's NAT: judged at netfilter's LOCAL_IN, where the destination is the translated one and fragments are put
+ * together. Ingress only marks what is to be judged there (CARRY_INPUT).
+ *
+ * Nothing can be sent from LOCAL_IN. A packet that a rule rejects is dropped there and noted; ingress answers the next one like it,
+ * which a client that got no answer sends soon.
+ */
+#ifndef BPFWALL_LOCAL_IN_H
+#define BPFWALL_LOCAL_IN_H
+
+#define NF_DROP 0
+#define NF_ACCEPT 1
+#define REJECT_KEPT (10 * SECOND)
+
+/* A packet as its sender sent it. */
+struct reject_key {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__u32 sport;
+	__u32 dport;
+	__u32 icmp;		/* type << 16 | id */
+	__u8 family;
+	__u8 proto;
+	__u16 pad;
+};
+
+struct reject_note {
+	__u64 expires;
+	__u32 with;		/* enum reject_with */
+	__u32 generation;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct reject_key);
+	__type(value, struct reject_note);
+} rejected SEC(".maps");
+
+static __always_inline void reject_key(struct reject_key *k, const struct fw_pkt *pkt)
+{
+	__builtin_memset(k, 0, sizeof(*k));
+	__builtin_memcpy(k->saddr, pkt->saddr, 16);
+	__builtin_memcpy(k->daddr, pkt->daddr, 16);
+	k->sport = pkt->sport;
+	k->dport = pkt->dport;
+	k->icmp = (__u32)pkt->icmp_type << 16 | pkt->icmp_id;
+	k->family = pkt->family;
+	k->proto = pkt->proto;
+}
+
+/* nfct: of the skb, see kernel.h. */
+static __always_inline void note_reject(struct fw_pkt *pkt, unsigned long nfct, __u32 with)
+{
+	struct reject_note n = { bpf_ktime_get_boot_ns() + REJECT_KEPT, with, cfg_generation };
+	struct translation t;
+	struct reject_key k;
+
+	if (read_translation(&t, nfct))
+		sent_ends(pkt, &t);
+	reject_key(&k, pkt);
+	bpf_map_update_elem(&rejected, &k, &n, BPF_ANY);
+}
+
+/* At ingress: answers a packet like one that was rejected. Reports -1 if there was none, or the program's return value. */
+static __always_inline int answer_rejected(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	struct reject_note *n;
+	struct reject_key k;
+	__u32 with;
+
+	reject_key(&k, pkt);
+	n = bpf_map_lookup_elem(&rejected, &k);
+	if (!n)
+		return -1;
+	with = n->generation == cfg_generation && n->expires > bpf_ktime_get_boot_ns() ? n->with : REJECTS;
+	bpf_map_delete_elem(&rejected, &k);
+	if (with >= REJECTS)
+		return -1;
+	pkt->hook = FW_HOOK_INPUT;
+	return fw_reject(skb, pkt, with);
+}
+
+/* At ingress: what LOCAL_IN, or egress, will want to know. */
+static __always_inline int leave_to_stack(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 carried)
+{
+	int rc = answer_rejected(skb, pkt);
+	__u32 carry = CARRY_INPUT | (skb->pkt_type << CARRY_GROUP_SHIFT & CARRY_GROUP);
+
+	if (rc != -1)
+		return rc;
+	remember_mac(pkt);
+	if (pkt->notrack)
+		carry |= CARRY_NOTRACK;
+	if (is_damaged(skb, pkt, INGRESS))
+		carry |= CARRY_DAMAGED;
+	if (skb->ifindex == LOOPBACK)
+		carry |= carried & (CARRY_STATE | 0xff);
+	skb->tc_index = carry;
+	return pass(skb, pkt);
+}
+
+static __always_inline int drop_input(enum fw_stat why)
+{
+	count(why);
+	return NF_DROP;
+}
+
+/* Copies the packet's first bytes to where load_head finds them. */
+static __always_inline int take_head(struct sk_buff *skb)
+{
+	struct head *h = the_head();
+	struct bpf_dynptr p;
+	__u32 n = skb->len;
+
+	if (!h || bpf_dynptr_from_skb((struct __sk_buff *)skb, 0, &p))
+		return -1;
+	h->len = n;
+	if (n > HEAD)
+		n = HEAD;
+	h->have = n;
+	return bpf_dynptr_read(h->data, n, &p, 0, 0);
+}
+
+static __always_inline int describe_input(struct sk_buff *skb, const struct nf_hook_state *state, struct fw_pkt *pkt, __u32 carried)
+{
+	__u32 group = (carried & CARRY_GROUP) >> CARRY_GROUP_SHIFT, family = skb->protocol == bpf_htons(ETH_P_IPV6) ? 6 : 4;
+	int rc;
+
+	if (take_head(skb))
+		return FW_STAT_INTERNAL;
+	rc = fw_parse_head(pkt, family);
+	if (rc != PARSE_OK)
+		return rc == PARSE_TOO_LONG ? FW_STAT_CHAIN_TOO_LONG : FW_STAT_BAD_HEADER;
+	if (pkt->frag)
+		return FW_STAT_FRAG_UNKNOWN; /* the hook comes after defragmentation */
+	set_interfaces(pkt, state->in->ifindex, 0);
+	pkt->pkt_type = group ? 1 << group : 1;
+	pkt->mark = skb->mark;
+	pkt->notrack = !!(carried & CARRY_NOTRACK);
+	set_addr_types(pkt);
+	recall_mac(pkt);
+	return -1;
+}
+
+SEC("netfilter")
+int nf_input(struct bpf_nf_ctx *ctx)
+{
+	struct fw_pkt *pkt = scratch_pkt();
+	struct sk_buff *skb = ctx->skb;
+	__u32 carried = skb->tc_index;
+	int rc, verdict, known;
+
+	if (!pkt)
+		return drop_input(FW_STAT_INTERNAL);
+	keep_helpers(pkt);
+	rc = describe_input(skb, ctx->state, pkt, carried);
+	if (rc >= 0)
+		return drop_input(rc);
+	known = carried_state(pkt, carried);
+	if (cfg_conntrack && !known)
+		fw_track_head(pkt, !!(carried & CARRY_DAMAGED));
+	pkt->hook = FW_HOOK_INPUT;
+	verdict = fw_input(pkt);
+	if (verdict_kind(verdict) == FW_ACCEPT) {
+		if (!known)
+			confirm(pkt, CT_FLOW_LOCAL);
+		return NF_ACCEPT;
+	}
+	if (pkt->malformed && pkt->rule == FW_NO_RULE)
+		count(FW_STAT_MALFORMED);
+	if (verdict_kind(verdict) == FW_REJECT)
+		note_reject(pkt, skb->_nfct, verdict_reject(verdict));
+	return NF_DROP;
+}
+
+#endif
