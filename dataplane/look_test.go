@@ -177,35 +177,58 @@ func TestStatusMissing(t *testing.T) {
 	}
 }
 
+// TestNAT: nat rules that are there are found by apply and by rollback, and those that come later by status.
 func TestNAT(t *testing.T) {
 	w := newWorld(t)
 	if _, err := exec.LookPath("nft"); err != nil {
 		t.Skip("needs nft")
 	}
+	d := w.open()
+	check := func(when string, nat bool, warnings int) {
+		t.Helper()
+		s, err := d.Status()
+		must(t, err)
+		if s.Generation.NAT != nat || len(s.Warnings) != warnings {
+			t.Errorf("%s: nat %t, warnings %q; want %t and %d", when, s.Generation.NAT, s.Warnings, nat, warnings)
+		}
+	}
+	if res := w.apply(inputRules(80), Options{}); len(res.Warnings) != 0 {
+		t.Errorf("without nat rules: warnings %q", res.Warnings)
+	}
+	check("without nat rules", false, 0)
+	w.nft(`table ip nat { chain post { type nat hook postrouting priority 100; oifname "x" masquerade; }; chain pre { type nat hook prerouting priority -100; };
+		chain in { type filter hook input priority 0; }; chain near { type filter hook input priority -1; }; }`)
+	check("nat rules after the apply", false, 1)
+	if res := w.apply(inputRules(81), Options{}); len(res.Warnings) != 1 {
+		t.Errorf("warnings %q, want one about nat", res.Warnings)
+	}
+	check("applied again", true, 0)
+	_, err := d.Rollback(context.Background(), Meta{})
+	must(t, err)
+	check("rolled back to rules from before", true, 0)
+	w.nft("delete table ip nat")
+	w.apply(inputRules(82), Options{BesideNAT: true})
+	check("made ready", true, 0)
+	must(t, os.Remove(d.at.inputPin("ipv4")))
+	check("a link that is lost", true, 1)
+	_, err = d.Refresh(context.Background())
+	must(t, err)
+	check("refreshed", true, 0)
+	w.apply(inputRules(83), Options{})
+	check("without nat rules again", false, 0)
+}
+
+// nft loads rules into the kernel of the host.
+func (w *world) nft(rules string) {
 	w.in(w.host, func() error {
 		cmd := exec.Command("nft", "-f", "-")
-		cmd.Stdin = strings.NewReader("table ip nat { chain post { type nat hook postrouting priority 100; oifname \"x\" masquerade; }; chain pre { type nat hook prerouting priority -100; }; " +
-			"chain in { type filter hook input priority 0; }; chain near { type filter hook input priority -1; }; }")
+		cmd.Stdin = strings.NewReader(rules)
 		out, err := cmd.CombinedOutput()
 		if err != nil {
-			t.Logf("%s", out)
+			w.tb.Logf("%s", out)
 		}
 		return err
 	})
-	res := w.apply(inputRules(80), Options{})
-	if len(res.Warnings) != 1 {
-		t.Errorf("warnings %q, want one about nat", res.Warnings)
-	}
-	rs := inputRules(80)
-	rs.Chains[0].Rules[0].Matches = append(rs.Chains[0].Rules[0].Matches, ruleset.Match{
-		Field: ruleset.FieldState, Masked: []ruleset.Masked{{Value: ruleset.StateNew, Mask: ruleset.StateNew}},
-	})
-	w.apply(rs, Options{})
-	s, err := w.open().Status()
-	must(t, err)
-	if len(s.Warnings) != 0 || !s.Generation.NAT {
-		t.Errorf("warnings of status %q, nat %t", s.Warnings, s.Generation.NAT)
-	}
 }
 
 // TestTwin asks the twin about packets, and looks whether that leaves a trace on the live firewall.

@@ -367,3 +367,41 @@ func matchedRules(t *testing.T, n *lab.NS, engine string) map[string]string {
 	}
 	return out
 }
+
+// TestNATRejectsAtTheSecond: beside NAT, what INPUT rejects is dropped once, and answered when it comes again.
+func TestNATRejectsAtTheSecond(t *testing.T) {
+	w := newWorld(t, lab.Options{})
+	var nat []string
+	for _, f := range natFamilies() {
+		nat = append(nat, f.table("nat", []string{"-A PREROUTING -i lan0 -p udp -m udp --dport 1009 -j REDIRECT --to-ports 9"}))
+	}
+	if err := lab.Nft.Restore(w.DUT, nat[0], nat[1]); err != nil {
+		t.Fatal(err)
+	}
+	err := applyBpfwall(w.DUT, rules(t, ":INPUT ACCEPT [0:0]", ":FORWARD ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]", "-A INPUT -p udp -m udp --dport 9 -j REJECT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range natFamilies() {
+		for _, port := range []uint16{9, 1009} {
+			c, err := w.Client.Dial("udp", netip.AddrPortFrom(f.lan, port), short)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var answers []string
+			for range 4 {
+				_, err := c.Write([]byte("hello"))
+				if err == nil {
+					_ = c.SetReadDeadline(time.Now().Add(short))
+					_, err = c.Read(make([]byte, 8))
+				}
+				answers = append(answers, how(err))
+			}
+			c.Close()
+			want := []string{"nothing came back", "connection refused", "nothing came back", "connection refused"}
+			if diff := cmp.Diff(want, answers); diff != "" {
+				t.Errorf("%s, port %d: -want +got\n%s", f.name, port, diff)
+			}
+		}
+	}
+}
