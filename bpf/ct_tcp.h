@@ -213,7 +213,7 @@ static __always_inline void tcp_out_of_window(struct ct_flow *f, __u8 dir, __u8 
 	if (f->last_dir == dir || (f->last_index != CT_INDEX_FIN && f->last_index != CT_INDEX_RST)) {
 		f->last_index = index;
 		f->last_dir = dir;
-	} else if (f->expires > soon) {
+	} else if (f->expires > soon && f->expires >= now + 120 * 1000000000ULL) { /* as nf_tcp_handle_invalid */
 		f->expires = soon;
 	}
 }
