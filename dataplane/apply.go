@@ -70,6 +70,7 @@ func (t *transaction) check() error {
 	if err := t.chooseNAT(); err != nil {
 		return err
 	}
+	t.defrag = t.rs.UsesConntrack() && t.canDefragment()
 	return t.chooseInterfaces()
 }
 
@@ -89,7 +90,7 @@ func (t *transaction) compile() error {
 	}
 	t.out = out
 	t.next = &Generation{
-		Number: n, Loaded: n, Forwarding: forwarding(), NAT: t.nat,
+		Number: n, Loaded: n, Forwarding: forwarding(), NAT: t.nat, Defrag: t.defrag,
 		Meta: t.meta, Options: t.opts, Slots: out.Slots, Logs: out.Logs,
 	}
 	if t.live != nil {
@@ -104,7 +105,7 @@ func (t *transaction) compile() error {
 // load verifies the programs in the kernel, with the shared maps in place of their own.
 func (t *transaction) load() error {
 	spec := t.out.Spec
-	if !t.next.NAT {
+	if !t.next.atInput() {
 		delete(spec.Programs, inputProgram)
 	}
 	if err := setSwitches(spec, t.next); err != nil {
