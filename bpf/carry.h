@@ -19,7 +19,6 @@ enum carry {
 	CARRY_ANSWER = 0x2000,	/* an answer that we made: not judged */
 	CARRY_INPUT = 0x1000,	/* if the stack delivers it here, LOCAL_IN judges it (nat.h) */
 	CARRY_DAMAGED = 0x0200,	/* beside NAT: the transport checksum is wrong */
-	CARRY_PIECE = 0x0100,	/* came as a fragment: no rule has seen it yet, not even those of prerouting */
 	CARRY_GROUP = 0x0c00,	/* with CARRY_INPUT: it was a broadcast or multicast frame, PACKET_* */
 };
 

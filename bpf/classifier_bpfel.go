@@ -87,23 +87,20 @@ type ClassifierCtWork struct {
 }
 
 type ClassifierFragFirst struct {
-	_          structs.HostLayout
-	Expires    uint64
-	Sport      uint32
-	Dport      uint32
-	TcpMss     uint32
-	End        uint32
-	TcpFlags   uint16
-	IcmpType   uint16
-	IcmpCode   uint16
-	IcmpId     uint16
-	Proto      uint8
-	CtState    uint8
-	Verdict    uint8
-	Pad        uint8
-	Generation uint32
-	Rule       uint32
-	Mark       uint32
+	_        structs.HostLayout
+	Expires  uint64
+	Sport    uint32
+	Dport    uint32
+	TcpMss   uint32
+	End      uint32
+	TcpFlags uint16
+	IcmpType uint16
+	IcmpCode uint16
+	IcmpId   uint16
+	Proto    uint8
+	CtState  uint8
+	Pad      uint16
+	Pad2     uint32
 }
 
 type ClassifierFragKey struct {
@@ -293,7 +290,6 @@ const (
 	ClassifierVarCfgChecksums      = "cfg_checksums"
 	ClassifierVarCfgConntrack      = "cfg_conntrack"
 	ClassifierVarCfgCtTimeouts     = "cfg_ct_timeouts"
-	ClassifierVarCfgDefrag         = "cfg_defrag"
 	ClassifierVarCfgDry            = "cfg_dry"
 	ClassifierVarCfgForwarding     = "cfg_forwarding"
 	ClassifierVarCfgGeneration     = "cfg_generation"
@@ -392,7 +388,6 @@ type ClassifierVariableSpecs struct {
 	CfgChecksums      *ebpf.VariableSpec `ebpf:"cfg_checksums"`
 	CfgConntrack      *ebpf.VariableSpec `ebpf:"cfg_conntrack"`
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
-	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
 	CfgGeneration     *ebpf.VariableSpec `ebpf:"cfg_generation"`
@@ -483,7 +478,6 @@ type ClassifierVariables struct {
 	CfgChecksums      *ebpf.Variable `ebpf:"cfg_checksums"`
 	CfgConntrack      *ebpf.Variable `ebpf:"cfg_conntrack"`
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
-	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
 	CfgGeneration     *ebpf.Variable `ebpf:"cfg_generation"`

@@ -95,17 +95,14 @@ int tc_dispatch_egress(struct __sk_buff *skb)
 	return no_program();
 }
 
-/* Netfilter's LOCAL_IN: judges what ingress left to it. */
+/* Netfilter's LOCAL_IN, on hosts where the kernel translates addresses: judges what ingress left to it. */
 SEC("netfilter")
 int nf_dispatch_input(struct bpf_nf_ctx *ctx)
 {
-	__u32 now;
+	__u32 now = generation();
 
-	if (!(ctx->skb->tc_index & CARRY_INPUT))
+	if (!(ctx->skb->tc_index & CARRY_INPUT) || !now)
 		return 1; /* NF_ACCEPT */
-	now = generation();
-	if (!now)
-		return 1;
 	if (now & 1)
 		bpf_tail_call(ctx, &progs_input, 1);
 	else

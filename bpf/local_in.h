@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Input judged at netfilter's LOCAL_IN, where the destination is the translated one and fragments are put together: all of it
- * beside the kernel's NAT, and what came as fragments elsewhere. Ingress only marks what is to be judged there (CARRY_INPUT).
+ * Input beside the kernel's NAT: judged at netfilter's LOCAL_IN, where the destination is the translated one and fragments are put
+ * together. Ingress only marks what is to be judged there (CARRY_INPUT).
  *
  * Nothing can be sent from LOCAL_IN. A packet that a rule rejects is dropped there and noted; ingress answers the next one like it,
  * which a client that got no answer sends soon.
@@ -91,8 +91,6 @@ static __always_inline int leave_to_stack(struct __sk_buff *skb, struct fw_pkt *
 	if (rc != -1)
 		return rc;
 	remember_mac(pkt);
-	if (is_piece(pkt))
-		carry |= CARRY_PIECE;
 	if (pkt->notrack)
 		carry |= CARRY_NOTRACK;
 	if (is_damaged(skb, pkt, INGRESS))
@@ -160,8 +158,6 @@ int nf_input(struct bpf_nf_ctx *ctx)
 	rc = describe_input(skb, ctx->state, pkt, carried);
 	if (rc >= 0)
 		return drop_input(rc);
-	if ((carried & CARRY_PIECE) && verdict_kind(judge_prerouting(pkt)) != FW_ACCEPT)
-		return NF_DROP;
 	known = carried_state(pkt, carried);
 	if (cfg_conntrack && !known)
 		fw_track_head(pkt, !!(carried & CARRY_DAMAGED));

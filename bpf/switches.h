@@ -5,7 +5,6 @@
 
 volatile const __u8 cfg_conntrack;		/* a rule reads the state */
 volatile const __u8 cfg_forwarding;		/* the host forwards: ask the routing table what is for itself */
-volatile const __u8 cfg_defrag;			/* the kernel puts what is received together (LOCAL_IN's link has it do so) */
 volatile const __u8 cfg_nat;			/* the kernel translates addresses: see nat.h */
 volatile const __u8 cfg_prerouting;		/* there is a prerouting chain */
 volatile const __u8 cfg_raw_output;		/* there is a raw output chain */

@@ -69,7 +69,7 @@ static __always_inline int describe(struct __sk_buff *skb, struct fw_pkt *pkt, e
 	set_pkt_type(skb, pkt);
 	set_addr_types(pkt);
 	pkt->mark = skb->mark;
-	if ((cfg_nat || cfg_defrag) && d == INGRESS)
+	if (cfg_nat && d == INGRESS)
 		return -1; /* the stack puts fragments together before anything else judges them */
 	return pkt->frag ? fw_later_fragment(pkt, d) : -1;
 }
@@ -206,8 +206,6 @@ int tc_ingress(struct __sk_buff *skb)
 	if (rc >= 0)
 		return drop(rc);
 	set_source_mac(skb, pkt);
-	if ((cfg_nat || cfg_defrag) && is_piece(pkt))
-		return leave_to_stack(skb, pkt, carried);
 	rc = judge_prerouting(pkt);
 	if (verdict_kind(rc) != FW_ACCEPT)
 		return refuse(skb, pkt, rc);
@@ -216,42 +214,16 @@ int tc_ingress(struct __sk_buff *skb)
 	return is_local(skb, pkt) ? judge_input(skb, pkt, carried) : pass_through(skb, pkt);
 }
 
-/* What ingress left to the stack because it was a fragment; now it is the whole, or the first one that the stack made of it. */
-static __always_inline int judge_late_prerouting(struct fw_pkt *pkt)
-{
-	__u32 out = pkt->out_ifindex;
-	int verdict;
-
-	set_interfaces(pkt, pkt->in_ifindex, 0);
-	verdict = judge_prerouting(pkt);
-	set_interfaces(pkt, pkt->in_ifindex, out);
-	return verdict;
-}
-
-/* The verdict on a first fragment is that on the datagram. */
-static __always_inline void remember_verdict(struct fw_pkt *pkt, int verdict)
-{
-	if (cfg_conntrack && pkt->more_frags)
-		fw_remember_verdict(pkt, verdict_kind(verdict));
-}
-
 static __always_inline int judge_forward(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
-	__u32 carried = skb->tc_index;
 	int verdict;
 
-	pkt->notrack = !!(carried & CARRY_NOTRACK);
+	pkt->notrack = !!(skb->tc_index & CARRY_NOTRACK);
 	recall_mac(pkt);
-	if ((cfg_nat || cfg_defrag) && cfg_prerouting && (carried & CARRY_PIECE) && !pkt->frag) {
-		verdict = judge_late_prerouting(pkt);
-		if (verdict_kind(verdict) != FW_ACCEPT)
-			return DROP;
-	}
 	track(skb, pkt, EGRESS);
 	skb->tc_index = 0;
 	pkt->hook = FW_HOOK_FORWARD;
 	verdict = fw_forward(pkt);
-	remember_verdict(pkt, verdict);
 	if (verdict_kind(verdict) != FW_ACCEPT)
 		return refuse(skb, pkt, verdict);
 	confirm(pkt, CT_FLOW_FORWARDED);
@@ -270,7 +242,6 @@ static __always_inline int judge_output(struct __sk_buff *skb, struct fw_pkt *pk
 	track(skb, pkt, EGRESS);
 	pkt->hook = FW_HOOK_OUTPUT;
 	verdict = fw_output(pkt);
-	remember_verdict(pkt, verdict);
 	if (verdict_kind(verdict) != FW_ACCEPT)
 		return refuse(skb, pkt, verdict);
 	confirm(pkt, CT_FLOW_LOCAL);
@@ -285,16 +256,6 @@ static __always_inline int from_packet_socket(struct __sk_buff *skb)
 	struct bpf_sock *sk = skb->sk;
 
 	return sk && sk->family == AF_PACKET;
-}
-
-/* A fragment after one that was accepted. */
-static __always_inline int pass_rest(struct __sk_buff *skb, const struct fw_pkt *pkt)
-{
-	if (skb->ingress_ifindex)
-		skb->tc_index = 0;
-	else if (skb->ifindex == LOOPBACK)
-		skb->tc_index = CARRY_STATE | pkt->ct_state;
-	return pass(skb, pkt);
 }
 
 SEC("tc")
@@ -316,13 +277,6 @@ int tc_egress(struct __sk_buff *skb)
 	rc = describe(skb, pkt, EGRESS);
 	if (rc >= 0)
 		return drop(rc);
-	if (cfg_conntrack && pkt->more_frags && pkt->family == 6)
-		pkt->length -= FRAGMENT_HEADER; /* which the whole has not */
-	if (cfg_conntrack && pkt->frag) {
-		rc = fw_follow_first(pkt);
-		if (rc != FW_CONTINUE)
-			return rc == FW_ACCEPT ? pass_rest(skb, pkt) : DROP;
-	}
 	return in ? judge_forward(skb, pkt) : judge_output(skb, pkt);
 }
 

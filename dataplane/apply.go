@@ -70,7 +70,6 @@ func (t *transaction) check() error {
 	if err := t.chooseNAT(); err != nil {
 		return err
 	}
-	t.defrag = t.rs.UsesConntrack() && t.canDefragment()
 	return t.chooseInterfaces()
 }
 
@@ -90,7 +89,7 @@ func (t *transaction) compile() error {
 	}
 	t.out = out
 	t.next = &Generation{
-		Number: n, Loaded: n, Forwarding: forwarding(), NAT: t.nat, Defrag: t.defrag,
+		Number: n, Loaded: n, Forwarding: forwarding(), NAT: t.nat,
 		Meta: t.meta, Options: t.opts, Slots: out.Slots, Logs: out.Logs,
 	}
 	if t.live != nil {
@@ -105,7 +104,7 @@ func (t *transaction) compile() error {
 // load verifies the programs in the kernel, with the shared maps in place of their own.
 func (t *transaction) load() error {
 	spec := t.out.Spec
-	if !t.next.atInput() {
+	if !t.next.NAT {
 		delete(spec.Programs, inputProgram)
 	}
 	if err := setSwitches(spec, t.next); err != nil {

@@ -133,7 +133,7 @@ func hooks(ifaces []iface) map[hook]iface {
 // attachMissing attaches dispatchers where there are none yet.
 func (t *transaction) attachMissing() error {
 	disp := newDispatchers(t.dispatch)
-	disp.input = t.next.atInput()
+	disp.nat = t.next.NAT
 	t.atEnd(disp.close)
 	mode := t.opts.Mode
 	if mode == ModeAuto {
@@ -238,7 +238,7 @@ func (d *Dataplane) attachers() map[Mode]attacher {
 // dispatchers loads the programs that stay attached, one variant for each length of link header.
 type dispatchers struct {
 	maps   map[string]*ebpf.Map
-	input  bool // the one of LOCAL_IN too
+	nat    bool // the one of LOCAL_IN too
 	loaded map[uint32]*ebpf.Collection
 }
 
@@ -255,7 +255,7 @@ func (d *dispatchers) program(l2 uint32, dir direction) (*ebpf.Program, error) {
 }
 
 // input is the program that stands at LOCAL_IN.
-func (d *dispatchers) localIn() (*ebpf.Program, error) {
+func (d *dispatchers) input() (*ebpf.Program, error) {
 	coll, err := d.load(14) // it has no use for the length
 	if err != nil {
 		return nil, err
@@ -274,7 +274,7 @@ func (d *dispatchers) load(l2 uint32) (*ebpf.Collection, error) {
 	if err := spec.Variables["l2_len"].Set(l2); err != nil {
 		return nil, fmt.Errorf("dispatcher: %s", err)
 	}
-	if !d.input {
+	if !d.nat {
 		delete(spec.Programs, inputDispatcher)
 	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: d.maps})

@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
@@ -22,12 +20,13 @@ const defragment = link.NetfilterAttachFlags(1)
 // inputPin is the pin of the link of LOCAL_IN.
 func (l layout) inputPin(family string) string { return filepath.Join(l.links, "input-"+family) }
 
-// attachInput attaches the dispatcher of LOCAL_IN if the generation needs it. It lets through what ingress did not leave to it.
+// attachInput attaches the dispatcher of LOCAL_IN if the generation needs it. There it stays until the firewall is turned off: it lets
+// through what ingress did not leave to it.
 func (t *transaction) attachInput(disp *dispatchers) error {
-	if !t.next.atInput() {
+	if !t.next.NAT {
 		return nil
 	}
-	p, err := disp.localIn()
+	p, err := disp.input()
 	if err != nil {
 		return err
 	}
@@ -64,52 +63,6 @@ func (t *transaction) attachFamily(name string, family link.NetfilterProtocolFam
 		t.onError(func() { _ = os.Remove(pin) })
 	}
 	return nil
-}
-
-// inFlight is longer than a packet is on its way from ingress to LOCAL_IN.
-const inFlight = 50 * time.Millisecond
-
-// detachInput detaches from LOCAL_IN if the generation does not need it: as long as the link is there, the kernel puts fragments together
-// before rules see them. Until then what the generation before left to LOCAL_IN finds an empty slot there, and is dropped.
-func (t *transaction) detachInput() {
-	if t.next.atInput() {
-		return
-	}
-	for name := range inputFamilies {
-		pin := t.d.at.inputPin(name)
-		if _, err := os.Stat(pin); err != nil {
-			continue
-		}
-		time.Sleep(inFlight)
-		if err := os.Remove(pin); err != nil {
-			t.warn("LOCAL_IN, %s: %s", name, err)
-		}
-	}
-}
-
-// canDefragment reports whether the kernel puts fragments together for a netfilter program: since Linux 6.6, where it has nf_defrag.
-func (t *transaction) canDefragment() bool {
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "accept", Type: ebpf.Netfilter, AttachType: ebpf.AttachNetfilter, License: "GPL",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 1), asm.Return()},
-	})
-	if err != nil {
-		return false
-	}
-	defer p.Close()
-	for name, family := range inputFamilies {
-		if _, err := os.Stat(t.d.at.inputPin(name)); err == nil {
-			continue // it does already
-		}
-		l, err := attachFree(link.NetfilterOptions{
-			Program: p, ProtocolFamily: family, Hook: link.NetfilterInetLocalIn, NetfilterFlags: defragment,
-		})
-		if err != nil {
-			return false
-		}
-		_ = l.Close()
-	}
-	return true
 }
 
 // attachFree attaches between mangle (-150) and filter (0), at the nearest priority to filter's that nothing else has: a BPF program

@@ -41,15 +41,11 @@ type Generation struct {
 	Confirmed  bool   `json:"confirmed,omitempty"`   // see Confirm
 	Forwarding bool   `json:"forwarding,omitempty"`  // the host forwarded packets when the programs were loaded
 	NAT        bool   `json:"nat,omitempty"`         // it judges beside the kernel's NAT
-	Defrag     bool   `json:"defrag,omitempty"`      // fragments that arrive are judged when the kernel has put them together
 	Meta
 	Options Options               `json:"options"`
 	Slots   translator.Slots      `json:"slots"`
 	Logs    []translator.LogPoint `json:"logs,omitempty"`
 }
-
-// atInput reports whether it judges packets at LOCAL_IN.
-func (g *Generation) atInput() bool { return g.NAT || g.Defrag }
 
 const (
 	tmpPrefix = ".tmp-" // of directories that are being written

@@ -14,7 +14,7 @@ import (
 // setSwitches fixes what the programs are to know of the host and of themselves.
 func setSwitches(spec *ebpf.CollectionSpec, g *Generation) error {
 	for name, value := range map[string]any{
-		"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number, "cfg_nat": g.NAT, "cfg_defrag": g.Defrag,
+		"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number, "cfg_nat": g.NAT,
 		"cfg_checksums": checksums() && hasKfunc("bpf_cast_to_kern_ctx"),
 	} {
 		v := spec.Variables[name]
@@ -79,7 +79,7 @@ func (t *transaction) save() error {
 	return nil
 }
 
-// slotMaps says which program goes into which map. Only generations that judge at LOCAL_IN have inputProgram.
+// slotMaps says which program goes into which map. Only generations that judge beside the kernel's NAT have inputProgram.
 var slotMaps = map[string]string{"progs_ingress": "tc_ingress", "progs_egress": "tc_egress", "progs_input": inputProgram}
 
 // fillSlot pins the programs and puts them where the dispatchers look for generations of this parity.

@@ -69,14 +69,12 @@ func marksInput(rs *ruleset.Ruleset) bool {
 	return false
 }
 
-// natStatus tells when the host and the generation in force disagree about NAT and LOCAL_IN.
+// natStatus tells when the host and the generation in force disagree about NAT.
 func (d *Dataplane) natStatus(s *Status) {
 	if !s.Generation.NAT {
 		if found, err := natRules(); err == nil && len(found) > 0 {
 			s.warn(fmt.Sprintf("nat rules of the kernel came after the apply (%s), and packets are misjudged: apply again", strings.Join(found, "; ")))
 		}
-	}
-	if !s.Generation.atInput() {
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(inputFamilies)) {

@@ -123,7 +123,7 @@ func (t *transaction) reuse() error {
 func (t *transaction) loadPinned(g *Generation) (map[string]*ebpf.Program, error) {
 	programs := map[string]*ebpf.Program{}
 	names := []string{"tc_ingress", "tc_egress", "fw_judge"}
-	if g.atInput() {
+	if g.NAT {
 		names = append(names, inputProgram)
 	}
 	for _, name := range names {

@@ -30,11 +30,10 @@ type transaction struct {
 	tolerant bool        // of named interfaces that are not there
 	again    *Generation // the one from the disk that the next generation is once more; nil: it is new
 
-	nat    bool        // the kernel translates addresses
-	defrag bool        // the kernel can put fragments together, and the rules want it
-	live   *Generation // nil: nothing decides yet
-	next   *Generation
-	out    *translator.Output
+	nat  bool        // the kernel translates addresses
+	live *Generation // nil: nothing decides yet
+	next *Generation
+	out  *translator.Output
 
 	dispatch map[string]*ebpf.Map     // the maps of the dispatchers
 	shared   map[string]*ebpf.Map     // those that every generation uses
