@@ -64,6 +64,8 @@ func TestObjectsLoad(t *testing.T) {
 	for name, spec := range map[string]*ebpf.CollectionSpec{
 		"classifier, nothing on":    classifier(t),
 		"classifier, everything on": classifier(t, everySwitch...),
+		"xdp, nothing on":           xdp(t),
+		"xdp, everything on":        xdp(t, xdpSwitches...),
 		"dispatcher":                dispatcher,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,6 +80,23 @@ func TestObjectsLoad(t *testing.T) {
 		})
 	}
 }
+
+// xdp is the spec of a generation's XDP program with some switches on.
+func xdp(tb testing.TB, on ...string) *ebpf.CollectionSpec {
+	tb.Helper()
+	spec, err := LoadXdp()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, name := range on {
+		if err := spec.Variables[name].Set(uint8(1)); err != nil {
+			tb.Fatalf("%s: %s", name, err)
+		}
+	}
+	return spec
+}
+
+var xdpSwitches = []string{"cfg_ifnames", "cfg_addrtypes", "cfg_tcp_options", "cfg_mac"}
 
 func TestStubsAreFunctions(t *testing.T) {
 	spec := classifier(t)
@@ -111,7 +130,7 @@ func TestLayout(t *testing.T) {
 		{"fw_pkt", unsafe.Sizeof(Pkt{}), 192},
 		{"fw_counter", unsafe.Sizeof(Counter{}), 16},
 		{"fw_event", unsafe.Sizeof(Event{}), 208},
-		{"iface", unsafe.Sizeof(Iface{}), 24},
+		{"iface", unsafe.Sizeof(Iface{}), 32},
 		{"addr_key", unsafe.Sizeof(AddrKey{}), 24},
 		{"ct_key", unsafe.Sizeof(CtKey{}), 40},
 		{"ct_flow", unsafe.Sizeof(CtFlow{}), 120},

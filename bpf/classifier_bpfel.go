@@ -196,7 +196,8 @@ const (
 	ClassifierFwStatFW_STAT_REJECT_SUPPRESSED ClassifierFwStat = 11
 	ClassifierFwStatFW_STAT_DHCP_PASSED       ClassifierFwStat = 12
 	ClassifierFwStatFW_STAT_INTERNAL          ClassifierFwStat = 13
-	ClassifierFwStatFW_STATS                  ClassifierFwStat = 14
+	ClassifierFwStatFW_STAT_XDP_NO_ROOM       ClassifierFwStat = 14
+	ClassifierFwStatFW_STATS                  ClassifierFwStat = 15
 )
 
 type ClassifierFwVerdict uint32
@@ -220,6 +221,8 @@ type ClassifierIface struct {
 	Ifindex uint32
 	Flags   uint32
 	Name    [16]int8
+	Mac     [6]uint8
+	Pad     [2]uint8
 }
 
 type ClassifierLimitState struct {
@@ -302,6 +305,7 @@ const (
 	ClassifierVarCfgPrerouting     = "cfg_prerouting"
 	ClassifierVarCfgRawOutput      = "cfg_raw_output"
 	ClassifierVarCfgReadsTransport = "cfg_reads_transport"
+	ClassifierVarCfgSeal           = "cfg_seal"
 	ClassifierVarCfgTcpLiberal     = "cfg_tcp_liberal"
 	ClassifierVarCfgTcpLoose       = "cfg_tcp_loose"
 	ClassifierVarCfgTcpOptions     = "cfg_tcp_options"
@@ -400,6 +404,7 @@ type ClassifierVariableSpecs struct {
 	CfgPrerouting     *ebpf.VariableSpec `ebpf:"cfg_prerouting"`
 	CfgRawOutput      *ebpf.VariableSpec `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.VariableSpec `ebpf:"cfg_reads_transport"`
+	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
 	CfgTcpLiberal     *ebpf.VariableSpec `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.VariableSpec `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.VariableSpec `ebpf:"cfg_tcp_options"`
@@ -490,6 +495,7 @@ type ClassifierVariables struct {
 	CfgPrerouting     *ebpf.Variable `ebpf:"cfg_prerouting"`
 	CfgRawOutput      *ebpf.Variable `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.Variable `ebpf:"cfg_reads_transport"`
+	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
 	CfgTcpLiberal     *ebpf.Variable `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.Variable `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.Variable `ebpf:"cfg_tcp_options"`

@@ -40,6 +40,13 @@ struct {
 } progs_input SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u32);
+} progs_xdp SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, FW_STATS);
 	__type(key, enum fw_stat);
@@ -93,6 +100,21 @@ int tc_dispatch_egress(struct __sk_buff *skb)
 {
 	DISPATCH(skb, progs_egress);
 	return no_program();
+}
+
+/* A generation without a program here has no prerouting rules, or judges them at tc ingress. */
+SEC("xdp.frags")
+int xdp_dispatch(struct xdp_md *frame)
+{
+	__u32 now = generation();
+
+	if (!now)
+		return XDP_PASS;
+	if (now & 1)
+		bpf_tail_call(frame, &progs_xdp, 1);
+	else
+		bpf_tail_call(frame, &progs_xdp, 0);
+	return XDP_PASS;
 }
 
 /* Netfilter's LOCAL_IN, on hosts where the kernel translates addresses: judges what ingress left to it. */

@@ -29,7 +29,8 @@ const (
 	DispatcherFwStatFW_STAT_REJECT_SUPPRESSED DispatcherFwStat = 11
 	DispatcherFwStatFW_STAT_DHCP_PASSED       DispatcherFwStat = 12
 	DispatcherFwStatFW_STAT_INTERNAL          DispatcherFwStat = 13
-	DispatcherFwStatFW_STATS                  DispatcherFwStat = 14
+	DispatcherFwStatFW_STAT_XDP_NO_ROOM       DispatcherFwStat = 14
+	DispatcherFwStatFW_STATS                  DispatcherFwStat = 15
 )
 
 // Names of all BPF objects in the ELF.
@@ -40,10 +41,12 @@ const (
 	DispatcherMapProgsEgress        = "progs_egress"
 	DispatcherMapProgsIngress       = "progs_ingress"
 	DispatcherMapProgsInput         = "progs_input"
+	DispatcherMapProgsXdp           = "progs_xdp"
 	DispatcherMapStats              = "stats"
 	DispatcherProgNfDispatchInput   = "nf_dispatch_input"
 	DispatcherProgTcDispatchEgress  = "tc_dispatch_egress"
 	DispatcherProgTcDispatchIngress = "tc_dispatch_ingress"
+	DispatcherProgXdpDispatch       = "xdp_dispatch"
 	DispatcherVarL2Len              = "l2_len"
 )
 
@@ -92,6 +95,7 @@ type DispatcherProgramSpecs struct {
 	NfDispatchInput   *ebpf.ProgramSpec `ebpf:"nf_dispatch_input"`
 	TcDispatchEgress  *ebpf.ProgramSpec `ebpf:"tc_dispatch_egress"`
 	TcDispatchIngress *ebpf.ProgramSpec `ebpf:"tc_dispatch_ingress"`
+	XdpDispatch       *ebpf.ProgramSpec `ebpf:"xdp_dispatch"`
 }
 
 // DispatcherMapSpecs contains maps before they are loaded into the kernel.
@@ -102,6 +106,7 @@ type DispatcherMapSpecs struct {
 	ProgsEgress  *ebpf.MapSpec `ebpf:"progs_egress"`
 	ProgsIngress *ebpf.MapSpec `ebpf:"progs_ingress"`
 	ProgsInput   *ebpf.MapSpec `ebpf:"progs_input"`
+	ProgsXdp     *ebpf.MapSpec `ebpf:"progs_xdp"`
 	Stats        *ebpf.MapSpec `ebpf:"stats"`
 }
 
@@ -136,6 +141,7 @@ type DispatcherMaps struct {
 	ProgsEgress  *ebpf.Map `ebpf:"progs_egress"`
 	ProgsIngress *ebpf.Map `ebpf:"progs_ingress"`
 	ProgsInput   *ebpf.Map `ebpf:"progs_input"`
+	ProgsXdp     *ebpf.Map `ebpf:"progs_xdp"`
 	Stats        *ebpf.Map `ebpf:"stats"`
 }
 
@@ -145,6 +151,7 @@ func (m *DispatcherMaps) Close() error {
 		m.ProgsEgress,
 		m.ProgsIngress,
 		m.ProgsInput,
+		m.ProgsXdp,
 		m.Stats,
 	)
 }
@@ -163,6 +170,7 @@ type DispatcherPrograms struct {
 	NfDispatchInput   *ebpf.Program `ebpf:"nf_dispatch_input"`
 	TcDispatchEgress  *ebpf.Program `ebpf:"tc_dispatch_egress"`
 	TcDispatchIngress *ebpf.Program `ebpf:"tc_dispatch_ingress"`
+	XdpDispatch       *ebpf.Program `ebpf:"xdp_dispatch"`
 }
 
 func (p *DispatcherPrograms) Close() error {
@@ -170,6 +178,7 @@ func (p *DispatcherPrograms) Close() error {
 		p.NfDispatchInput,
 		p.TcDispatchEgress,
 		p.TcDispatchIngress,
+		p.XdpDispatch,
 	)
 }
 

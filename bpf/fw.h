@@ -98,6 +98,8 @@ struct iface {
 	__u32 ifindex;
 	__u32 flags;		/* FW_IFACE_ */
 	char name[16];
+	__u8 mac[6];		/* 0 if it has none */
+	__u8 pad[2];
 };
 
 /* Key of addr_types: prefixlen counts the 32 bits of family too. */
@@ -225,6 +227,7 @@ enum fw_stat {
 	FW_STAT_REJECT_SUPPRESSED,	/* over the rate of ICMP errors, or no answer is due */
 	FW_STAT_DHCP_PASSED,		/* dropped by rules, but for a DHCP client that netfilter would not see */
 	FW_STAT_INTERNAL,		/* dropped: a map lookup that cannot fail did */
+	FW_STAT_XDP_NO_ROOM,		/* left to tc: the driver's frames have no room for a seal */
 	FW_STATS,
 };
 

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Where a packet's bytes come from. At tc that is the frame. At LOCAL_IN, where programs have no skb of the kind that helpers take,
- * it is a copy of the packet's first bytes, and the skb that is handed around is NULL, which the compiler sees.
+ * Where a packet's bytes come from: what parse.h, transport.h and meta.h ask of a frame. At tc that is the skb. At LOCAL_IN, where
+ * programs have no skb of the kind that helpers take, it is a copy of the packet's first bytes, and the skb that is handed around is
+ * NULL, which the compiler sees. xdp_head.h answers the same questions in XDP.
  */
 #ifndef BPFWALL_HEAD_H
 #define BPFWALL_HEAD_H
+
+#define FRAME struct __sk_buff
 
 #define HEAD 512 /* bytes; a power of two. Headers that go on behind it count as cut short */
 
@@ -21,7 +24,7 @@ struct {
 	__type(value, struct head);
 } head SEC(".maps");
 
-static __always_inline int is_head(const struct __sk_buff *skb)
+static __always_inline int is_head(const FRAME *skb)
 {
 	return __builtin_constant_p(!skb) && !skb;
 }
@@ -45,13 +48,29 @@ static __always_inline int load_head(__u32 off, void *to, const __u32 len)
 }
 
 /* Copies bytes from wherever in the buffer they lie. */
-static __always_inline int load_bytes(struct __sk_buff *skb, __u32 off, void *to, const __u32 len)
+static __always_inline int load_bytes(FRAME *skb, __u32 off, void *to, const __u32 len)
 {
 	return is_head(skb) ? load_head(off, to, len) : bpf_skb_load_bytes(skb, off, to, len);
 }
 
+/* The same, as a rule from the linear part of the buffer. */
+static __always_inline int fetch(FRAME *skb, __u32 off, void *to, const __u32 len)
+{
+	void *data, *end;
+
+	if (is_head(skb))
+		return load_head(off, to, len);
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	if (off < 256 && data + off + len <= end) { /* 256: the verifier wants a bound */
+		__builtin_memcpy(to, data + off, len);
+		return 0;
+	}
+	return bpf_skb_load_bytes(skb, off, to, len);
+}
+
 /* Bytes of the buffer. */
-static __always_inline __u32 buffer_len(const struct __sk_buff *skb)
+static __always_inline __u32 buffer_len(const FRAME *skb)
 {
 	struct head *h;
 
@@ -62,9 +81,26 @@ static __always_inline __u32 buffer_len(const struct __sk_buff *skb)
 }
 
 /* More than one packet in a buffer. The stack has cut what it delivers to the length that its header says, if that says any. */
-static __always_inline int is_super(const struct __sk_buff *skb)
+static __always_inline int is_super(const FRAME *skb)
 {
 	return is_head(skb) || skb->gso_segs > 1;
 }
+
+/* User space and the dispatchers put the length of the link header + 1 into cb[0]; 0 is Ethernet. */
+static __always_inline __u32 link_len(const FRAME *skb)
+{
+	__u32 v = skb->cb[0];
+
+	return v ? (v - 1) & 0xff : 14;
+}
+
+/* The EtherType in front of what link_len is the place of. */
+static __always_inline __be16 link_proto(const FRAME *skb) { return skb->protocol; }
+
+/* A tag that is not in the frame any more, but for priority tags. */
+static __always_inline int in_vlan(const FRAME *skb) { return skb->vlan_present && (skb->vlan_tci & 0xfff); }
+
+/* PACKET_* */
+static __always_inline __u32 addressee(const FRAME *skb) { return skb->pkt_type; }
 
 #endif

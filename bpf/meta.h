@@ -49,11 +49,11 @@ static __always_inline void set_addr_types(struct fw_pkt *pkt)
 }
 
 /* As nft_meta.c: copies of our own multicasts and broadcasts come in as PACKET_LOOPBACK; what is sent is as good as PACKET_HOST. */
-static __always_inline void set_pkt_type(struct __sk_buff *skb, struct fw_pkt *pkt)
+static __always_inline void set_pkt_type(FRAME *skb, struct fw_pkt *pkt)
 {
 	int multicast = pkt->family == 6 || (pkt->daddr[0] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000);
 
-	switch (skb->pkt_type) {
+	switch (addressee(skb)) {
 	case PACKET_BROADCAST:
 		pkt->pkt_type = 2;
 		break;
@@ -68,11 +68,11 @@ static __always_inline void set_pkt_type(struct __sk_buff *skb, struct fw_pkt *p
 	}
 }
 
-static __always_inline void set_source_mac(struct __sk_buff *skb, struct fw_pkt *pkt)
+static __always_inline void set_source_mac(FRAME *skb, struct fw_pkt *pkt)
 {
 	__u8 m[6];
 
-	if (!cfg_mac || link_len(skb) < 14 || bpf_skb_load_bytes(skb, 6, m, sizeof(m)))
+	if (!cfg_mac || link_len(skb) < 14 || load_bytes(skb, 6, m, sizeof(m)))
 		return;
 	pkt->smac = (__u64)m[0] << 40 | (__u64)m[1] << 32 | (__u64)m[2] << 24 | m[3] << 16 | m[4] << 8 | m[5];
 }

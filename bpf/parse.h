@@ -18,19 +18,11 @@ struct cursor {
 };
 
 /* Copies what is at the cursor, wherever in the buffer it lies. Fails past the end of the packet. */
-static __always_inline int peek(struct __sk_buff *skb, const struct cursor *c, void *to, const __u32 len)
+static __always_inline int peek(FRAME *skb, const struct cursor *c, void *to, const __u32 len)
 {
 	if (c->off + len > c->end)
 		return -1;
 	return load_bytes(skb, c->off, to, len);
-}
-
-/* User space and the dispatchers put the length of the link header + 1 into cb[0]; 0 is Ethernet. */
-static __always_inline __u32 link_len(struct __sk_buff *skb)
-{
-	__u32 v = skb->cb[0];
-
-	return v ? (v - 1) & 0xff : 14;
 }
 
 static __always_inline int is_vlan(__be16 proto)
@@ -42,15 +34,15 @@ static __always_inline int is_vlan(__be16 proto)
  * Finds the IP header. A frame of a VLAN is judged on the VLAN's own device. Priority tags (VLAN id 0) are walked through,
  * as __netif_receive_skb_core does.
  */
-static __always_inline int parse_link(struct __sk_buff *skb, struct cursor *c, __be16 *proto)
+static __always_inline int parse_link(FRAME *skb, struct cursor *c, __be16 *proto)
 {
 	struct { __be16 tci, proto; } tag;
 	int i;
 
 	c->off = link_len(skb);
-	c->end = skb->len;
-	*proto = skb->protocol;
-	if (skb->vlan_present && (skb->vlan_tci & 0xfff))
+	c->end = buffer_len(skb);
+	*proto = link_proto(skb);
+	if (in_vlan(skb))
 		return PARSE_NOT_IP;
 	for (i = 0; i < MAX_TAGS && is_vlan(*proto); i++) {
 		if (peek(skb, c, &tag, sizeof(tag)))
@@ -66,12 +58,12 @@ static __always_inline int parse_link(struct __sk_buff *skb, struct cursor *c, _
 }
 
 /* BIG TCP super-packets say 0 for a length of more than 16 bits. */
-static __always_inline __u32 super_length(struct __sk_buff *skb, __u32 said, __u32 real)
+static __always_inline __u32 super_length(FRAME *skb, __u32 said, __u32 real)
 {
 	return !said && is_super(skb) ? real : said;
 }
 
-static __always_inline int parse_ipv4(struct __sk_buff *skb, struct fw_pkt *pkt, struct cursor *c)
+static __always_inline int parse_ipv4(FRAME *skb, struct fw_pkt *pkt, struct cursor *c)
 {
 	struct iphdr h;
 	__u32 hlen, frag;
@@ -99,7 +91,7 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct fw_pkt *pkt,
 }
 
 /* One header of the chain. Reports 1 if there may be more, 0 at its end. */
-static __always_inline int step_extension(struct __sk_buff *skb, struct fw_pkt *pkt, struct cursor *c)
+static __always_inline int step_extension(FRAME *skb, struct fw_pkt *pkt, struct cursor *c)
 {
 	struct { __u8 next, len; __be16 frag; __be32 id; } h;
 	__u16 frag;
@@ -126,7 +118,7 @@ static __always_inline int step_extension(struct __sk_buff *skb, struct fw_pkt *
 	return !pkt->frag;
 }
 
-static __always_inline int parse_ipv6(struct __sk_buff *skb, struct fw_pkt *pkt, struct cursor *c)
+static __always_inline int parse_ipv6(FRAME *skb, struct fw_pkt *pkt, struct cursor *c)
 {
 	struct ipv6hdr h;
 	int i;
@@ -169,7 +161,7 @@ static __always_inline void clear_pkt(struct fw_pkt *pkt)
 }
 
 /* Fills pkt from the frame. Reports an enum parse; a global function, so that the verifier looks at it once. */
-__noinline int fw_parse(struct __sk_buff *skb, struct fw_pkt *pkt)
+__noinline int fw_parse(FRAME *skb, struct fw_pkt *pkt)
 {
 	struct cursor c;
 	__be16 proto;

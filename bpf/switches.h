@@ -14,6 +14,7 @@ volatile const __u8 cfg_tcp_options;		/* a rule reads TCP options or the MSS */
 volatile const __u8 cfg_mac;			/* a rule reads the source MAC */
 volatile const __u8 cfg_reads_transport;	/* a rule reads a transport header */
 volatile const __u8 cfg_dry;			/* judge without side effects: no logs, no tokens taken */
+volatile const __u64 cfg_seal;			/* of this generation; 0: no interface judges in XDP (seal.h) */
 volatile const __u32 cfg_generation;		/* number of this generation, for events */
 volatile const __u32 cfg_log_rate = 1000;	/* log events a second and CPU; 0: no bound */
 volatile const __u32 cfg_log_burst = 1000;	/* events */

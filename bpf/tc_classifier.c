@@ -21,6 +21,7 @@
 #include "log.h"
 #include "hooks.h"
 #include "carry.h"
+#include "seal.h"
 #include "head.h"
 #include "transport.h"
 #include "parse.h"
@@ -170,6 +171,18 @@ static __always_inline int judge_prerouting(struct fw_pkt *pkt)
 	return fw_prerouting(pkt);
 }
 
+/* The verdict that XDP came to, or -1. */
+static __always_inline int unseal(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	struct seal *s = (void *)(long)skb->data_meta;
+
+	if (!cfg_seal || (void *)(s + 1) > (void *)(long)skb->data || s->key != cfg_seal || s->ifindex != skb->ifindex)
+		return -1;
+	pkt->hook = FW_HOOK_PREROUTING;
+	pkt->notrack = !!(s->said & SEAL_NOTRACK);
+	return s->said & SEAL_VERDICT;
+}
+
 /* A packet that passes through is judged at egress, where both interfaces are known. */
 static __always_inline int pass_through(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
@@ -206,7 +219,9 @@ int tc_ingress(struct __sk_buff *skb)
 	if (rc >= 0)
 		return drop(rc);
 	set_source_mac(skb, pkt);
-	rc = judge_prerouting(pkt);
+	rc = unseal(skb, pkt);
+	if (rc < 0)
+		rc = judge_prerouting(pkt);
 	if (verdict_kind(rc) != FW_ACCEPT)
 		return refuse(skb, pkt, rc);
 	if (cfg_nat)

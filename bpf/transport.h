@@ -21,29 +21,13 @@ struct icmp_wire {
 enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_PSH = 8, TCP_ACK = 16, TCP_URG = 32 };
 enum { TCPOPT_END = 0, TCPOPT_NOP = 1, TCPOPT_MSS = 2, TCPOPT_WSCALE = 3, TCPOPT_SACK_PERM = 4, TCPOPT_SACK = 5 };
 
-/* Copies bytes of the frame: as a rule from the linear part of the buffer, else from wherever they lie. */
-static __always_inline int fetch(struct __sk_buff *skb, __u32 off, void *to, const __u32 len)
-{
-	void *data, *end;
-
-	if (is_head(skb))
-		return load_head(off, to, len);
-	data = (void *)(long)skb->data;
-	end = (void *)(long)skb->data_end;
-	if (off < 256 && data + off + len <= end) { /* 256: the verifier wants a bound */
-		__builtin_memcpy(to, data + off, len);
-		return 0;
-	}
-	return bpf_skb_load_bytes(skb, off, to, len);
-}
-
 /* Bytes of the packet from its transport header on. */
 static __always_inline __u32 transport_len(const struct fw_pkt *pkt)
 {
 	return pkt->length - (pkt->l4_off - pkt->l3_off);
 }
 
-static __always_inline int load_transport(struct __sk_buff *skb, const struct fw_pkt *pkt, void *to, __u32 len)
+static __always_inline int load_transport(FRAME *skb, const struct fw_pkt *pkt, void *to, __u32 len)
 {
 	if (transport_len(pkt) < len)
 		return -1;
@@ -68,7 +52,7 @@ static __always_inline void note_offer(struct fw_pkt *pkt, const __u8 *o)
 }
 
 /* The right edges of the blocks of a SACK option of len bytes at off. */
-static __always_inline void note_sack(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 off, __u8 len)
+static __always_inline void note_sack(FRAME *skb, struct fw_pkt *pkt, __u32 off, __u8 len)
 {
 	__be32 edge;
 	int i;
@@ -87,7 +71,7 @@ static __always_inline void note_sack(struct __sk_buff *skb, struct fw_pkt *pkt,
  * Walks the options. For rules as xt_tcpudp.c, xt_tcpmss.c and nft_exthdr.c do it: an end of options ends nothing, a length of
  * 0 is 1. For conntrack as nf_conntrack_proto_tcp.c: until an end of options or one that does not fit. len: bytes of options.
  */
-static __always_inline int walk_options(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len)
+static __always_inline int walk_options(FRAME *skb, struct fw_pkt *pkt, __u32 len)
 {
 	__u32 off, end;
 	__u8 o[4];
@@ -122,10 +106,10 @@ static __always_inline int walk_options(struct __sk_buff *skb, struct fw_pkt *pk
 	return 0;
 }
 
-__noinline int fw_tcp_options(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len) { return walk_options(skb, pkt, len); }
+__noinline int fw_tcp_options(FRAME *skb, struct fw_pkt *pkt, __u32 len) { return walk_options(skb, pkt, len); }
 __noinline int fw_head_options(struct fw_pkt *pkt, __u32 len) { return walk_options(NULL, pkt, len); }
 
-static __always_inline void read_options(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len)
+static __always_inline void read_options(FRAME *skb, struct fw_pkt *pkt, __u32 len)
 {
 	if (is_head(skb))
 		fw_head_options(pkt, len);
@@ -134,7 +118,7 @@ static __always_inline void read_options(struct __sk_buff *skb, struct fw_pkt *p
 }
 
 /* The usual segment has nothing but a timestamp, padded as RFC 7323 appendix A advises: no need to walk that for conntrack. */
-static __always_inline int needs_options(struct __sk_buff *skb, const struct fw_pkt *pkt, __u32 hlen)
+static __always_inline int needs_options(FRAME *skb, const struct fw_pkt *pkt, __u32 hlen)
 {
 	__be32 first = 0;
 
@@ -148,7 +132,7 @@ static __always_inline int needs_options(struct __sk_buff *skb, const struct fw_
 	return hlen != sizeof(struct tcp_wire) + 12 || first != bpf_htonl(0x0101080a);
 }
 
-static __always_inline int parse_tcp(struct __sk_buff *skb, struct fw_pkt *pkt)
+static __always_inline int parse_tcp(FRAME *skb, struct fw_pkt *pkt)
 {
 	__u32 len = transport_len(pkt), hlen;
 	struct tcp_wire h;
@@ -172,7 +156,7 @@ static __always_inline int parse_tcp(struct __sk_buff *skb, struct fw_pkt *pkt)
 }
 
 /* UDP, and UDP-Lite, whose length field is how much the checksum covers (0: all). */
-static __always_inline int parse_udp(struct __sk_buff *skb, struct fw_pkt *pkt)
+static __always_inline int parse_udp(FRAME *skb, struct fw_pkt *pkt)
 {
 	__u32 len = transport_len(pkt), said;
 	struct udphdr h;
@@ -209,7 +193,7 @@ static const __u8 sctp_types[16] = {
 /*
  * Notes one chunk: wnd has a bit for each kind, and in its upper byte how many move the state; payload has these, four bits each; ack is the tag of an INIT.
  */
-static __always_inline void note_chunk(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 off, __u8 type, __u8 flags, __u32 room)
+static __always_inline void note_chunk(FRAME *skb, struct fw_pkt *pkt, __u32 off, __u8 type, __u8 flags, __u32 room)
 {
 	const __u32 alone = 1 << SCTP_INIT | 1 << SCTP_INIT_ACK | 1 << SCTP_COMPLETE, first = 1 << SCTP_COOKIE | 1 << SCTP_COOKIE_ACK;
 	__u8 chunk = type < 16 ? sctp_types[type & 15] : 0;
@@ -242,7 +226,7 @@ static __always_inline void note_chunk(struct __sk_buff *skb, struct fw_pkt *pkt
 }
 
 /* Walks the chunks of an SCTP packet, 64 at most. */
-static __always_inline int walk_chunks(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len)
+static __always_inline int walk_chunks(FRAME *skb, struct fw_pkt *pkt, __u32 len)
 {
 	struct { __u8 type, flags; __be16 len; } c;
 	__u32 off, end, i;
@@ -266,11 +250,11 @@ static __always_inline int walk_chunks(struct __sk_buff *skb, struct fw_pkt *pkt
 	return 0;
 }
 
-__noinline int fw_sctp_chunks(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 len) { return walk_chunks(skb, pkt, len); }
+__noinline int fw_sctp_chunks(FRAME *skb, struct fw_pkt *pkt, __u32 len) { return walk_chunks(skb, pkt, len); }
 __noinline int fw_head_chunks(struct fw_pkt *pkt, __u32 len) { return walk_chunks(NULL, pkt, len); }
 
 /* SCTP and DCCP: ports come first, the headers are at least 12 bytes long. */
-static __always_inline int parse_ports(struct __sk_buff *skb, struct fw_pkt *pkt)
+static __always_inline int parse_ports(FRAME *skb, struct fw_pkt *pkt)
 {
 	struct { __be16 sport, dport; __be32 rest[2]; } h;
 
@@ -297,7 +281,7 @@ static __always_inline int gre_call(const __be16 *h)
 }
 
 /* GRE: icmp_id is the call id, for conntrack; seq is 1 if it cannot be tracked. A header cut short is none. */
-static __always_inline void parse_gre(struct __sk_buff *skb, struct fw_pkt *pkt)
+static __always_inline void parse_gre(FRAME *skb, struct fw_pkt *pkt)
 {
 	__be16 h[4];
 	int call;
@@ -309,7 +293,7 @@ static __always_inline void parse_gre(struct __sk_buff *skb, struct fw_pkt *pkt)
 	pkt->seq = call < 0;
 }
 
-static __always_inline int parse_icmp(struct __sk_buff *skb, struct fw_pkt *pkt)
+static __always_inline int parse_icmp(FRAME *skb, struct fw_pkt *pkt)
 {
 	struct icmp_wire h;
 
@@ -328,7 +312,7 @@ static __always_inline int is_icmp(const struct fw_pkt *pkt)
 }
 
 /* Reads the transport header at pkt->l4_off. */
-static __always_inline int read_transport(struct __sk_buff *skb, struct fw_pkt *pkt)
+static __always_inline int read_transport(FRAME *skb, struct fw_pkt *pkt)
 {
 	int rc = 0;
 
@@ -348,6 +332,6 @@ static __always_inline int read_transport(struct __sk_buff *skb, struct fw_pkt *
 	return 0;
 }
 
-__noinline int fw_transport(struct __sk_buff *skb, struct fw_pkt *pkt) { return read_transport(skb, pkt); }
+__noinline int fw_transport(FRAME *skb, struct fw_pkt *pkt) { return read_transport(skb, pkt); }
 
 #endif

@@ -239,6 +239,7 @@ func (d *Dataplane) attachers() map[Mode]attacher {
 type dispatchers struct {
 	maps   map[string]*ebpf.Map
 	nat    bool // the one of LOCAL_IN too
+	xdp    bool // the one of XDP too
 	loaded map[uint32]*ebpf.Collection
 }
 
@@ -276,6 +277,9 @@ func (d *dispatchers) load(l2 uint32) (*ebpf.Collection, error) {
 	}
 	if !d.nat {
 		delete(spec.Programs, inputDispatcher)
+	}
+	if !d.xdp {
+		delete(spec.Programs, xdpDispatcher)
 	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: d.maps})
 	if err != nil {

@@ -1,0 +1,93 @@
+//go:build ignore
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The prerouting rules of a generation in XDP, where a driver hands packets over before the kernel makes skbs of them. What is
+ * dropped here costs least. Whatever XDP cannot see as tc does is left to tc ingress, which judges all that has no seal of ours.
+ */
+#include <linux/types.h>
+#include <linux/stddef.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+#include <linux/rtnetlink.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#include "fw.h"
+#include "switches.h"
+#include "maps.h"
+#include "limit.h"
+#include "log.h"
+#include "hooks.h"
+#include "xdp_head.h"
+#include "transport.h"
+#include "parse.h"
+#include "meta.h"
+#include "seal.h"
+
+/* Room for a seal; none if the driver keeps no metadata. */
+static __always_inline struct seal *make_seal(struct xdp_md *frame)
+{
+	struct seal *s;
+
+	if (bpf_xdp_adjust_meta(frame, -(int)sizeof(*s)))
+		return NULL;
+	s = (void *)(long)frame->data_meta;
+	return (void *)(s + 1) <= (void *)(long)frame->data ? s : NULL;
+}
+
+/* tc is to judge it. A veth hands on the metadata that an skb had before, so there must be some that is ours. */
+static __always_inline int leave(struct xdp_md *frame)
+{
+	struct seal *s = make_seal(frame);
+
+	if (s)
+		__builtin_memset(s, 0, sizeof(*s));
+	return XDP_PASS;
+}
+
+/* Fills pkt. Reports 0 for what tc sees better: fragments, super-packets, what the stack refuses, or does not take for its own. */
+static __always_inline int describe(struct xdp_md *frame, struct fw_pkt *pkt)
+{
+	if (fw_parse(frame, pkt) != PARSE_OK || pkt->malformed || pkt->frag || pkt->more_frags)
+		return 0;
+	if (addressee(frame) == PACKET_OTHERHOST)
+		return 0;
+	set_interfaces(pkt, frame->ingress_ifindex, 0);
+	set_pkt_type(frame, pkt);
+	set_addr_types(pkt);
+	set_source_mac(frame, pkt);
+	pkt->hook = FW_HOOK_PREROUTING;
+	return 1;
+}
+
+SEC("xdp.frags")
+int xdp_ingress(struct xdp_md *frame)
+{
+	struct fw_pkt *pkt = scratch_pkt();
+	struct seal *s;
+	int verdict;
+
+	if (!pkt)
+		return XDP_PASS;
+	keep_helpers(pkt);
+	if (!describe(frame, pkt))
+		return leave(frame);
+	s = make_seal(frame);
+	if (!s) {
+		count(FW_STAT_XDP_NO_ROOM);
+		return XDP_PASS;
+	}
+	verdict = fw_prerouting(pkt);
+	if (verdict_kind(verdict) == FW_DROP)
+		return XDP_DROP;
+	s->key = cfg_seal;
+	s->ifindex = frame->ingress_ifindex;
+	s->said = (verdict & SEAL_VERDICT) | (pkt->notrack ? SEAL_NOTRACK : 0);
+	return XDP_PASS;
+}
+
+char _license[] SEC("license") = "GPL";

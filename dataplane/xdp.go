@@ -1,0 +1,4 @@
+package dataplane
+
+// xdpDispatcher stands in XDP.
+const xdpDispatcher = "xdp_dispatch"
