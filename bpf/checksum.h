@@ -2,7 +2,7 @@
 /*
  * Checksums of received packets: conntrack calls a packet invalid whose checksum is wrong (nf_conntrack_proto_tcp.c and its
  * siblings, net/netfilter/utils.c). What the network card or GRO has verified, and what a local sender leaves to the card, is
- * not summed up again. Of fragments nothing is: the sum is over all of them. The CRC of SCTP is left to the receiver.
+ * not summed up again. Of fragments nothing is: the sum is over all of them.
  */
 #ifndef BPFWALL_CHECKSUM_H
 #define BPFWALL_CHECKSUM_H
@@ -79,6 +79,8 @@ static __always_inline __s64 sum_frame(struct __sk_buff *skb, __u32 off, __u32 l
 	return sum_of(chunk, (n + 1) * 4, sum);
 }
 
+#include "crc32c.h"
+
 /* Reports 1 if a received packet has a transport checksum and that is wrong. */
 __noinline int fw_checksum_wrong(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
@@ -90,9 +92,11 @@ __noinline int fw_checksum_wrong(struct __sk_buff *skb, struct fw_pkt *pkt)
 
 	if (!pkt || pkt->frag || pkt->more_frags || pkt->malformed)
 		return 0;
-	if (pkt->proto != IPPROTO_TCP && pkt->proto != IPPROTO_UDP && !is_icmp(pkt))
+	if (pkt->proto != IPPROTO_TCP && pkt->proto != IPPROTO_UDP && pkt->proto != IPPROTO_SCTP && !is_icmp(pkt))
 		return 0;
 	known = checksum_known(skb);
+	if (pkt->proto == IPPROTO_SCTP)
+		return known == CHECKSUM_NONE && crc_wrong(skb, pkt->l4_off, transport_len(pkt));
 	if (known == CHECKSUM_UNNECESSARY || known == CHECKSUM_PARTIAL)
 		return 0;
 	if (pkt->proto == IPPROTO_UDP && (bpf_skb_load_bytes(skb, pkt->l4_off + 6, &check, sizeof(check)) || !check))

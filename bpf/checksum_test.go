@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"encoding/binary"
+	"hash/crc32"
 	"net/netip"
 	"slices"
 	"testing"
@@ -21,6 +22,34 @@ func summed(src, dst netip.Addr, proto byte, at int, payload []byte) []byte {
 	}
 	binary.BigEndian.PutUint16(p[at:], sum)
 	return p
+}
+
+// withCRC fills in the CRC of an SCTP packet.
+func withCRC(b []byte) []byte {
+	b = slices.Clone(b)
+	clear(b[8:12])
+	binary.LittleEndian.PutUint32(b[8:], crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+	return b
+}
+
+// So are SCTP packets.
+func TestSCTPChecksums(t *testing.T) {
+	b := newBench(t, classifier(t, "cfg_conntrack", "cfg_checksums"))
+	for n := range 1100 {
+		init := slices.Concat(be16(1000+n, 36412), make([]byte, 8), []byte{1, 0}, be16(20+n), be32(7), make([]byte, 12+n))
+		for i := range n {
+			init[32+i] = byte(i * i)
+		}
+		good := withCRC(init)
+		bad := slices.Clone(good)
+		bad[len(bad)-1] ^= 1
+		_, p := b.run("tc_ingress", ourselves, frame(peer4, local4, protoSCTP, bad))
+		b.expect("wrong", p.CtState, invalid)
+		_, p = b.run("tc_ingress", ourselves, frame(peer4, local4, protoSCTP, good))
+		b.expect("right", p.CtState, isNew)
+	}
+	_, p := b.run("tc_egress", ourselves, frame(local4, peer4, protoSCTP, slices.Concat(be16(1, 36412), make([]byte, 8), []byte{1, 0, 0, 20}, be32(7), make([]byte, 12))))
+	b.expect("sent", p.CtState, isNew)
 }
 
 // Received packets with a wrong checksum are invalid, and what we send is not looked at. Frames of a test run are CHECKSUM_NONE.

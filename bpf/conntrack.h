@@ -80,6 +80,8 @@ static __always_inline enum ct_result move_flow(struct ct_flow *f, struct fw_pkt
 	}
 	if (dir)
 		f->flags |= CT_FLOW_SEEN_REPLY;
+	if (rc == CT_IGNORE)
+		return rc; /* netfilter does not count it either */
 	f->packets[dir & 1]++;
 	f->bytes[dir & 1] += pkt->length;
 	return rc;

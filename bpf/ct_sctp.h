@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* SCTP associations: the transitions and verification tags of nf_conntrack_proto_sctp.c (RFC 9260 8.5). The CRC is not checked. */
+/* SCTP associations: the transitions and verification tags of nf_conntrack_proto_sctp.c (RFC 9260 8.5). */
 #ifndef BPFWALL_CT_SCTP_H
 #define BPFWALL_CT_SCTP_H
 
@@ -102,18 +102,19 @@ static __always_inline enum ct_result sctp_tag(struct ct_flow *f, const struct f
 	return CT_OK;
 }
 
-/* INIT and INIT ACK say with which tag the other end is to answer. */
+/* INIT and INIT ACK say with which tag the other end is to answer. An INIT with a tag that is known is an old one, or sent again. */
 static __always_inline enum ct_result sctp_init_tag(struct ct_flow *f, const struct fw_pkt *pkt, __u8 dir, __u8 chunk)
 {
 	struct ct_side *me = dir ? &f->side[1] : &f->side[0], *peer = dir ? &f->side[0] : &f->side[1];
 	int mine = me->flags & SCTP_SIDE_INIT, theirs = peer->flags & SCTP_SIDE_INIT;
 
-	if (chunk == SCTP_INIT) {
+	if (chunk == SCTP_INIT_ACK) {
+		if (peer->end != pkt->ack && ((!theirs && peer->end) || (mine && theirs)))
+			return CT_INVALID;
+	} else if (f->tcp_state == SCTP_NONE || peer->end != pkt->ack) {
 		if (mine)
 			peer->flags &= ~SCTP_SIDE_INIT;
 		me->flags |= SCTP_SIDE_INIT;
-	} else if (peer->end != pkt->ack && ((!theirs && peer->end) || (mine && theirs))) {
-		return CT_INVALID;
 	}
 	peer->end = pkt->ack;
 	return CT_OK;
@@ -167,15 +168,13 @@ static __always_inline enum ct_result sctp_packet(struct ct_flow *f, const struc
 /* A first packet: INIT, or something out of an association that is not known (RFC 9260 8.4). Reports whether there is to be an entry. */
 static __always_inline int sctp_open(struct ct_flow *f, const struct fw_pkt *pkt, __u64 now)
 {
-	const __u32 beats = 1 << SCTP_HEARTBEAT | 1 << SCTP_HEARTBEAT_ACK;
-
 	if (pkt->wnd & (1 << SCTP_BAD | 1 << SCTP_OTHER | 1 << SCTP_ABORT | 1 << SCTP_COMPLETE | 1 << SCTP_COOKIE_ACK))
 		return 0;
-	if (pkt->wnd & beats)
+	if (sctp_has(pkt, SCTP_HEARTBEAT))
 		f->side[0].end = pkt->seq;
 	if (sctp_has(pkt, SCTP_INIT))
 		f->side[1].end = pkt->ack;
-	else if (pkt->wnd & SCTP_KINDS & ~beats)
+	else if (sctp_has(pkt, SCTP_SHUTDOWN_ACK))
 		f->side[1].end = pkt->seq;
 	return sctp_packet(f, pkt, 0, now, 1) != CT_INVALID;
 }

@@ -190,7 +190,7 @@ static __always_inline enum ct_result tcp_commit(struct ct_flow *f, __u8 dir, __
 		if (index == CT_INDEX_RST)
 			return CT_KILL;
 		if (index == CT_INDEX_SYN && old == CT_SYN_SENT)
-			return CT_OK; /* a SYN sent again buys no time */
+			return CT_IGNORE; /* a SYN sent again buys no time */
 		if (next == CT_ESTABLISHED && t > seconds(CT_TIME_UNACK))
 			t = seconds(CT_TIME_UNACK); /* picked up, no answer yet */
 	} else if ((old == CT_SYN_RECV || old == CT_ESTABLISHED) && next == CT_ESTABLISHED) {

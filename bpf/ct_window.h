@@ -174,7 +174,7 @@ static __always_inline enum ct_result tcp_window(struct ct_flow *f, struct ct_si
 {
 	enum ct_result rc;
 
-	if (pkt->tcp_sack && (rcv->flags & CT_SIDE_SACK) && after(pkt->tcp_sack, s->sack))
+	if (rcv->flags & CT_SIDE_SACK)
 		s->sack = pkt->tcp_sack;
 	if (start_side(f, snd, rcv, pkt, s))
 		return CT_OK;

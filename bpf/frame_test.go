@@ -21,6 +21,7 @@ const (
 	protoTCP   = 6
 	protoUDP   = 17
 	protoGRE   = 47
+	protoSCTP  = 132
 	protoICMP6 = 58
 )
 

@@ -51,7 +51,7 @@ struct fw_pkt {
 	__u8 malformed;		/* transport header cut short or lengths lie */
 	__u8 hook;		/* FW_HOOK_ */
 	__u8 tcp_offer;		/* FW_OFFER_: options of a TCP segment, for conntrack */
-	__u32 tcp_sack;		/* highest right edge of SACK blocks */
+	__u32 tcp_sack;		/* TCP: highest of ack and the right edges of SACK blocks */
 	__u32 frag_id;
 	__u32 frag_edge;	/* first fragment: bytes of the datagram in it; later: byte of the datagram where it starts */
 };

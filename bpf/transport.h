@@ -51,20 +51,21 @@ static __always_inline void note_offer(struct fw_pkt *pkt, const __u8 *o)
 		pkt->tcp_offer = (pkt->tcp_offer & FW_OFFER_SACK) | FW_OFFER_SCALE | (o[2] > 14 ? 14 : o[2]);
 }
 
-/* The right edges of the blocks of a SACK option of len bytes at off. */
-static __always_inline void note_sack(FRAME *skb, struct fw_pkt *pkt, __u32 off, __u8 len)
+/* The right edges of the blocks of a SACK option of len bytes at off. Reports 1 unless it is none: of several the first counts. */
+static __always_inline int note_sack(FRAME *skb, struct fw_pkt *pkt, __u32 off, __u8 len)
 {
 	__be32 edge;
 	int i;
 
-	if (pkt->tcp_sack || len % 8 != 2)
-		return;
+	if (len < 10 || len % 8 != 2)
+		return 0;
 	for (i = 0; i < 4 && 10 + 8 * i <= len; i++) {
 		if (load_bytes(skb, off + 6 + 8 * i, &edge, sizeof(edge)))
-			return;
-		if (!i || (__s32)(pkt->tcp_sack - bpf_ntohl(edge)) < 0)
+			break;
+		if ((__s32)(pkt->tcp_sack - bpf_ntohl(edge)) < 0)
 			pkt->tcp_sack = bpf_ntohl(edge);
 	}
+	return 1;
 }
 
 /*
@@ -75,7 +76,7 @@ static __always_inline int walk_options(FRAME *skb, struct fw_pkt *pkt, __u32 le
 {
 	__u32 off, end;
 	__u8 o[4];
-	int i, sound = 1; /* conntrack has not stopped yet */
+	int i, sound = 1, sacked = 0; /* conntrack has not stopped yet; has read a SACK option */
 
 	if (!pkt || len > 40)
 		return 0;
@@ -97,8 +98,8 @@ static __always_inline int walk_options(FRAME *skb, struct fw_pkt *pkt, __u32 le
 			load_bytes(skb, off + 2, &o[2], 1);
 		sound &= o[0] == TCPOPT_NOP || (o[0] != TCPOPT_END && o[1] >= 2);
 		note_option(pkt, o);
-		if (sound && o[0] == TCPOPT_SACK)
-			note_sack(skb, pkt, off, o[1]);
+		if (sound && !sacked && o[0] == TCPOPT_SACK)
+			sacked = note_sack(skb, pkt, off, o[1]);
 		if (sound)
 			note_offer(pkt, o);
 		off += step;
@@ -143,7 +144,7 @@ static __always_inline int parse_tcp(FRAME *skb, struct fw_pkt *pkt)
 	pkt->dport = bpf_ntohs(h.dport);
 	pkt->tcp_flags = h.flags;
 	pkt->seq = bpf_ntohl(h.seq);
-	pkt->ack = bpf_ntohl(h.ack);
+	pkt->ack = pkt->tcp_sack = bpf_ntohl(h.ack);
 	pkt->wnd = bpf_ntohs(h.window);
 	hlen = h.off >> 4 << 2;
 	if (hlen < sizeof(h) || hlen > len)
@@ -181,7 +182,6 @@ enum sctp_chunk {
 	SCTP_BAD,			/* chunks that do not go together, or none, or one without a length */
 };
 
-#define SCTP_KINDS	0xfffe	/* the bits of wnd for chunks that move the state */
 #define SCTP_MOVES	3	/* such chunks in a packet; more are invalid */
 
 /* By chunk type; 0 moves no state. */

@@ -4,9 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // CountPorts counts the UDP packets that reach a hook of the namespace's stack (as nft writes it: "prerouting", "input"), by
@@ -55,25 +52,4 @@ func (n *NS) PortCounts() (map[int]uint64, error) {
 		}
 	}
 	return counts, nil
-}
-
-// FlushConntrack makes the namespace's kernel forget all connections.
-func (n *NS) FlushConntrack() error {
-	if err := n.nl.ConntrackTableFlush(netlink.ConntrackTable); err != nil {
-		return fmt.Errorf("flushing conntrack: %w", err)
-	}
-	return nil
-}
-
-// Conntrack lists the connections that the namespace's kernel knows.
-func (n *NS) Conntrack() ([]*netlink.ConntrackFlow, error) {
-	var all []*netlink.ConntrackFlow
-	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
-		flows, err := n.nl.ConntrackTableList(netlink.ConntrackTable, family)
-		if err != nil {
-			return nil, fmt.Errorf("listing conntrack: %w", err)
-		}
-		all = append(all, flows...)
-	}
-	return all, nil
 }

@@ -8,12 +8,12 @@ import (
 	"unsafe"
 
 	"github.com/bpfwall/bpfwall/bpf"
+	"github.com/bpfwall/bpfwall/internal/lab"
 	"github.com/cilium/ebpf"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// tuple is a flow with ports, from its originator.
+// tuple is a flow, from its originator. ICMP: the ports are the id, and type << 8 | code of the request.
 type tuple struct {
 	proto    uint8
 	src, dst netip.AddrPort
@@ -21,58 +21,81 @@ type tuple struct {
 
 // entry is what a table says of a flow.
 type entry struct {
-	tcp  uint8 // enum tcp_conntrack of the kernel, whose numbers are bpfwall's
-	left int   // seconds that it lives on
+	state            uint8 // of TCP and SCTP, as the kernel numbers them; bpfwall's numbers are the same
+	left             int   // seconds that it lives on
+	assured, replied bool
+	packets          [2]uint64 // that moved it: originator's, reply's
+	tags             [2]uint32 // SCTP
 }
 
-var tcpStates = [...]string{"NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2"}
+var stateNames = map[uint8][]string{
+	unix.IPPROTO_TCP: {"NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2"},
+	unix.IPPROTO_SCTP: {"NONE", "CLOSED", "COOKIE_WAIT", "COOKIE_ECHOED", "ESTABLISHED", "SHUTDOWN_SENT", "SHUTDOWN_RECD", "SHUTDOWN_ACK_SENT",
+		"HEARTBEAT_SENT"},
+}
 
-// text says what an entry is, with a time that does not depend on when the table was read.
-func (e entry) text(ok bool) string {
-	if !ok {
-		return "nothing"
+// text says what an entry of a protocol is, with a time that does not depend on when the table was read.
+func (e entry) text(proto uint8) string {
+	var w []string
+	if names := stateNames[proto]; int(e.state) < len(names) {
+		w = append(w, names[e.state])
 	}
 	left := e.left
 	if left > 10 {
 		left = (left + 9) / 10 * 10
 	}
-	if int(e.tcp) < len(tcpStates) && e.tcp > 0 {
-		return fmt.Sprintf("%s %d s", tcpStates[e.tcp], left)
+	w = append(w, fmt.Sprintf("%d s", left))
+	if e.replied {
+		w = append(w, "replied")
 	}
-	return fmt.Sprintf("%d s", left)
+	if e.assured {
+		w = append(w, "assured")
+	}
+	if e.tags != [2]uint32{} {
+		w = append(w, "tags", describeTags(e.tags))
+	}
+	return strings.Join(append(w, fmt.Sprintf("%d+%d packets", e.packets[0], e.packets[1])), " ")
+}
+
+// describeTags says which are there; their values are random.
+func describeTags(tags [2]uint32) string {
+	return map[bool]string{true: "-", false: "o"}[tags[0] == 0] + map[bool]string{true: "-", false: "r"}[tags[1] == 0]
 }
 
 // same allows for the time between looking at the one and at the other.
 func (e entry) same(other entry) bool {
-	return e.tcp == other.tcp && e.left-other.left <= 1 && other.left-e.left <= 1
+	if e.left-other.left > 1 || other.left-e.left > 1 {
+		return false
+	}
+	e.left = other.left
+	return e == other
 }
 
-// table is the flows with ports that are tracked.
+// table is the flows that are tracked.
 type table map[tuple]entry
 
-// compared are the protocols whose entries are compared.
-func compared(proto uint8) bool { return proto == unix.IPPROTO_TCP || proto == unix.IPPROTO_UDP }
-
 func (k *kernel) table() (table, error) {
-	flows, err := k.world.DUT.Conntrack()
+	conns, err := k.world.DUT.Conntrack()
 	if err != nil {
 		return nil, err
 	}
 	out := table{}
-	for _, f := range flows {
-		if !compared(f.Forward.Protocol) {
-			continue
+	for _, c := range conns {
+		if c.Left == 0 {
+			continue // over, or as good as over
 		}
-		src, _ := netip.AddrFromSlice(f.Forward.SrcIP)
-		dst, _ := netip.AddrFromSlice(f.Forward.DstIP)
-		e := entry{left: int(f.TimeOut)}
-		if p, ok := f.ProtoInfo.(*netlink.ProtoInfoTCP); ok {
-			e.tcp = p.State
-		}
-		out[tuple{f.Forward.Protocol, netip.AddrPortFrom(src.Unmap(), f.Forward.SrcPort), netip.AddrPortFrom(dst.Unmap(), f.Forward.DstPort)}] = e
+		e := entry{state: c.State, left: int(c.Left), packets: c.Packets, tags: c.Tags}
+		e.assured, e.replied = c.Status&lab.StatusAssured != 0, c.Status&lab.StatusSeenReply != 0
+		out[tuple{c.Proto, c.Src, c.Dst}] = e
 	}
 	return out, nil
 }
+
+// As enum ct_flow_flag in bpf/fw.h.
+const (
+	flowSeenReply = 1
+	flowAssured   = 2
+)
 
 func (f *firewall) table() (table, error) {
 	var now unix.Timespec
@@ -82,20 +105,32 @@ func (f *firewall) table() (table, error) {
 	out := table{}
 	note := func(k bpf.CtKey, flow *bpf.CtFlow) {
 		left := int64(flow.Expires) - now.Nano()
-		if !compared(k.Proto) || left <= 0 {
+		if left < 1e9 {
 			return
 		}
-		lo, hi := keyEnd(k.Family, k.LoAddr, k.LoPort), keyEnd(k.Family, k.HiAddr, k.HiPort)
-		if flow.LowIsOrig == 0 {
-			lo, hi = hi, lo
+		e := entry{state: flow.TcpState, left: int(left / 1e9), packets: flow.Packets}
+		e.assured, e.replied = flow.Flags&flowAssured != 0, flow.Flags&flowSeenReply != 0
+		if k.Proto == unix.IPPROTO_SCTP {
+			e.tags = [2]uint32{flow.Side[0].End, flow.Side[1].End}
 		}
-		out[tuple{k.Proto, lo, hi}] = entry{flow.TcpState, int(left / 1e9)}
+		out[tupleOf(k, flow)] = e
 	}
 	if err := each(f.coll.Maps["ct_new"], note); err != nil {
 		return nil, err
 	}
 	err := each(f.coll.Maps["ct"], func(k bpf.CtKey, a *bpf.CtAssured) { note(k, &a.Flow) })
 	return out, err
+}
+
+func tupleOf(k bpf.CtKey, flow *bpf.CtFlow) tuple {
+	lo, hi := keyEnd(k.Family, k.LoAddr, k.LoPort), keyEnd(k.Family, k.HiAddr, k.HiPort)
+	if flow.LowIsOrig != 0 {
+		return tuple{k.Proto, lo, hi}
+	}
+	if k.Kind != 0 { // an ICMP query: these are no ends' ports
+		return tuple{k.Proto, netip.AddrPortFrom(hi.Addr(), k.LoPort), netip.AddrPortFrom(lo.Addr(), k.HiPort)}
+	}
+	return tuple{k.Proto, hi, lo}
 }
 
 func each[V any](m *ebpf.Map, f func(bpf.CtKey, *V)) error {
@@ -131,14 +166,20 @@ func compareTables(scripts []*script, kernel, bpfwall table, out []answers) {
 		return number[f.dst.Addr()]
 	}
 	differences := map[int][]string{}
+	say := func(e entry, ok bool, proto uint8) string {
+		if !ok {
+			return "nothing"
+		}
+		return e.text(proto)
+	}
 	note := func(f tuple) {
 		k, inKernel := kernel[f]
 		b, inBpfwall := bpfwall[f]
-		if inKernel == inBpfwall && k.same(b) {
+		if inKernel == inBpfwall && k.same(b) || max(k.left, b.left) <= 1 {
 			return
 		}
-		name := map[uint8]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp"}[f.proto]
-		differences[of(f)] = append(differences[of(f)], fmt.Sprintf("%s entry: kernel %s, bpfwall %s", name, k.text(inKernel), b.text(inBpfwall)))
+		differences[of(f)] = append(differences[of(f)], fmt.Sprintf("%s entry: kernel %s, bpfwall %s", (&packet{proto: f.proto}).protoName(),
+			say(k, inKernel, f.proto), say(b, inBpfwall, f.proto)))
 	}
 	for f, e := range kernel {
 		out[of(f)].entries[f] = e

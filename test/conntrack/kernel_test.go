@@ -32,6 +32,9 @@ func newKernel(t *testing.T) *kernel {
 			t.Error(err)
 		}
 	})
+	if err := w.DUT.Sysctl("net.netfilter.nf_conntrack_acct=1"); err != nil {
+		t.Fatal(err)
+	}
 	k := &kernel{world: w}
 	for i, wire := range []struct {
 		far   *lab.NS

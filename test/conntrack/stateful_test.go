@@ -30,7 +30,6 @@ type finding struct {
 
 // findings are the disagreements of a run.
 type findings struct {
-	scripts int
 	mix     map[string]int // packets by protocol and state in the kernel
 	classes map[string]*finding
 }
@@ -75,9 +74,8 @@ func (f *findings) logMix(t *testing.T) {
 	}
 }
 
-// newFindings are those of a number of scripts.
-func newFindings(scripts int) *findings {
-	return &findings{scripts: scripts, mix: map[string]int{}, classes: map[string]*finding{}}
+func newFindings() *findings {
+	return &findings{mix: map[string]int{}, classes: map[string]*finding{}}
 }
 
 // report fails for what is not explained, with the shortest script that shows it.
@@ -91,7 +89,7 @@ func (f *findings) report(t *testing.T, r *rig) {
 	})
 	shown := 0
 	for _, c := range classes {
-		why := f.explained(c)
+		why := isKnown(c)
 		if why != "" {
 			t.Logf("%6d  %s (%s)", f.classes[c].count, c, why)
 		} else {
@@ -106,22 +104,6 @@ func (f *findings) report(t *testing.T, r *rig) {
 			t.Logf("%s (%s):\n%s", c, f.classes[c].example.name, s.transcript(got))
 		}
 	}
-}
-
-// explained is the reason why a class of disagreements is no failure, or "".
-func (f *findings) explained(c string) string {
-	for _, k := range tolerated {
-		n := 0
-		for other, found := range f.classes {
-			if k.class.MatchString(other) {
-				n += found.count
-			}
-		}
-		if k.class.MatchString(c) && n*1000 <= k.most*max(1000, f.scripts) {
-			return k.reason
-		}
-	}
-	return isKnown(c)
 }
 
 var examples = flag.Int("examples", 10, "classes of disagreements that TestStateful prints a script of")

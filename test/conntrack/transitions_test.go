@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // transitions is the table of nf_conntrack_proto_tcp.c: what a segment of each kind makes of each state. IG: let through without a
@@ -113,7 +115,7 @@ func (c transition) check(t *testing.T, s *script, got answers) {
 	}
 	after := "NONE"
 	for _, e := range got.entries {
-		after = tcpStates[e.tcp]
+		after = stateNames[unix.IPPROTO_TCP][e.state]
 	}
 	if after != c.after {
 		t.Errorf("the kernel comes to %s, want %s:\n%s", after, c.after, s)

@@ -105,7 +105,7 @@ func TestRigNotices(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, c.set)
-			found := newFindings(2 * batchSize)
+			found := newFindings()
 			found.run(t, r, randomScripts(*seed, 0, 2*batchSize, nil))
 			if len(found.classes) == 0 {
 				t.Error("no disagreement")
@@ -117,7 +117,7 @@ func TestRigNotices(t *testing.T) {
 // compareRandom plays random scripts and fails for what the two see differently.
 func compareRandom(t *testing.T, r *rig, scripts int, waits []int) {
 	t.Helper()
-	found := newFindings(scripts)
+	found := newFindings()
 	for n := 0; n < scripts; n += batchSize {
 		found.run(t, r, randomScripts(*seed, n, min(batchSize, scripts-n), waits))
 	}
