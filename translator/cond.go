@@ -126,32 +126,6 @@ func (c search) node(e *emitter, ranges []ruleset.Range, hit, miss string) {
 	}
 }
 
-// lookup holds if an address is in a set's map.
-type lookup struct {
-	set   *SetMap
-	parts []fieldPart // of the address
-}
-
-func (c lookup) jumpIf(e *emitter, label string)     { c.jump(e, asm.JNE, label) }
-func (c lookup) jumpUnless(e *emitter, label string) { c.jump(e, asm.JEq, label) }
-
-func (c lookup) jump(e *emitter, op asm.JumpOp, label string) {
-	at := int16(stackKey)
-	for _, p := range c.parts {
-		e.load(p)
-		e.put(asm.StoreMem(asm.R10, at, regVal, p.size))
-		at += int16(p.size.Sizeof())
-	}
-	key := int32(stackKey)
-	if c.set.prefixes {
-		key = stackPrefix
-		e.put(asm.StoreImm(asm.R10, stackPrefix, int64(c.set.bits()), asm.Word))
-	}
-	e.put(asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, key))
-	e.loadMap(asm.R1, c.set.Name)
-	e.put(asm.FnMapLookupElem.Call(), op.Imm(asm.R0, 0, label))
-}
-
 // bucket holds if a token bucket has a token, which it takes.
 type bucket struct {
 	slot      uint32

@@ -14,9 +14,7 @@ const (
 	regVal  = asm.R1 // the field under comparison
 	regImm  = asm.R2 // an operand too wide for an immediate
 
-	stackKey    = -24
-	stackPrefix = -28
-	stackSlot   = -32
+	stackSlot = -32
 )
 
 // emitter writes one function. It leaves out what cannot be reached, which the verifier refuses, and labels that nothing jumps to.
@@ -52,6 +50,15 @@ func (e *emitter) place(label string) {
 	delete(e.used, label)
 	e.dropJumpTo(label)
 	e.dead = false
+	if e.pending == "" {
+		e.pending = label
+		return
+	}
+	e.alias[label] = e.pending
+}
+
+// placeLoop puts a label that only what follows jumps to in front of the next instruction.
+func (e *emitter) placeLoop(label string) {
 	if e.pending == "" {
 		e.pending = label
 		return

@@ -167,7 +167,7 @@ func (d *division) weighStep(s *step) int {
 		return w
 	}
 	for _, t := range s.tests {
-		w += max(1, 2*len(t.Ranges)+len(t.Masked)+3*len(t.Addrs)+2*len(t.Names)+2*len(t.sets))
+		w += max(1, 2*len(t.Ranges)+len(t.Masked)+3*len(t.Addrs)+2*len(t.Names)+t.lookups())
 	}
 	if s.verb == verbJump && !d.own[s.target] {
 		return w + d.weights[s.target]

@@ -108,11 +108,7 @@ func (t *test) String() string {
 
 // String is what kind of map it is and what it holds.
 func (s *SetMap) String() string {
-	kind := "hash"
-	if s.prefixes {
-		kind = "trie"
-	}
-	text := fmt.Sprintf("%s of %d %s addresses", kind, len(s.Entries), s.Family)
+	text := fmt.Sprintf("table of %d %s addresses", len(s.Entries), s.Family)
 	if s.Set != "" {
 		text += fmt.Sprintf(", set %q", s.Set)
 	}

@@ -197,7 +197,7 @@ func (m *matcher) address(t *test) cond {
 		}
 		for _, s := range t.sets {
 			if s.Family == f {
-				of = append(of, lookup{s, m.layout.words(ruleset.Fields[t.Field].Member, s.bits()/8)})
+				of = append(of, tableLookup{set: s, key: m.layout.part(ruleset.Fields[t.Field].Member, 0, 2).off})
 			}
 		}
 		any = append(any, allOf{m.isFamily(f), of})

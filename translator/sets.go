@@ -1,7 +1,6 @@
 package translator
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"net/netip"
@@ -11,21 +10,20 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/bpfwall/bpfwall/ruleset"
+	"github.com/bpfwall/bpfwall/settable"
 )
 
 // inlineAddrs is the number of addresses that are compared one by one; above it they go into a map.
 const inlineAddrs = 8
 
-// bpfNoPrealloc is BPF_F_NO_PREALLOC of linux/bpf.h, without which there is no LPM trie.
-const bpfNoPrealloc = 1
-
-// SetMap is a map that holds addresses of one family: the members of a set, or a long list of operands.
+// SetMap is a map that holds addresses of one family: the members of a set, or a long list of operands. Its one value is a
+// settable.Table.
 type SetMap struct {
-	Name     string         // of the map
-	Set      string         // of the set in the ruleset; "" for a list that stands in a rule
-	Family   ruleset.Family // of the keys
-	Entries  []netip.Prefix // what is in it, sorted
-	prefixes bool           // an LPM trie, else a hash of single addresses
+	Name    string         // of the map
+	Set     string         // of the set in the ruleset; "" for a list that stands in a rule
+	Family  ruleset.Family // of the keys
+	Entries []netip.Prefix // what is in it, sorted
+	table   []byte
 }
 
 // bits is the width of an address.
@@ -36,8 +34,8 @@ func (s *SetMap) bits() int {
 	return 128
 }
 
-// setMaps moves long lists of addresses into maps: a hash if all of them are single addresses, else a longest-prefix trie. Lists
-// with the same members share one. Addresses with masks that are no prefixes stay where they are.
+// setMaps moves long lists of addresses into maps. Lists with the same members share one. Addresses with masks that are no prefixes
+// stay where they are.
 func setMaps(p *plan) error {
 	made := map[string]*SetMap{}
 	for _, b := range p.blocks {
@@ -98,7 +96,7 @@ func (p *plan) setMap(name string, f ruleset.Family, members []netip.Prefix, mad
 		return s
 	}
 	s := &SetMap{Name: fmt.Sprintf("set_%d", len(p.sets)), Set: name, Family: f, Entries: members}
-	s.prefixes = slices.ContainsFunc(members, func(m netip.Prefix) bool { return !m.IsSingleIP() })
+	s.fill()
 	made[key.String()] = s
 	p.sets = append(p.sets, s)
 	return s
@@ -117,23 +115,26 @@ func dropNever(b *block) {
 	}
 }
 
+// levels is the words of a key.
+func (s *SetMap) levels() int { return s.bits() / 16 }
+
+// fill makes the table.
+func (s *SetMap) fill() {
+	entries := make([]settable.Entry, len(s.Entries))
+	for i, p := range s.Entries {
+		entries[i] = settable.PrefixEntry(p, settable.Forever)
+	}
+	t := settable.New()
+	_ = t.Replace(0, s.levels(), entries) // a table in memory of its own is never full
+	s.table = append(t.Bytes()[:t.Used()], make([]byte, settable.Size(t.Used())-t.Used())...)
+}
+
 // spec is the map as it is to be made.
-func (s *SetMap) spec(order binary.ByteOrder) *ebpf.MapSpec {
-	m := &ebpf.MapSpec{Name: s.Name, Type: ebpf.Hash, KeySize: uint32(s.bits() / 8), ValueSize: 1, MaxEntries: uint32(len(s.Entries))}
-	if s.prefixes {
-		m.Type, m.Flags = ebpf.LPMTrie, bpfNoPrealloc
-		m.KeySize += 4
+func (s *SetMap) spec() *ebpf.MapSpec {
+	return &ebpf.MapSpec{
+		Name: s.Name, Type: ebpf.Array, KeySize: 4, ValueSize: uint32(len(s.table)), MaxEntries: 1,
+		Contents: []ebpf.MapKV{{Key: uint32(0), Value: s.table}},
 	}
-	for _, p := range s.Entries {
-		key := p.Addr().AsSlice()
-		if s.prefixes {
-			head := make([]byte, 4)
-			order.PutUint32(head, uint32(p.Bits()))
-			key = append(head, key...)
-		}
-		m.Contents = append(m.Contents, ebpf.MapKV{Key: key, Value: []byte{1}})
-	}
-	return m
 }
 
 // prefixTable is a set of prefixes.

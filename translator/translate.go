@@ -81,7 +81,7 @@ func (o *Output) finish() error {
 	o.Spec.Maps["counters"].MaxEntries = uint32(o.Counters)
 	o.Spec.Maps["limits"].MaxEntries = uint32(o.Limits)
 	for _, s := range o.Sets {
-		o.Spec.Maps[s.Name] = s.spec(o.Spec.ByteOrder)
+		o.Spec.Maps[s.Name] = s.spec()
 	}
 	rs := o.plan.rs
 	if err := o.setConntrack(rs.Conntrack); err != nil {

@@ -18,6 +18,7 @@ const module = "github.com/bpfwall/bpfwall/"
 // mayImport is the import graph: what of ours each folder may import. Nothing points upwards. Tests may import more, see below.
 var mayImport = map[string][]string{
 	"ruleset":          {},
+	"settable":         {},
 	"bpf":              {},
 	"services":         {},
 	"packet":           {"ruleset", "services"},
@@ -26,8 +27,8 @@ var mayImport = map[string][]string{
 	"migrate/nftables": {"ruleset", "services"},
 	"session":          {"ruleset"},
 	"input":            {"ruleset", "policies", "migrate/iptables", "migrate/nftables"},
-	"translator":       {"ruleset", "bpf"},
-	"dataplane":        {"ruleset", "bpf", "packet", "translator"},
+	"translator":       {"ruleset", "bpf", "settable"},
+	"dataplane":        {"ruleset", "bpf", "packet", "settable", "translator"},
 	"offload/nfp":      {"ruleset", "translator", "dataplane"},
 	"cmd":              {"*"},
 	"test":             {"*"},

@@ -1,0 +1,187 @@
+package settable
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// span begins at a value of the word and goes on to the next one.
+type span struct {
+	from int
+	cell Cell
+}
+
+// A node gets a cell for every value, at 256 KiB, if it has more spans than these.
+const (
+	directRoot  = 256 // the first level, of which there is one
+	directInner = 4096
+)
+
+// smallest is the class of the smallest node.
+const smallest = 2
+
+// classBytes is the room of a node: keys and cells, and a link that lists of free nodes go by while readers may still be in the node.
+func classBytes(class int) int {
+	n := 4*values + 4
+	if class != Direct {
+		n = 6<<class + 4
+	}
+	return (n + unit - 1) / unit * unit
+}
+
+// spans are a node's.
+func (t *Table) spans(c Cell, into []span) []span {
+	off, n := c.offset(), 1<<c.class()
+	if c.class() == Direct {
+		for i := range values {
+			into = addSpan(into, i, t.cell(off+4*i))
+		}
+		return into
+	}
+	for i := range n {
+		key := int(binary.NativeEndian.Uint16(t.mem[off+2*i:]))
+		if i > 0 && key == values-1 && into[len(into)-1].from == key {
+			break // what is left repeats it
+		}
+		into = addSpan(into, key, t.cell(off+2*n+4*i))
+	}
+	return into
+}
+
+// addSpan appends a span, or makes the last one longer. Spans come in order; the later of two at one place counts.
+func addSpan(spans []span, from int, c Cell) []span {
+	if n := len(spans); n > 0 && spans[n-1].from == from {
+		spans = spans[:n-1]
+	}
+	if n := len(spans); n > 0 && spans[n-1].cell == c && !c.isNode() {
+		return spans
+	}
+	if from >= values {
+		return spans
+	}
+	return append(spans, span{from, c})
+}
+
+// store writes a node, or no node where one cell says it all.
+func (t *Table) store(spans []span, level int) (Cell, error) {
+	if len(spans) == 1 && !spans[0].cell.isNode() {
+		return spans[0].cell, nil
+	}
+	most := directInner
+	if level == 0 {
+		most = directRoot
+	}
+	class := max(bits.Len(uint(len(spans)-1)), smallest)
+	if len(spans) > most {
+		class = Direct
+	}
+	off, err := t.alloc(class)
+	if err != nil {
+		return Out, err
+	}
+	if class == Direct {
+		t.fillDirect(off, spans)
+	} else {
+		t.fill(off, class, spans)
+	}
+	return nodeCell(class, off), nil
+}
+
+func (t *Table) fill(off, class int, spans []span) {
+	n := 1 << class
+	for i := range n {
+		s := span{values - 1, spans[len(spans)-1].cell}
+		if i < len(spans) {
+			s = spans[i]
+		}
+		binary.NativeEndian.PutUint16(t.mem[off+2*i:], uint16(s.from))
+		t.setCell(off+2*n+4*i, s.cell)
+	}
+}
+
+func (t *Table) fillDirect(off int, spans []span) {
+	for i, s := range spans {
+		end := values
+		if i+1 < len(spans) {
+			end = spans[i+1].from
+		}
+		for v := s.from; v < end; v++ {
+			t.setCell(off+4*v, s.cell)
+		}
+	}
+}
+
+// alloc finds room for a node.
+func (t *Table) alloc(class int) (int, error) {
+	if off, ok := t.pop(class); ok {
+		return off, nil
+	}
+	need := classBytes(class)
+	end := t.Used()
+	if t.grow {
+		for len(t.mem) < end+need {
+			t.mem = append(t.mem, make([]byte, max(len(t.mem), end+need-len(t.mem)))...)
+		}
+	}
+	if end+need <= min(len(t.mem), unit<<ClassShift) {
+		t.setHead(headEnd, uint32((end+need)/unit))
+		return end, nil
+	}
+	t.settle()
+	if off, ok := t.pop(class); ok {
+		return off, nil
+	}
+	return 0, ErrFull
+}
+
+// pop takes a node off its class's list of free ones.
+func (t *Table) pop(class int) (int, bool) {
+	off := int(t.head(headFree+class)) * unit
+	if off == 0 {
+		return 0, false
+	}
+	t.setHead(headFree+class, uint32(t.cell(linkOf(off, class))))
+	return off, true
+}
+
+func linkOf(off, class int) int { return off + classBytes(class) - 4 }
+
+// drop gives back a node that readers may be in still, and the nodes below it.
+func (t *Table) drop(c Cell) {
+	if !c.isNode() {
+		return
+	}
+	for _, s := range t.spans(c, nil) {
+		t.drop(s.cell)
+	}
+	t.dropNode(c)
+}
+
+func (t *Table) dropNode(c Cell) {
+	class, off := c.class(), c.offset()
+	t.setCell(linkOf(off, class), Cell(t.head(headLimbo+class)))
+	t.setHead(headLimbo+class, uint32(off/unit))
+}
+
+// settle makes nodes free that no reader can be in any more. If the process is killed in the middle, some of them are lost until the
+// table is made anew, and none is free twice.
+func (t *Table) settle() {
+	waited := false
+	for class := range 16 {
+		first := int(t.head(headLimbo+class)) * unit
+		if first == 0 {
+			continue
+		}
+		if !waited {
+			t.wait()
+			waited = true
+		}
+		last := first
+		for next := int(t.cell(linkOf(last, class))); next != 0; next = int(t.cell(linkOf(last, class))) {
+			last = next * unit
+		}
+		t.setHead(headLimbo+class, 0)
+		t.setCell(linkOf(last, class), Cell(t.head(headFree+class)))
+		t.setHead(headFree+class, uint32(first/unit))
+	}
+}

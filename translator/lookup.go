@@ -1,0 +1,124 @@
+package translator
+
+import (
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/bpfwall/bpfwall/settable"
+)
+
+// tableLookup holds if a key, which is a run of big-endian words in the packet, is in a table (package settable).
+type tableLookup struct {
+	set *SetMap
+	key int16 // offset of the first word in fw_pkt
+}
+
+func (c tableLookup) jumpIf(e *emitter, label string) {
+	c.find(e)
+	e.put(asm.JNE.Imm(regCell, 0, label))
+}
+
+func (c tableLookup) jumpUnless(e *emitter, label string) {
+	c.find(e)
+	e.put(asm.JEq.Imm(regCell, 0, label))
+}
+
+// lookups is about how many branches the verifier has in hand for a test's lookups: one for every round of a search.
+func (t *test) lookups() int {
+	n := 0
+	for _, s := range t.sets {
+		n += branchesPerLevel * s.levels()
+	}
+	return n
+}
+
+const branchesPerLevel = 18
+
+// The registers of a lookup, besides regVal for the word that is searched for.
+const (
+	regHalf   = asm.R0 // bytes of half the keys that are left
+	regNode   = asm.R2 // offset of the node
+	regKeys   = asm.R3 // bytes of its keys
+	regLevels = asm.R4 // that are left
+	regWords  = asm.R5 // where the key's next word is
+	regTemp   = asm.R7
+	regCell   = asm.R8 // the result; while a node is searched, the offset of the key found so far
+	regTable  = asm.R9
+)
+
+// find leaves the key's cell in regCell, in the way of settable.Table.Lookup. The offsets are cut to the table's size, so that the
+// verifier sees that no content of the table can lead outside of it. A step of the search has no branch that could be foretold wrongly.
+func (c tableLookup) find(e *emitter) {
+	level, direct, done := e.newLabel("level"), e.newLabel("direct"), e.newLabel("done")
+	e.put(
+		asm.LoadMapValue(regTable, 0, 0).WithReference(c.set.Name),
+		asm.LoadMem(regCell, regTable, 0, asm.Word),
+		asm.Mov.Reg(regWords, regPkt),
+		asm.Add.Imm(regWords, int32(c.key)),
+		asm.Mov.Imm(regLevels, int32(c.set.levels())))
+	e.placeLoop(level)
+	e.put(
+		asm.Mov.Reg(regTemp, regCell),
+		asm.RSh.Imm(regTemp, settable.TagShift),
+		asm.JNE.Imm(regTemp, settable.TagNode, done),
+		asm.JEq.Imm(regLevels, 0, done),
+		asm.Sub.Imm(regLevels, 1),
+		asm.LoadMem(regVal, regWords, 0, asm.Half),
+		asm.HostTo(asm.BE, regVal, asm.Half),
+		asm.Add.Imm(regWords, 2),
+		asm.Mov.Reg(regKeys, regCell),
+		asm.RSh.Imm(regKeys, settable.ClassShift),
+		asm.And.Imm(regKeys, settable.ClassMask),
+		asm.Mov.Reg(regNode, regCell),
+		asm.And.Imm(regNode, 1<<settable.ClassShift-1),
+		asm.LSh.Imm(regNode, settable.UnitShift),
+		asm.JEq.Imm(regKeys, settable.Direct, direct))
+	c.search(e)
+	e.put(asm.Ja.Label(level))
+	e.place(direct)
+	e.put(asm.LSh.Imm(regVal, 2), asm.Add.Reg(regVal, regNode))
+	c.loadCell(e, regVal)
+	e.put(asm.Ja.Label(level))
+	e.place(done)
+}
+
+// search finds the last key that is not above the word, and its cell.
+func (c tableLookup) search(e *emitter) {
+	step, found := e.newLabel("step"), e.newLabel("found")
+	e.put(
+		asm.Mov.Imm(regHalf, 2),
+		asm.LSh.Reg(regHalf, regKeys),
+		asm.Mov.Reg(regKeys, regHalf),
+		asm.Add.Imm(regVal, 1), // so that key - word - 1 is negative if the key is not above
+		asm.Mov.Reg(regCell, regNode))
+	e.placeLoop(step)
+	e.put(
+		asm.RSh.Imm(regHalf, 1),
+		asm.JLT.Imm(regHalf, 2, found),
+		asm.Mov.Reg(regTemp, regCell),
+		asm.Add.Reg(regTemp, regHalf),
+		asm.And.Imm(regTemp, c.mask(2)),
+		asm.Add.Reg(regTemp, regTable),
+		asm.LoadMem(regTemp, regTemp, 0, asm.Half),
+		asm.Sub.Reg(regTemp, regVal),
+		asm.ArSh.Imm(regTemp, 63),
+		asm.And.Reg(regTemp, regHalf),
+		asm.Add.Reg(regCell, regTemp),
+		asm.Ja.Label(step))
+	e.place(found)
+	e.put( // node + keys + 2 * (found - node)
+		asm.LSh.Imm(regCell, 1),
+		asm.Sub.Reg(regCell, regNode),
+		asm.Add.Reg(regCell, regKeys))
+	c.loadCell(e, regCell)
+}
+
+// loadCell loads the cell at an offset.
+func (c tableLookup) loadCell(e *emitter, at asm.Register) {
+	e.put(
+		asm.And.Imm(at, c.mask(4)),
+		asm.Add.Reg(at, regTable),
+		asm.LoadMem(regCell, at, 0, asm.Word))
+}
+
+// mask keeps an offset of something of n bytes inside the table.
+func (c tableLookup) mask(n int) int32 { return int32(len(c.set.table) - n) }
