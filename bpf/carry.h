@@ -17,10 +17,25 @@ enum carry {
 	CARRY_NOTRACK = 0x8000,	/* a prerouting rule said NOTRACK */
 	CARRY_STATE = 0x4000,	/* the low byte is the state that egress of lo found */
 	CARRY_ANSWER = 0x2000,	/* an answer that we made: not judged */
-	CARRY_INPUT = 0x1000,	/* if the stack delivers it here, LOCAL_IN judges it (nat.h) */
+	CARRY_INPUT = 0x1000,	/* received; if the stack delivers it here, LOCAL_IN judges it (nat.h). The low byte is the interface's */
 	CARRY_DAMAGED = 0x0200,	/* beside NAT: the transport checksum is wrong */
 	CARRY_GROUP = 0x0c00,	/* with CARRY_INPUT: it was a broadcast or multicast frame, PACKET_* */
 };
+
+/* A received packet. */
+static __always_inline __u32 carry_received(const struct __sk_buff *skb)
+{
+	return CARRY_INPUT | (skb->ifindex == LOOPBACK ? 0 : skb->ifindex & 0xff);
+}
+
+/*
+ * At egress: whether it was received, rather than made here. The fragments that the stack makes of a forwarded IPv6 packet may lack the
+ * interface (ip6_copy_metadata).
+ */
+static __always_inline int was_received(const struct __sk_buff *skb)
+{
+	return skb->ingress_ifindex || (skb->tc_index & CARRY_INPUT);
+}
 
 /*
  * Answers that re-enter at ingress carry this mark besides, which a packet loses when it changes network namespaces

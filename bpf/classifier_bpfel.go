@@ -87,20 +87,20 @@ type ClassifierCtWork struct {
 }
 
 type ClassifierFragFirst struct {
-	_        structs.HostLayout
-	Expires  uint64
-	Sport    uint32
-	Dport    uint32
-	TcpMss   uint32
-	End      uint32
-	TcpFlags uint16
-	IcmpType uint16
-	IcmpCode uint16
-	IcmpId   uint16
-	Proto    uint8
-	CtState  uint8
-	Pad      uint16
-	Pad2     uint32
+	_         structs.HostLayout
+	Expires   uint64
+	Sport     uint32
+	Dport     uint32
+	TcpMss    uint32
+	End       uint32
+	TcpFlags  uint16
+	IcmpType  uint16
+	IcmpCode  uint16
+	IcmpId    uint16
+	Proto     uint8
+	CtState   uint8
+	Pad       uint16
+	InIfindex uint32
 }
 
 type ClassifierFragKey struct {
@@ -177,6 +177,8 @@ type ClassifierFwPkt struct {
 	TcpSack    uint32
 	FragId     uint32
 	FragEdge   uint32
+	Published  uint8
+	Pad        [7]uint8
 }
 
 type ClassifierFwStat uint32
@@ -303,6 +305,7 @@ const (
 	ClassifierVarCfgNat            = "cfg_nat"
 	ClassifierVarCfgNever          = "cfg_never"
 	ClassifierVarCfgPrerouting     = "cfg_prerouting"
+	ClassifierVarCfgPublished      = "cfg_published"
 	ClassifierVarCfgRawOutput      = "cfg_raw_output"
 	ClassifierVarCfgReadsTransport = "cfg_reads_transport"
 	ClassifierVarCfgSeal           = "cfg_seal"
@@ -402,6 +405,7 @@ type ClassifierVariableSpecs struct {
 	CfgNat            *ebpf.VariableSpec `ebpf:"cfg_nat"`
 	CfgNever          *ebpf.VariableSpec `ebpf:"cfg_never"`
 	CfgPrerouting     *ebpf.VariableSpec `ebpf:"cfg_prerouting"`
+	CfgPublished      *ebpf.VariableSpec `ebpf:"cfg_published"`
 	CfgRawOutput      *ebpf.VariableSpec `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.VariableSpec `ebpf:"cfg_reads_transport"`
 	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
@@ -493,6 +497,7 @@ type ClassifierVariables struct {
 	CfgNat            *ebpf.Variable `ebpf:"cfg_nat"`
 	CfgNever          *ebpf.Variable `ebpf:"cfg_never"`
 	CfgPrerouting     *ebpf.Variable `ebpf:"cfg_prerouting"`
+	CfgPublished      *ebpf.Variable `ebpf:"cfg_published"`
 	CfgRawOutput      *ebpf.Variable `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.Variable `ebpf:"cfg_reads_transport"`
 	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`

@@ -10,6 +10,7 @@
 //	fw.h switches.h maps.h      the packet as rules see it, load-time switches, maps
 //	parse.h transport.h meta.h  from the frame to struct fw_pkt
 //	frag.h route.h              later fragments; for this host or passing through
+//	nat.h published.h local_in.h  beside the kernel's NAT
 //	ct_key.h conntrack.h        which flow a packet belongs to, and its state
 //	ct_tcp.h ct_window.h        the TCP state table and windows
 //	ct_icmp.h                   ICMP errors

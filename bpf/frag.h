@@ -7,6 +7,33 @@
 #ifndef BPFWALL_FRAG_H
 #define BPFWALL_FRAG_H
 
+/* The one interface with this last byte of its index; 0 if there are several. */
+__noinline int fw_find_interface(__u32 last)
+{
+	struct iface *i;
+	__u32 n, key;
+	int found = 0;
+
+	for (n = 0; n < 256; n++) {
+		key = n << 8 | (last & 0xff);
+		i = bpf_map_lookup_elem(&ifaces, &key);
+		if (!i || (i->ifindex & 0xffff) != key || !i->ifindex)
+			continue;
+		if (found)
+			return 0;
+		found = i->ifindex;
+	}
+	return found;
+}
+
+/* At egress. Ingress noted the last byte. */
+static __always_inline __u32 came_in_by(const struct __sk_buff *skb)
+{
+	if (skb->ingress_ifindex || !(skb->tc_index & CARRY_INPUT))
+		return skb->ingress_ifindex;
+	return fw_find_interface(skb->tc_index);
+}
+
 static __always_inline void frag_key(struct frag_key *k, const struct fw_pkt *pkt, enum direction d)
 {
 	__builtin_memset(k, 0, sizeof(*k));
@@ -38,6 +65,7 @@ __noinline int fw_remember_first(struct fw_pkt *pkt, enum direction d)
 	f.icmp_id = pkt->icmp_id;
 	f.proto = pkt->proto;
 	f.ct_state = pkt->ct_state;
+	f.in_ifindex = pkt->in_ifindex;
 	return bpf_map_update_elem(&frags, &k, &f, BPF_ANY);
 }
 
@@ -64,6 +92,8 @@ __noinline int fw_complete(struct fw_pkt *pkt, enum direction d)
 	pkt->icmp_id = f->icmp_id;
 	pkt->proto = f->proto;
 	pkt->ct_state = f->ct_state;
+	if (d == EGRESS)
+		set_interfaces(pkt, f->in_ifindex, pkt->out_ifindex);
 	return -1;
 }
 

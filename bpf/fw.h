@@ -54,6 +54,8 @@ struct fw_pkt {
 	__u32 tcp_sack;		/* TCP: highest of ack and the right edges of SACK blocks */
 	__u32 frag_id;
 	__u32 frag_edge;	/* first fragment: bytes of the datagram in it; later: byte of the datagram where it starts */
+	__u8 published;		/* FW_HOOK_ that judges it although it is forwarded: see published.h */
+	__u8 pad[7];
 };
 
 /* tcp_offer: the window scale in the low four bits, if there is one. */
@@ -208,7 +210,7 @@ struct frag_first {
 	__u8 proto;
 	__u8 ct_state;		/* 0: not judged yet */
 	__u16 pad;
-	__u32 pad2;
+	__u32 in_ifindex;	/* the buffers of later ones may still name a port of the bridge that they came in by */
 };
 
 /* What is counted beside the rules. */

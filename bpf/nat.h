@@ -73,6 +73,13 @@ static __always_inline int translation_of(struct __sk_buff *skb, struct translat
 static __always_inline const struct tuple *own(const struct translation *t) { return t->dir == REPLY ? &t->tuples[1] : &t->tuples[0]; }
 static __always_inline const struct tuple *other(const struct translation *t) { return t->dir == REPLY ? &t->tuples[0] : &t->tuples[1]; }
 
+/* To those who ask for a published port it is this host that answers (published.h). */
+static __always_inline void answer_as_asked(struct translation *t)
+{
+	__builtin_memcpy(t->tuples[REPLY].saddr, t->tuples[ORIGINAL].daddr, 16);
+	t->tuples[REPLY].sport = t->tuples[ORIGINAL].dport;
+}
+
 /* One end of a packet. Ports only where it has any; those of DCCP recent kernels do not know. */
 static __always_inline void set_end(const struct fw_pkt *pkt, __be32 *addr, __u32 *port, const __be32 *to, __u16 to_port)
 {
@@ -94,24 +101,17 @@ static __always_inline void view_error(struct fw_pkt *pkt, const struct translat
 {
 	if ((t->status & (t->dir == REPLY ? STATUS_DST_NAT : STATUS_SRC_NAT)) && same_addr(pkt->saddr, other(t)->daddr))
 		__builtin_memcpy(pkt->saddr, own(t)->saddr, 16);
+	if (pkt->published)
+		__builtin_memcpy(pkt->daddr, other(t)->saddr, 16);
 }
 
-/* At egress: the packet as FORWARD or OUTPUT saw it. Before anything reads its addresses. */
-__noinline int fw_nat_view(struct __sk_buff *skb, struct fw_pkt *pkt)
+/* The packet's ends as the filter hooks see them. */
+static __always_inline void view_ends(struct fw_pkt *pkt, const struct translation *t)
 {
-	struct translation t;
-
-	if (!pkt || !translation_of(skb, &t))
-		return 0;
-	if (is_icmp(pkt) && t.related) {
-		view_error(pkt, &t);
-		return 0;
-	}
-	set_end(pkt, pkt->saddr, &pkt->sport, own(&t)->saddr, own(&t)->sport);
-	set_end(pkt, pkt->daddr, &pkt->dport, other(&t)->saddr, other(&t)->sport);
+	set_end(pkt, pkt->saddr, &pkt->sport, own(t)->saddr, own(t)->sport);
+	set_end(pkt, pkt->daddr, &pkt->dport, other(t)->saddr, other(t)->sport);
 	if (is_icmp(pkt))
-		pkt->icmp_id = t.tuples[ORIGINAL].sport;
-	return 0;
+		pkt->icmp_id = t->tuples[ORIGINAL].sport;
 }
 
 /* The packet that an error at egress quotes, as the filter hooks see it. Reports 0 if the kernel does not translate its flow. */
@@ -122,6 +122,8 @@ static __always_inline int quoted_view(struct __sk_buff *skb, const struct fw_pk
 
 	if (!translation_of(skb, &t))
 		return 0;
+	if (pkt->published)
+		answer_as_asked(&t);
 	from = other(&t); /* the error answers it */
 	to = own(&t);
 	__builtin_memset(q, 0, sizeof(*q));

@@ -25,6 +25,14 @@ static __always_inline void fib_from(struct bpf_fib_lookup *f, const struct fw_p
 		f->flowinfo = bpf_htonl((__u32)pkt->tos << 20);
 }
 
+/* Whether the routing table would deliver it here, or knows nothing of it. */
+static __always_inline int ends_here(struct __sk_buff *skb, struct bpf_fib_lookup *f)
+{
+	int rc = bpf_fib_lookup(skb, f, sizeof(*f), 0);
+
+	return rc == BPF_FIB_LKUP_RET_NOT_FWDED || rc == BPF_FIB_LKUP_RET_FWD_DISABLED || rc < 0;
+}
+
 /*
  * What ip_route_input and ip6_rcv take for their own without asking the routing table, whatever the frame's address: groups,
  * limited broadcast, IPv4 addresses of a host that has none yet; and link-local ones.
@@ -42,13 +50,11 @@ static __always_inline int here_by_value(const struct fw_pkt *pkt)
 __noinline int fw_routed_here(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
 	struct bpf_fib_lookup f;
-	int rc;
 
 	if (!pkt || pkt->pkt_type != 1 || here_by_value(pkt))
 		return 1;
 	fib_from(&f, pkt, skb->ifindex);
-	rc = bpf_fib_lookup(skb, &f, sizeof(f), 0);
-	return rc == BPF_FIB_LKUP_RET_NOT_FWDED || rc == BPF_FIB_LKUP_RET_FWD_DISABLED || rc < 0;
+	return ends_here(skb, &f);
 }
 
 /*

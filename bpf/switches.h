@@ -6,6 +6,7 @@
 volatile const __u8 cfg_conntrack;		/* a rule reads the state */
 volatile const __u8 cfg_forwarding;		/* the host forwards: ask the routing table what is for itself */
 volatile const __u8 cfg_nat;			/* the kernel translates addresses: see nat.h */
+volatile const __u8 cfg_published;		/* what DNAT sends on from this host is input and output, not forward: see published.h */
 volatile const __u8 cfg_prerouting;		/* there is a prerouting chain */
 volatile const __u8 cfg_raw_output;		/* there is a raw output chain */
 volatile const __u8 cfg_ifnames;		/* a rule reads an interface name */

@@ -35,6 +35,7 @@
 #include "conntrack.h"
 #include "frag.h"
 #include "route.h"
+#include "published.h"
 #include "dhcp.h"
 #include "answer.h"
 #include "reject.h"
@@ -101,7 +102,7 @@ static __always_inline int refuse(struct __sk_buff *skb, struct fw_pkt *pkt, int
 /* Only received packets have a checksum to go by. Beside NAT it is looked at before anything is translated. */
 static __always_inline int is_damaged(struct __sk_buff *skb, struct fw_pkt *pkt, enum direction d)
 {
-	if (!cfg_checksums || !cfg_conntrack || pkt->notrack || (d == EGRESS && !pkt->in_ifindex))
+	if (!cfg_checksums || !cfg_conntrack || pkt->notrack || (d == EGRESS && !was_received(skb)))
 		return 0;
 	return cfg_nat && d == EGRESS ? !!(skb->tc_index & CARRY_DAMAGED) : fw_checksum_wrong(skb, pkt);
 }
@@ -189,8 +190,7 @@ static __always_inline int pass_through(struct __sk_buff *skb, struct fw_pkt *pk
 	if (cfg_conntrack && pkt->more_frags)
 		fw_remember_first(pkt, INGRESS);
 	remember_mac(pkt);
-	if (pkt->notrack)
-		skb->tc_index = CARRY_NOTRACK;
+	skb->tc_index = carry_received(skb) | (pkt->notrack ? CARRY_NOTRACK : 0);
 	return pass(skb, pkt);
 }
 
@@ -245,6 +245,34 @@ static __always_inline int judge_forward(struct __sk_buff *skb, struct fw_pkt *p
 	return pass(skb, pkt);
 }
 
+/*
+ * At egress: what DNAT sends on from a port of this host is input, and the answer output. A function, so that rulesets for which
+ * they are forwarded do without it (object.forget of the translator).
+ */
+__noinline int fw_judge_published(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	__u32 in;
+	int verdict;
+
+	if (!pkt)
+		return drop(FW_STAT_INTERNAL);
+	in = pkt->in_ifindex;
+	pkt->notrack = !!(skb->tc_index & CARRY_NOTRACK);
+	recall_mac(pkt);
+	track(skb, pkt, EGRESS);
+	skb->tc_index = 0;
+	pkt->hook = pkt->published;
+	hide_interface(pkt);
+	verdict = pkt->hook == FW_HOOK_INPUT ? fw_input(pkt) : fw_output(pkt);
+	if (verdict_kind(verdict) == FW_ACCEPT) {
+		confirm(pkt, CT_FLOW_FORWARDED);
+		return pass(skb, pkt);
+	}
+	pkt->in_ifindex = in;
+	pkt->hook = FW_HOOK_FORWARD; /* that is how an answer finds its way */
+	return refuse(skb, pkt, verdict);
+}
+
 static __always_inline int judge_output(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
 	int verdict = FW_ACCEPT;
@@ -277,7 +305,6 @@ SEC("tc")
 int tc_egress(struct __sk_buff *skb)
 {
 	struct fw_pkt *pkt = scratch_pkt();
-	__u32 in = skb->ingress_ifindex;
 	int rc;
 
 	if (!pkt)
@@ -288,11 +315,15 @@ int tc_egress(struct __sk_buff *skb)
 	rc = fw_parse(skb, pkt);
 	if (rc != PARSE_OK)
 		return unparsed(rc);
-	set_interfaces(pkt, in, skb->ifindex);
+	set_interfaces(pkt, came_in_by(skb), skb->ifindex);
 	rc = describe(skb, pkt, EGRESS);
 	if (rc >= 0)
 		return drop(rc);
-	return in ? judge_forward(skb, pkt) : judge_output(skb, pkt);
+	if (!was_received(skb))
+		return judge_output(skb, pkt);
+	if (cfg_nat && cfg_published && pkt->published)
+		return fw_judge_published(skb, pkt);
+	return judge_forward(skb, pkt);
 }
 
 /* Runs the hook that user space names in scratch on the packet that it put there: for tests and explain. */

@@ -87,20 +87,20 @@ type XdpCtWork struct {
 }
 
 type XdpFragFirst struct {
-	_        structs.HostLayout
-	Expires  uint64
-	Sport    uint32
-	Dport    uint32
-	TcpMss   uint32
-	End      uint32
-	TcpFlags uint16
-	IcmpType uint16
-	IcmpCode uint16
-	IcmpId   uint16
-	Proto    uint8
-	CtState  uint8
-	Pad      uint16
-	Pad2     uint32
+	_         structs.HostLayout
+	Expires   uint64
+	Sport     uint32
+	Dport     uint32
+	TcpMss    uint32
+	End       uint32
+	TcpFlags  uint16
+	IcmpType  uint16
+	IcmpCode  uint16
+	IcmpId    uint16
+	Proto     uint8
+	CtState   uint8
+	Pad       uint16
+	InIfindex uint32
 }
 
 type XdpFragKey struct {
@@ -177,6 +177,8 @@ type XdpFwPkt struct {
 	TcpSack    uint32
 	FragId     uint32
 	FragEdge   uint32
+	Published  uint8
+	Pad        [7]uint8
 }
 
 type XdpFwStat uint32
@@ -270,6 +272,7 @@ const (
 	XdpVarCfgNat            = "cfg_nat"
 	XdpVarCfgNever          = "cfg_never"
 	XdpVarCfgPrerouting     = "cfg_prerouting"
+	XdpVarCfgPublished      = "cfg_published"
 	XdpVarCfgRawOutput      = "cfg_raw_output"
 	XdpVarCfgReadsTransport = "cfg_reads_transport"
 	XdpVarCfgSeal           = "cfg_seal"
@@ -362,6 +365,7 @@ type XdpVariableSpecs struct {
 	CfgNat            *ebpf.VariableSpec `ebpf:"cfg_nat"`
 	CfgNever          *ebpf.VariableSpec `ebpf:"cfg_never"`
 	CfgPrerouting     *ebpf.VariableSpec `ebpf:"cfg_prerouting"`
+	CfgPublished      *ebpf.VariableSpec `ebpf:"cfg_published"`
 	CfgRawOutput      *ebpf.VariableSpec `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.VariableSpec `ebpf:"cfg_reads_transport"`
 	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
@@ -445,6 +449,7 @@ type XdpVariables struct {
 	CfgNat            *ebpf.Variable `ebpf:"cfg_nat"`
 	CfgNever          *ebpf.Variable `ebpf:"cfg_never"`
 	CfgPrerouting     *ebpf.Variable `ebpf:"cfg_prerouting"`
+	CfgPublished      *ebpf.Variable `ebpf:"cfg_published"`
 	CfgRawOutput      *ebpf.Variable `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.Variable `ebpf:"cfg_reads_transport"`
 	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`

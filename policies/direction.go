@@ -46,6 +46,7 @@ func (p *parser) readDefaults(top table) {
 	for _, dir := range directions {
 		d.verdicts[dir.key] = p.defaultOf(t, dir)
 	}
+	p.pol.Ruleset.PublishedAsInput = p.choice(t, "published_ports", "inbound", "forward") == "inbound"
 	d.explicit = p.choice(t, "state", "automatic", "explicit") == "explicit"
 	none := p.choice(t, "essentials", "all", "none") == "none"
 	e := top.table("essentials")

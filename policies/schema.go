@@ -120,7 +120,7 @@ var schema = append([]row{
 	{inFamilies, "ipv6", isText, 0, "", "the default for IPv6", `inbound = { ipv4 = "drop", ipv6 = "allow" }`},
 	{inDefaults, "state", isText, 0, "", `"automatic": established and related packets are allowed and invalid ones dropped before the rules; "explicit": only rules decide`, `state = "explicit"`},
 	{inDefaults, "essentials", isText, 0, "", `"all", or "none" to switch off every one of [essentials]`, `essentials = "none"`},
-	{inDefaults, "published_ports", isText, 0, "write rules for what containers publish", "ports published by containers", ""},
+	{inDefaults, "published_ports", isText, 0, "", `what decides about ports of this host that NAT sends on to containers: "inbound", by the port that was asked for; "forward", by the container's address and port, as iptables does`, `published_ports = "forward"`},
 	{inDefaults, "offload", isText, 0, "rules run on the host's processors", "use of the network card", ""},
 
 	{inSafety, "failsafe", isTables, inFailsafe, "", "compiled first; no rule can shadow it", `failsafe = [{ allow = "ssh", from = "@admins" }]`},

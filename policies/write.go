@@ -298,6 +298,9 @@ func (w *writer) file(header string) []byte {
 		fmt.Fprintf(&b, "%s = %s\n", d.key, defaultText(w.defaults[d.key]))
 	}
 	b.WriteString("state = \"explicit\"      # the rules below see to connection tracking themselves,\nessentials = \"none\"     # and to loopback, neighbour discovery and DHCP\n")
+	if !w.rs.PublishedAsInput {
+		b.WriteString("published_ports = \"forward\"\n")
+	}
 	w.writeConntrack(&b)
 	for _, l := range w.lists {
 		if l.group {

@@ -12,6 +12,9 @@ func (rs *Ruleset) String() string {
 	if rs.Conntrack != nil {
 		fmt.Fprintf(&b, "%s\n", rs.Conntrack)
 	}
+	if rs.PublishedAsInput {
+		b.WriteString("published ports are input\n")
+	}
 	for _, s := range rs.Sets {
 		fmt.Fprintf(&b, "%s\n", s)
 	}

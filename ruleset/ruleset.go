@@ -7,6 +7,10 @@ type Ruleset struct {
 	Sets   []*Set   `json:"sets,omitempty"`
 
 	Conntrack *Conntrack `json:"conntrack,omitempty"` // nil: as the kernel does by default
+
+	// PublishedAsInput: what DNAT of the kernel sends on from a port of this host (containers') is judged by the input chains with the
+	// address and port that were asked for, and its answers by the output chains. Else both are forwarded packets, as to iptables.
+	PublishedAsInput bool `json:"published_as_input,omitempty"`
 }
 
 // Hook is a place in the packet's way where base chains run.

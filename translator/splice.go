@@ -11,6 +11,9 @@ import (
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
+// tcDrop is TC_ACT_SHOT.
+const tcDrop = 2
+
 // object is the C programs, taken apart into functions.
 type object struct {
 	spec     *ebpf.CollectionSpec
@@ -75,6 +78,17 @@ func (o *object) limits() limits {
 	}
 	l.functions = maxFunctions - l.functions
 	return l
+}
+
+// forget replaces a function by one that drops, so that what it calls need not be loaded.
+func (o *object) forget(name string) {
+	for _, fns := range o.programs {
+		if c := index(fns)[name]; c != nil {
+			first := asm.Mov.Imm(asm.R0, tcDrop)
+			first.Metadata = c.insns[0].Metadata // its name, type and source line
+			c.insns = asm.Instructions{first, asm.Return()}
+		}
+	}
 }
 
 // depths is how many frames are above each function of a program, at most.

@@ -46,6 +46,9 @@ func Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !rs.PublishedAsInput {
+		obj.forget("fw_judge_published")
+	}
 	at, err := newLayout(spec)
 	if err != nil {
 		return nil, err
@@ -92,6 +95,7 @@ func (o *Output) finish() error {
 	}
 	for name, value := range map[string]bool{
 		"cfg_conntrack":       rs.UsesConntrack(),
+		"cfg_published":       rs.PublishedAsInput,
 		"cfg_prerouting":      on(ruleset.HookPrerouting),
 		"cfg_raw_output":      on(ruleset.HookRawOutput),
 		"cfg_ifnames":         rs.Uses(ruleset.FieldInIface) || rs.Uses(ruleset.FieldOutIface) || rs.Logs(),

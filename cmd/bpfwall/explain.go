@@ -24,7 +24,8 @@ type explanation struct {
 	Steps   []explainStep `json:"steps"`
 	// Measured is what the loaded programs did with the packet; null if only a file was asked.
 	Measured *measured `json:"measured"`
-	Limited  bool      `json:"limited"` // a rate limit was asked, so that the next packet may fare otherwise
+	Note     string    `json:"note,omitempty"` // what else decides
+	Limited  bool      `json:"limited"`        // a rate limit was asked, so that the next packet may fare otherwise
 }
 
 // explainStep is a rule or policy that was tried.
@@ -139,8 +140,17 @@ func (a *app) explanation(lit *packet.Literal, policy string, flags importFlags)
 		return nil, err
 	}
 	ex := explain(rs, lit)
+	if gen.NAT && rs.PublishedAsInput {
+		ex.Note = publishedNotes[lit.Hook]
+	}
 	ex.measure(all[len(all)-1], gen.Number)
 	return ex, nil
+}
+
+// publishedNotes say what the kernel's NAT changes, by hook.
+var publishedNotes = map[ruleset.Hook]string{
+	ruleset.HookInput:   "this decides about a port that the kernel's NAT sends on to a container, too (published_ports)",
+	ruleset.HookForward: "if the kernel's NAT sends it on from a published port of this host, the inbound rules decide instead, by that port (published_ports)",
 }
 
 // measure adds what the programs say.
@@ -268,6 +278,9 @@ func (a *app) printVerdict(ex *explanation, p paint) {
 		return
 	}
 	a.printf("   measured by running the loaded programs, generation %d\n", ex.Measured.Generation)
+	if ex.Note != "" {
+		a.printf("note: %s\n", ex.Note)
+	}
 	switch {
 	case ex.Measured.Agrees:
 	case ex.Limited:

@@ -37,6 +37,8 @@ type World struct {
 	Client, DUT, Server, Third *NS
 
 	spaces []*NS
+	prefix string // of their names
+	ports  int    // of bridges
 }
 
 var worlds atomic.Int32
@@ -49,8 +51,7 @@ func New(o Options) (*World, error) {
 		return nil, errors.New("lab: needs root to make network namespaces")
 	}
 	sweep()
-	w := &World{}
-	prefix := fmt.Sprintf("bw%dx%d-", os.Getpid(), worlds.Add(1))
+	w := &World{prefix: fmt.Sprintf("bw%dx%d-", os.Getpid(), worlds.Add(1))}
 	for _, place := range []struct {
 		role string
 		ns   **NS
@@ -59,7 +60,7 @@ func New(o Options) (*World, error) {
 		if !place.want {
 			continue
 		}
-		ns, err := newNS(prefix + place.role)
+		ns, err := newNS(w.prefix + place.role)
 		if err != nil {
 			return nil, errors.Join(err, w.Close())
 		}

@@ -337,8 +337,8 @@ func matchedRules(t *testing.T, n *lab.NS, engine string) map[string]string {
 		for family, text := range map[string]string{"v4": v4, "v6": v6} {
 			_, filter, _ := strings.Cut(text, "*filter")
 			filter, _, _ = strings.Cut(filter, "COMMIT")
-			for i, m := range regexp.MustCompile(`(?m)^\[(\d+):\d+\] -A .*$`).FindAllStringSubmatch(filter, -1) {
-				out[fmt.Sprintf("%s line %02d", family, i+5)] = fmt.Sprint(m[1] != "0")
+			for i, m := range regexp.MustCompile(`(?m)^\[(\d+):\d+\] (-A .*)$`).FindAllStringSubmatch(filter, -1) {
+				out[fmt.Sprintf("%s %02d", family, i+1)] = fmt.Sprint(m[1] != "0")
 			}
 		}
 		return out
@@ -349,6 +349,7 @@ func matchedRules(t *testing.T, n *lab.NS, engine string) map[string]string {
 	}
 	var listing struct {
 		Rules []struct {
+			Rule    string
 			Packets uint64
 			Pos     struct {
 				File string
@@ -359,9 +360,16 @@ func matchedRules(t *testing.T, n *lab.NS, engine string) map[string]string {
 	if err := json.Unmarshal([]byte(text), &listing); err != nil {
 		t.Fatal(err)
 	}
+	first := map[string]int{}
 	for _, r := range listing.Rules {
-		if r.Pos.Line > 4 { // behind the table's name and three policies
-			key := fmt.Sprintf("%s line %02d", strings.TrimPrefix(filepath.Ext(r.Pos.File), "."), r.Pos.Line)
+		if r.Rule != "" && (first[r.Pos.File] == 0 || r.Pos.Line < first[r.Pos.File]) {
+			first[r.Pos.File] = r.Pos.Line
+		}
+	}
+	for _, r := range listing.Rules {
+		if r.Rule != "" { // else it is a policy
+
+			key := fmt.Sprintf("%s %02d", strings.TrimPrefix(filepath.Ext(r.Pos.File), "."), r.Pos.Line-first[r.Pos.File]+1)
 			out[key] = fmt.Sprint(r.Packets != 0)
 		}
 	}
