@@ -20,6 +20,33 @@ type ClassifierAddrKey struct {
 	Addr      [4]uint32
 }
 
+type ClassifierConncount struct {
+	_    structs.HostLayout
+	Rest uint64
+	Next uint32
+	Pad  uint32
+}
+
+type ClassifierConncountKey struct {
+	_      structs.HostLayout
+	Addr   [4]uint32
+	What   uint32
+	Family uint8
+	Pad    [3]uint8
+}
+
+type ClassifierConncountPlace struct {
+	_       structs.HostLayout
+	Created uint64
+	Flow    ClassifierCtKey
+}
+
+type ClassifierConncountPlaceKey struct {
+	_     structs.HostLayout
+	Key   ClassifierConncountKey
+	Place uint32
+}
+
 type ClassifierCtAssured struct {
 	_    structs.HostLayout
 	Lock struct {
@@ -75,15 +102,18 @@ type ClassifierCtKey struct {
 }
 
 type ClassifierCtWork struct {
-	_      structs.HostLayout
-	Key    ClassifierCtKey
-	Pad    uint32
-	Dir    uint8
-	LowSrc uint8
-	Op     uint8
-	Pad2   uint8
-	Lock   uint64
-	Flow   ClassifierCtFlow
+	_        structs.HostLayout
+	Key      ClassifierCtKey
+	Pad      uint32
+	Dir      uint8
+	LowSrc   uint8
+	Op       uint8
+	Pad2     uint8
+	Lock     uint64
+	Flow     ClassifierCtFlow
+	Place    ClassifierConncountPlace
+	PlaceKey ClassifierConncountPlaceKey
+	Pad3     uint32
 }
 
 type ClassifierFragFirst struct {
@@ -133,6 +163,13 @@ type ClassifierFwEvent struct {
 	Generation uint32
 	Pkt        ClassifierFwPkt
 }
+
+type ClassifierFwNotice uint32
+
+const (
+	ClassifierFwNoticeFW_NOTICE_SOURCE_FULL ClassifierFwNotice = 4294967040
+	ClassifierFwNoticeFW_NOTICE_CT_FULL     ClassifierFwNotice = 4294967041
+)
 
 type ClassifierFwPkt struct {
 	_          structs.HostLayout
@@ -198,8 +235,9 @@ const (
 	ClassifierFwStatFW_STAT_REJECT_SUPPRESSED ClassifierFwStat = 11
 	ClassifierFwStatFW_STAT_DHCP_PASSED       ClassifierFwStat = 12
 	ClassifierFwStatFW_STAT_INTERNAL          ClassifierFwStat = 13
-	ClassifierFwStatFW_STAT_XDP_NO_ROOM       ClassifierFwStat = 14
-	ClassifierFwStatFW_STATS                  ClassifierFwStat = 15
+	ClassifierFwStatFW_STAT_SOURCE_FULL       ClassifierFwStat = 14
+	ClassifierFwStatFW_STAT_XDP_NO_ROOM       ClassifierFwStat = 15
+	ClassifierFwStatFW_STATS                  ClassifierFwStat = 16
 )
 
 type ClassifierFwVerdict uint32
@@ -269,6 +307,8 @@ type ClassifierRejectNote struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	ClassifierMapAddrTypes         = "addr_types"
+	ClassifierMapConncountPlaces   = "conncount_places"
+	ClassifierMapConncounts        = "conncounts"
 	ClassifierMapCounters          = "counters"
 	ClassifierMapCt                = "ct"
 	ClassifierMapCtNew             = "ct_new"
@@ -283,6 +323,7 @@ const (
 	ClassifierMapLimits            = "limits"
 	ClassifierMapLogRate           = "log_rate"
 	ClassifierMapMacs              = "macs"
+	ClassifierMapNotices           = "notices"
 	ClassifierMapRejected          = "rejected"
 	ClassifierMapScratch           = "scratch"
 	ClassifierMapStats             = "stats"
@@ -294,6 +335,7 @@ const (
 	ClassifierVarCfgAddrtypes      = "cfg_addrtypes"
 	ClassifierVarCfgChecksums      = "cfg_checksums"
 	ClassifierVarCfgConntrack      = "cfg_conntrack"
+	ClassifierVarCfgCtPerSource    = "cfg_ct_per_source"
 	ClassifierVarCfgCtTimeouts     = "cfg_ct_timeouts"
 	ClassifierVarCfgDry            = "cfg_dry"
 	ClassifierVarCfgForwarding     = "cfg_forwarding"
@@ -309,6 +351,8 @@ const (
 	ClassifierVarCfgRawOutput      = "cfg_raw_output"
 	ClassifierVarCfgReadsTransport = "cfg_reads_transport"
 	ClassifierVarCfgSeal           = "cfg_seal"
+	ClassifierVarCfgSourceIpv4     = "cfg_source_ipv4"
+	ClassifierVarCfgSourceIpv6     = "cfg_source_ipv6"
 	ClassifierVarCfgTcpLiberal     = "cfg_tcp_liberal"
 	ClassifierVarCfgTcpLoose       = "cfg_tcp_loose"
 	ClassifierVarCfgTcpOptions     = "cfg_tcp_options"
@@ -366,25 +410,28 @@ type ClassifierProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ClassifierMapSpecs struct {
-	AddrTypes *ebpf.MapSpec `ebpf:"addr_types"`
-	Counters  *ebpf.MapSpec `ebpf:"counters"`
-	Ct        *ebpf.MapSpec `ebpf:"ct"`
-	CtNew     *ebpf.MapSpec `ebpf:"ct_new"`
-	CtQuoted  *ebpf.MapSpec `ebpf:"ct_quoted"`
-	CtScratch *ebpf.MapSpec `ebpf:"ct_scratch"`
-	ErrorRate *ebpf.MapSpec `ebpf:"error_rate"`
-	Events    *ebpf.MapSpec `ebpf:"events"`
-	Frags     *ebpf.MapSpec `ebpf:"frags"`
-	Head      *ebpf.MapSpec `ebpf:"head"`
-	Ifaces    *ebpf.MapSpec `ebpf:"ifaces"`
-	Judged    *ebpf.MapSpec `ebpf:"judged"`
-	Limits    *ebpf.MapSpec `ebpf:"limits"`
-	LogRate   *ebpf.MapSpec `ebpf:"log_rate"`
-	Macs      *ebpf.MapSpec `ebpf:"macs"`
-	Rejected  *ebpf.MapSpec `ebpf:"rejected"`
-	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
-	Stats     *ebpf.MapSpec `ebpf:"stats"`
-	SumChunk  *ebpf.MapSpec `ebpf:"sum_chunk"`
+	AddrTypes       *ebpf.MapSpec `ebpf:"addr_types"`
+	ConncountPlaces *ebpf.MapSpec `ebpf:"conncount_places"`
+	Conncounts      *ebpf.MapSpec `ebpf:"conncounts"`
+	Counters        *ebpf.MapSpec `ebpf:"counters"`
+	Ct              *ebpf.MapSpec `ebpf:"ct"`
+	CtNew           *ebpf.MapSpec `ebpf:"ct_new"`
+	CtQuoted        *ebpf.MapSpec `ebpf:"ct_quoted"`
+	CtScratch       *ebpf.MapSpec `ebpf:"ct_scratch"`
+	ErrorRate       *ebpf.MapSpec `ebpf:"error_rate"`
+	Events          *ebpf.MapSpec `ebpf:"events"`
+	Frags           *ebpf.MapSpec `ebpf:"frags"`
+	Head            *ebpf.MapSpec `ebpf:"head"`
+	Ifaces          *ebpf.MapSpec `ebpf:"ifaces"`
+	Judged          *ebpf.MapSpec `ebpf:"judged"`
+	Limits          *ebpf.MapSpec `ebpf:"limits"`
+	LogRate         *ebpf.MapSpec `ebpf:"log_rate"`
+	Macs            *ebpf.MapSpec `ebpf:"macs"`
+	Notices         *ebpf.MapSpec `ebpf:"notices"`
+	Rejected        *ebpf.MapSpec `ebpf:"rejected"`
+	Scratch         *ebpf.MapSpec `ebpf:"scratch"`
+	Stats           *ebpf.MapSpec `ebpf:"stats"`
+	SumChunk        *ebpf.MapSpec `ebpf:"sum_chunk"`
 }
 
 // ClassifierVariableSpecs contains global variables before they are loaded into the kernel.
@@ -394,6 +441,7 @@ type ClassifierVariableSpecs struct {
 	CfgAddrtypes      *ebpf.VariableSpec `ebpf:"cfg_addrtypes"`
 	CfgChecksums      *ebpf.VariableSpec `ebpf:"cfg_checksums"`
 	CfgConntrack      *ebpf.VariableSpec `ebpf:"cfg_conntrack"`
+	CfgCtPerSource    *ebpf.VariableSpec `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
@@ -409,6 +457,8 @@ type ClassifierVariableSpecs struct {
 	CfgRawOutput      *ebpf.VariableSpec `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.VariableSpec `ebpf:"cfg_reads_transport"`
 	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
+	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
+	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
 	CfgTcpLiberal     *ebpf.VariableSpec `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.VariableSpec `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.VariableSpec `ebpf:"cfg_tcp_options"`
@@ -434,30 +484,35 @@ func (o *ClassifierObjects) Close() error {
 //
 // It can be passed to LoadClassifierObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ClassifierMaps struct {
-	AddrTypes *ebpf.Map `ebpf:"addr_types"`
-	Counters  *ebpf.Map `ebpf:"counters"`
-	Ct        *ebpf.Map `ebpf:"ct"`
-	CtNew     *ebpf.Map `ebpf:"ct_new"`
-	CtQuoted  *ebpf.Map `ebpf:"ct_quoted"`
-	CtScratch *ebpf.Map `ebpf:"ct_scratch"`
-	ErrorRate *ebpf.Map `ebpf:"error_rate"`
-	Events    *ebpf.Map `ebpf:"events"`
-	Frags     *ebpf.Map `ebpf:"frags"`
-	Head      *ebpf.Map `ebpf:"head"`
-	Ifaces    *ebpf.Map `ebpf:"ifaces"`
-	Judged    *ebpf.Map `ebpf:"judged"`
-	Limits    *ebpf.Map `ebpf:"limits"`
-	LogRate   *ebpf.Map `ebpf:"log_rate"`
-	Macs      *ebpf.Map `ebpf:"macs"`
-	Rejected  *ebpf.Map `ebpf:"rejected"`
-	Scratch   *ebpf.Map `ebpf:"scratch"`
-	Stats     *ebpf.Map `ebpf:"stats"`
-	SumChunk  *ebpf.Map `ebpf:"sum_chunk"`
+	AddrTypes       *ebpf.Map `ebpf:"addr_types"`
+	ConncountPlaces *ebpf.Map `ebpf:"conncount_places"`
+	Conncounts      *ebpf.Map `ebpf:"conncounts"`
+	Counters        *ebpf.Map `ebpf:"counters"`
+	Ct              *ebpf.Map `ebpf:"ct"`
+	CtNew           *ebpf.Map `ebpf:"ct_new"`
+	CtQuoted        *ebpf.Map `ebpf:"ct_quoted"`
+	CtScratch       *ebpf.Map `ebpf:"ct_scratch"`
+	ErrorRate       *ebpf.Map `ebpf:"error_rate"`
+	Events          *ebpf.Map `ebpf:"events"`
+	Frags           *ebpf.Map `ebpf:"frags"`
+	Head            *ebpf.Map `ebpf:"head"`
+	Ifaces          *ebpf.Map `ebpf:"ifaces"`
+	Judged          *ebpf.Map `ebpf:"judged"`
+	Limits          *ebpf.Map `ebpf:"limits"`
+	LogRate         *ebpf.Map `ebpf:"log_rate"`
+	Macs            *ebpf.Map `ebpf:"macs"`
+	Notices         *ebpf.Map `ebpf:"notices"`
+	Rejected        *ebpf.Map `ebpf:"rejected"`
+	Scratch         *ebpf.Map `ebpf:"scratch"`
+	Stats           *ebpf.Map `ebpf:"stats"`
+	SumChunk        *ebpf.Map `ebpf:"sum_chunk"`
 }
 
 func (m *ClassifierMaps) Close() error {
 	return _ClassifierClose(
 		m.AddrTypes,
+		m.ConncountPlaces,
+		m.Conncounts,
 		m.Counters,
 		m.Ct,
 		m.CtNew,
@@ -472,6 +527,7 @@ func (m *ClassifierMaps) Close() error {
 		m.Limits,
 		m.LogRate,
 		m.Macs,
+		m.Notices,
 		m.Rejected,
 		m.Scratch,
 		m.Stats,
@@ -486,6 +542,7 @@ type ClassifierVariables struct {
 	CfgAddrtypes      *ebpf.Variable `ebpf:"cfg_addrtypes"`
 	CfgChecksums      *ebpf.Variable `ebpf:"cfg_checksums"`
 	CfgConntrack      *ebpf.Variable `ebpf:"cfg_conntrack"`
+	CfgCtPerSource    *ebpf.Variable `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
@@ -501,6 +558,8 @@ type ClassifierVariables struct {
 	CfgRawOutput      *ebpf.Variable `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.Variable `ebpf:"cfg_reads_transport"`
 	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
+	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
+	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`
 	CfgTcpLiberal     *ebpf.Variable `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.Variable `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.Variable `ebpf:"cfg_tcp_options"`

@@ -105,13 +105,14 @@ static __always_inline enum ct_result track_assured(struct ct_work *w, struct fw
 	return rc;
 }
 
-/* Moves a flow that has become assured into the map of those. */
-static __always_inline int promote(struct ct_work *w)
+/* Moves a flow that has become assured into the map of those. If that is full, the flow goes on where it is. */
+static __always_inline int promote(struct ct_work *w, struct fw_pkt *pkt)
 {
 	w->lock = 0;
 	if (bpf_map_update_elem(&ct, &w->key, &w->lock, BPF_NOEXIST)) {
 		if (!(w->flow.flags & CT_FLOW_FULL))
 			count(FW_STAT_CT_FULL);
+		notice(pkt, FW_NOTICE_CT_FULL);
 		w->flow.flags |= CT_FLOW_FULL;
 		return 0;
 	}
@@ -131,7 +132,7 @@ static __always_inline enum ct_result track_half_open(struct ct_work *w, struct 
 	rc = w->flow.expires > now ? move_flow(&w->flow, pkt, w->dir, now) : CT_RESTART;
 	if (rc == CT_RESTART || rc == CT_KILL)
 		bpf_map_delete_elem(&ct_new, &w->key);
-	else if (!(w->flow.flags & CT_FLOW_ASSURED) || !promote(w))
+	else if (!(w->flow.flags & CT_FLOW_ASSURED) || !promote(w, pkt))
 		bpf_map_update_elem(&ct_new, &w->key, &w->flow, BPF_EXIST);
 	return rc;
 }
@@ -208,18 +209,30 @@ static __always_inline int track_packet(struct __sk_buff *skb, struct fw_pkt *pk
 __noinline int fw_track(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 bad) { return track_packet(skb, pkt, bad); }
 __noinline int fw_track_head(struct fw_pkt *pkt, __u32 bad) { return track_packet(NULL, pkt, bad); }
 
-/* The packet was accepted: its flow begins, if it is the first. where: CT_FLOW_LOCAL or CT_FLOW_FORWARDED. */
+/*
+ * The packet was accepted: its flow begins, if it is the first. where: CT_FLOW_LOCAL or CT_FLOW_FORWARDED. Reports 1 if it must not
+ * begin, so that the packet is to be dropped.
+ */
 __noinline int fw_confirm(struct fw_pkt *pkt, __u32 where)
 {
 	struct ct_work *w = ct_work();
+	int limited;
 
 	if (!pkt || !w || w->op != CT_OP_CREATE)
 		return 0;
 	w->op = CT_OP_NONE;
 	w->flow.flags = where;
+	limited = cfg_ct_per_source && pkt->in_ifindex;
+	if (limited && source_is_full(w, pkt, w->flow.created)) {
+		count(FW_STAT_SOURCE_FULL);
+		notice(pkt, FW_NOTICE_SOURCE_FULL);
+		return 1;
+	}
 	/* Another CPU may have been first, with a packet of the same flow: its entry stands. */
 	if (!bpf_map_update_elem(&ct_new, &w->key, &w->flow, BPF_NOEXIST))
 		count(FW_STAT_CT_CREATED);
+	else if (limited)
+		conncount_undo(w);
 	return 0;
 }
 

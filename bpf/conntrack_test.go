@@ -294,6 +294,9 @@ func TestTableFull(t *testing.T) {
 	if n := b.stat(ClassifierFwStatFW_STAT_CT_FULL); n != 6 {
 		t.Errorf("%d counted", n)
 	}
+	if n := b.notices(); n != 1 {
+		t.Errorf("%d events, want one a second", n)
+	}
 	for i := range 70 {
 		b.expect("data", flow{b, 45000 + i}.out(ack, 1, 1, 10), established)
 	}

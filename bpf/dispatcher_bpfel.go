@@ -29,8 +29,9 @@ const (
 	DispatcherFwStatFW_STAT_REJECT_SUPPRESSED DispatcherFwStat = 11
 	DispatcherFwStatFW_STAT_DHCP_PASSED       DispatcherFwStat = 12
 	DispatcherFwStatFW_STAT_INTERNAL          DispatcherFwStat = 13
-	DispatcherFwStatFW_STAT_XDP_NO_ROOM       DispatcherFwStat = 14
-	DispatcherFwStatFW_STATS                  DispatcherFwStat = 15
+	DispatcherFwStatFW_STAT_SOURCE_FULL       DispatcherFwStat = 14
+	DispatcherFwStatFW_STAT_XDP_NO_ROOM       DispatcherFwStat = 15
+	DispatcherFwStatFW_STATS                  DispatcherFwStat = 16
 )
 
 // Names of all BPF objects in the ELF.

@@ -190,6 +190,39 @@ struct ct_assured {
 	struct ct_flow flow;
 };
 
+/* Whose flows are counted: for what, enum conncount_what, and by an address or the first bits of one. */
+struct conncount_key {
+	__be32 addr[4];
+	__u32 what;
+	__u8 family;		/* 4 or 6 */
+	__u8 pad[3];
+};
+
+enum conncount_what { CONNCOUNT_SOURCE /* [conntrack] per_source */ };
+
+struct conncount {
+	__u64 rest;		/* ns, bpf_ktime_get_boot_ns: all places were taken, and until then nobody looks again */
+	__u32 next;		/* place that is tried first */
+	__u32 pad;
+};
+
+struct conncount_place_key {
+	struct conncount_key key;
+	__u32 place;		/* below the limit */
+};
+
+/* The flow in a place, by its key and birth: another flow may have the key later. */
+struct conncount_place {
+	__u64 created;
+	struct ct_key flow;
+};
+
+/* log_id of events that no rule asked for. */
+enum fw_notice {
+	FW_NOTICE_SOURCE_FULL = 0xffffff00,	/* a new flow was dropped: its source has too many */
+	FW_NOTICE_CT_FULL,			/* an assured flow found no room in the map of those */
+};
+
 /* Which datagram a fragment belongs to. */
 struct frag_key {
 	__be32 saddr[4];
@@ -229,6 +262,7 @@ enum fw_stat {
 	FW_STAT_REJECT_SUPPRESSED,	/* over the rate of ICMP errors, or no answer is due */
 	FW_STAT_DHCP_PASSED,		/* dropped by rules, but for a DHCP client that netfilter would not see */
 	FW_STAT_INTERNAL,		/* dropped: a map lookup that cannot fail did */
+	FW_STAT_SOURCE_FULL,		/* dropped: a new flow of a source that has as many as it may */
 	FW_STAT_XDP_NO_ROOM,		/* left to tc: the driver's frames have no room for a seal */
 	FW_STATS,
 };

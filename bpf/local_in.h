@@ -163,11 +163,8 @@ int nf_input(struct bpf_nf_ctx *ctx)
 		fw_track_head(pkt, !!(carried & CARRY_DAMAGED));
 	pkt->hook = FW_HOOK_INPUT;
 	verdict = fw_input(pkt);
-	if (verdict_kind(verdict) == FW_ACCEPT) {
-		if (!known)
-			confirm(pkt, CT_FLOW_LOCAL);
-		return NF_ACCEPT;
-	}
+	if (verdict_kind(verdict) == FW_ACCEPT)
+		return !known && confirm(pkt, CT_FLOW_LOCAL) ? NF_DROP : NF_ACCEPT;
 	if (pkt->malformed && pkt->rule == FW_NO_RULE)
 		count(FW_STAT_MALFORMED);
 	if (verdict_kind(verdict) == FW_REJECT)

@@ -35,4 +35,25 @@ __noinline int fw_log(struct fw_pkt *pkt, __u32 log_id)
 	return 0;
 }
 
+/* When each enum fw_notice, from 0 on, was last given: bpf_ktime_get_boot_ns. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, enum fw_notice);
+	__type(value, __u64);
+} notices SEC(".maps");
+
+/* Reports a packet that something has happened with which is no rule's doing, once a second at most. */
+static __always_inline void notice(struct fw_pkt *pkt, enum fw_notice what)
+{
+	__u32 key = what - FW_NOTICE_SOURCE_FULL;
+	__u64 now = bpf_ktime_get_boot_ns(), was, *last = bpf_map_lookup_elem(&notices, &key);
+
+	if (!last)
+		return;
+	was = *last;
+	if ((!was || now - was >= 1000000000ULL) && __sync_val_compare_and_swap(last, was, now) == was)
+		fw_log(pkt, what);
+}
+
 #endif

@@ -78,6 +78,9 @@ struct ct_work {
 	__u8 pad2;
 	__u64 lock;		/* with flow: a value of ct; zero */
 	struct ct_flow flow;
+	struct conncount_place place;
+	struct conncount_place_key place_key;
+	__u32 pad3;
 };
 
 struct {

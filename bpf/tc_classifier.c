@@ -32,6 +32,7 @@
 #include "ct_sctp.h"
 #include "nat.h"
 #include "ct_icmp.h"
+#include "conncount.h"
 #include "conntrack.h"
 #include "frag.h"
 #include "route.h"
@@ -117,10 +118,16 @@ static __always_inline void track(struct __sk_buff *skb, struct fw_pkt *pkt, enu
 		fw_remember_first(pkt, d);
 }
 
-static __always_inline void confirm(struct fw_pkt *pkt, __u32 where)
+/* Reports 1 if the packet is to be dropped after all. */
+static __always_inline int confirm(struct fw_pkt *pkt, __u32 where)
 {
-	if (cfg_conntrack && !pkt->frag)
-		fw_confirm(pkt, where);
+	int rc;
+
+	if (!cfg_conntrack || pkt->frag)
+		return 0;
+	rc = fw_confirm(pkt, where);
+	asm volatile("" : "+r"(rc)); /* clang knows that it is 0 or 1, the verifier does not */
+	return rc != 0;
 }
 
 /* What egress of lo found out about the packet holds for its ingress: there is one packet, and one update. */
@@ -153,8 +160,8 @@ static __always_inline int judge_input(struct __sk_buff *skb, struct fw_pkt *pkt
 	pkt->hook = FW_HOOK_INPUT;
 	verdict = fw_input(pkt);
 	if (verdict_kind(verdict) == FW_ACCEPT) {
-		if (!known)
-			confirm(pkt, CT_FLOW_LOCAL);
+		if (!known && confirm(pkt, CT_FLOW_LOCAL))
+			return DROP;
 		return pass(skb, pkt);
 	}
 	if (dhcp_unseen(skb, pkt)) {
@@ -241,7 +248,8 @@ static __always_inline int judge_forward(struct __sk_buff *skb, struct fw_pkt *p
 	verdict = fw_forward(pkt);
 	if (verdict_kind(verdict) != FW_ACCEPT)
 		return refuse(skb, pkt, verdict);
-	confirm(pkt, CT_FLOW_FORWARDED);
+	if (confirm(pkt, CT_FLOW_FORWARDED))
+		return DROP;
 	return pass(skb, pkt);
 }
 

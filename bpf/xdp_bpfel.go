@@ -84,6 +84,23 @@ type XdpCtWork struct {
 	Pad2   uint8
 	Lock   uint64
 	Flow   XdpCtFlow
+	Place  struct {
+		_       structs.HostLayout
+		Created uint64
+		Flow    XdpCtKey
+	}
+	PlaceKey struct {
+		_   structs.HostLayout
+		Key struct {
+			_      structs.HostLayout
+			Addr   [4]uint32
+			What   uint32
+			Family uint8
+			Pad    [3]uint8
+		}
+		Place uint32
+	}
+	Pad3 uint32
 }
 
 type XdpFragFirst struct {
@@ -133,6 +150,13 @@ type XdpFwEvent struct {
 	Generation uint32
 	Pkt        XdpFwPkt
 }
+
+type XdpFwNotice uint32
+
+const (
+	XdpFwNoticeFW_NOTICE_SOURCE_FULL XdpFwNotice = 4294967040
+	XdpFwNoticeFW_NOTICE_CT_FULL     XdpFwNotice = 4294967041
+)
 
 type XdpFwPkt struct {
 	_          structs.HostLayout
@@ -198,8 +222,9 @@ const (
 	XdpFwStatFW_STAT_REJECT_SUPPRESSED XdpFwStat = 11
 	XdpFwStatFW_STAT_DHCP_PASSED       XdpFwStat = 12
 	XdpFwStatFW_STAT_INTERNAL          XdpFwStat = 13
-	XdpFwStatFW_STAT_XDP_NO_ROOM       XdpFwStat = 14
-	XdpFwStatFW_STATS                  XdpFwStat = 15
+	XdpFwStatFW_STAT_SOURCE_FULL       XdpFwStat = 14
+	XdpFwStatFW_STAT_XDP_NO_ROOM       XdpFwStat = 15
+	XdpFwStatFW_STATS                  XdpFwStat = 16
 )
 
 type XdpFwVerdict uint32
@@ -255,12 +280,14 @@ const (
 	XdpMapLimits            = "limits"
 	XdpMapLogRate           = "log_rate"
 	XdpMapMacs              = "macs"
+	XdpMapNotices           = "notices"
 	XdpMapScratch           = "scratch"
 	XdpMapStats             = "stats"
 	XdpProgXdpIngress       = "xdp_ingress"
 	XdpVarCfgAddrtypes      = "cfg_addrtypes"
 	XdpVarCfgChecksums      = "cfg_checksums"
 	XdpVarCfgConntrack      = "cfg_conntrack"
+	XdpVarCfgCtPerSource    = "cfg_ct_per_source"
 	XdpVarCfgCtTimeouts     = "cfg_ct_timeouts"
 	XdpVarCfgDry            = "cfg_dry"
 	XdpVarCfgForwarding     = "cfg_forwarding"
@@ -276,6 +303,8 @@ const (
 	XdpVarCfgRawOutput      = "cfg_raw_output"
 	XdpVarCfgReadsTransport = "cfg_reads_transport"
 	XdpVarCfgSeal           = "cfg_seal"
+	XdpVarCfgSourceIpv4     = "cfg_source_ipv4"
+	XdpVarCfgSourceIpv6     = "cfg_source_ipv6"
 	XdpVarCfgTcpLiberal     = "cfg_tcp_liberal"
 	XdpVarCfgTcpLoose       = "cfg_tcp_loose"
 	XdpVarCfgTcpOptions     = "cfg_tcp_options"
@@ -343,6 +372,7 @@ type XdpMapSpecs struct {
 	Limits    *ebpf.MapSpec `ebpf:"limits"`
 	LogRate   *ebpf.MapSpec `ebpf:"log_rate"`
 	Macs      *ebpf.MapSpec `ebpf:"macs"`
+	Notices   *ebpf.MapSpec `ebpf:"notices"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
 	Stats     *ebpf.MapSpec `ebpf:"stats"`
 }
@@ -354,6 +384,7 @@ type XdpVariableSpecs struct {
 	CfgAddrtypes      *ebpf.VariableSpec `ebpf:"cfg_addrtypes"`
 	CfgChecksums      *ebpf.VariableSpec `ebpf:"cfg_checksums"`
 	CfgConntrack      *ebpf.VariableSpec `ebpf:"cfg_conntrack"`
+	CfgCtPerSource    *ebpf.VariableSpec `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
@@ -369,6 +400,8 @@ type XdpVariableSpecs struct {
 	CfgRawOutput      *ebpf.VariableSpec `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.VariableSpec `ebpf:"cfg_reads_transport"`
 	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
+	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
+	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
 	CfgTcpLiberal     *ebpf.VariableSpec `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.VariableSpec `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.VariableSpec `ebpf:"cfg_tcp_options"`
@@ -407,6 +440,7 @@ type XdpMaps struct {
 	Limits    *ebpf.Map `ebpf:"limits"`
 	LogRate   *ebpf.Map `ebpf:"log_rate"`
 	Macs      *ebpf.Map `ebpf:"macs"`
+	Notices   *ebpf.Map `ebpf:"notices"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
 	Stats     *ebpf.Map `ebpf:"stats"`
 }
@@ -426,6 +460,7 @@ func (m *XdpMaps) Close() error {
 		m.Limits,
 		m.LogRate,
 		m.Macs,
+		m.Notices,
 		m.Scratch,
 		m.Stats,
 	)
@@ -438,6 +473,7 @@ type XdpVariables struct {
 	CfgAddrtypes      *ebpf.Variable `ebpf:"cfg_addrtypes"`
 	CfgChecksums      *ebpf.Variable `ebpf:"cfg_checksums"`
 	CfgConntrack      *ebpf.Variable `ebpf:"cfg_conntrack"`
+	CfgCtPerSource    *ebpf.Variable `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
@@ -453,6 +489,8 @@ type XdpVariables struct {
 	CfgRawOutput      *ebpf.Variable `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.Variable `ebpf:"cfg_reads_transport"`
 	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
+	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
+	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`
 	CfgTcpLiberal     *ebpf.Variable `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.Variable `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.Variable `ebpf:"cfg_tcp_options"`

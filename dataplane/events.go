@@ -23,7 +23,14 @@ type Event struct {
 	Generation uint32 // whose programs reported it: Generation.Loaded
 	Hook       ruleset.Hook
 	Packet     ruleset.Packet
-	Point      translator.LogPoint // Rule nil if the disk does not remember the generation
+	Point      translator.LogPoint // Rule nil if the disk does not remember the generation, or for a notice
+	Notice     string              // what happened that is no rule's doing, as its counter in Status.Stats is called; "" if a rule logged
+}
+
+// notices are the numbers of events that no rule asked for.
+var notices = map[uint32]string{
+	uint32(bpf.ClassifierFwNoticeFW_NOTICE_SOURCE_FULL): "source-full",
+	uint32(bpf.ClassifierFwNoticeFW_NOTICE_CT_FULL):     "ct-full",
 }
 
 // Events calls fn for each event from now on, until ctx is done or fn returns an error, which is then returned. An event has one
@@ -88,7 +95,7 @@ func (x *eventDecoder) event(raw []byte) (Event, error) {
 	}
 	return Event{
 		Time: x.boot.Add(time.Duration(e.Ts)), Generation: e.Generation, Hook: ruleset.Hook(e.Pkt.Hook),
-		Packet: decodePacket(&e.Pkt), Point: x.point(e.Generation, e.LogId),
+		Packet: decodePacket(&e.Pkt), Point: x.point(e.Generation, e.LogId), Notice: notices[e.LogId],
 	}, nil
 }
 

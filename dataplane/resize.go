@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/cilium/ebpf"
 
@@ -44,9 +45,10 @@ func copyFlows[V any](flow func(*V) *bpf.CtFlow) func(to, from *ebpf.Map) (int, 
 
 func packetsOf(f *bpf.CtFlow) uint64 { return f.Packets[0] + f.Packets[1] }
 
-// resized reports whether a pinned table of flows has another size than the ruleset wants.
+// resized reports whether a pinned map whose size the ruleset decides has another one than it wants.
 func resized(spec *ebpf.MapSpec, old *ebpf.Map) bool {
-	return flowTables[spec.Name] != nil && spec.MaxEntries != old.MaxEntries()
+	sized := flowTables[spec.Name] != nil || strings.HasPrefix(spec.Name, "conncount")
+	return sized && spec.MaxEntries != old.MaxEntries()
 }
 
 // bringFlows copies the flows of a table into the one that takes over from it, before the flip; promote brings what happens meanwhile.

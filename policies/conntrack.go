@@ -16,7 +16,10 @@ func (p *parser) readConntrack(t table) {
 		return
 	}
 	ct := &ruleset.Conntrack{
-		Max: p.tableSize(t, "max"), HalfOpen: p.tableSize(t, "half_open"), Liberal: t.truth("liberal"), Strict: t.has("loose") && !t.truth("loose"), Pos: t.self(),
+		Max: p.bounded(t, "max", ruleset.MinFlows, ruleset.MaxFlows), HalfOpen: p.bounded(t, "half_open", ruleset.MinFlows, ruleset.MaxFlows),
+		PerSource:  p.bounded(t, "per_source", 1, ruleset.MaxFlows),
+		SourceIPv4: uint8(p.bounded(t, "source_ipv4", 1, 32)), SourceIPv6: uint8(p.bounded(t, "source_ipv6", 1, 128)),
+		Liberal: t.truth("liberal"), Strict: t.has("loose") && !t.truth("loose"), Pos: t.self(),
 	}
 	in := t.table("timeouts")
 	for _, name := range in.keys() {
@@ -34,11 +37,11 @@ func (p *parser) readConntrack(t table) {
 	p.pol.Ruleset.Conntrack = ct
 }
 
-// tableSize reads a number of flows.
-func (p *parser) tableSize(t table, key string) uint32 {
+// bounded reads a number; 0 if it is not there.
+func (p *parser) bounded(t table, key string, least, most int64) uint32 {
 	n, ok := t.m[key].(int64)
-	if ok && (n < ruleset.MinFlows || n > ruleset.MaxFlows) {
-		p.fail(t.pos(key), "%s %d: not from %d to %d", key, n, ruleset.MinFlows, ruleset.MaxFlows)
+	if ok && (n < least || n > most) {
+		p.fail(t.pos(key), "%s %d: not from %d to %d", key, n, least, most)
 		return 0
 	}
 	return uint32(n)
@@ -66,11 +69,13 @@ func (w *writer) writeConntrack(b *bytes.Buffer) {
 		return
 	}
 	b.WriteString("\n[conntrack]\n")
-	if ct.Max != 0 {
-		fmt.Fprintf(b, "max = %d\n", ct.Max)
-	}
-	if ct.HalfOpen != 0 {
-		fmt.Fprintf(b, "half_open = %d\n", ct.HalfOpen)
+	for _, v := range []struct {
+		key string
+		n   uint32
+	}{{"max", ct.Max}, {"half_open", ct.HalfOpen}, {"per_source", ct.PerSource}, {"source_ipv4", uint32(ct.SourceIPv4)}, {"source_ipv6", uint32(ct.SourceIPv6)}} {
+		if v.n != 0 {
+			fmt.Fprintf(b, "%s = %d\n", v.key, v.n)
+		}
 	}
 	if ct.Strict {
 		b.WriteString("loose = false\n")

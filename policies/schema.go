@@ -141,6 +141,9 @@ var schema = append([]row{
 
 	{inConntrack, "max", isInt, 0, "", "connections that have been answered; beyond it new ones stay among the half open; 262144 if absent", `max = 1000000`},
 	{inConntrack, "half_open", isInt, 0, "", "connections that have not been answered yet, the newest push out the oldest; 131072 if absent", `half_open = 500000`},
+	{inConntrack, "per_source", isInt, 0, "", "connections that one source may have at a time, answered or not; what would begin another one is dropped; any number if absent", `per_source = 200`},
+	{inConntrack, "source_ipv4", isInt, 0, "", "bits of an address that make a source; 32 if absent", `source_ipv4 = 24`},
+	{inConntrack, "source_ipv6", isInt, 0, "", "the same for IPv6; 64 if absent", `source_ipv6 = 56`},
 	{inConntrack, "loose", isBool, 0, "", "false: TCP connections that began before are not picked up in the middle", `loose = false`},
 	{inConntrack, "liberal", isBool, 0, "", "true: TCP segments out of their window are not invalid", `liberal = true`},
 	{inConntrack, "timeouts", isTable, inTimeouts, "", "how long connections stay without a packet", `timeouts = { tcp_established = "1h", udp = "30s" }`},

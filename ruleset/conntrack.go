@@ -13,8 +13,19 @@ type Conntrack struct {
 	Timeouts map[string]uint32 `json:"timeouts,omitempty"`  // seconds, by a name of ConntrackTimeouts
 	Strict   bool              `json:"strict,omitempty"`    // connections are not picked up in the middle (nf_conntrack_tcp_loose = 0)
 	Liberal  bool              `json:"liberal,omitempty"`   // TCP windows are no reason to call a segment invalid (nf_conntrack_tcp_be_liberal = 1)
-	Pos      Pos               `json:"pos,omitzero"`
+
+	PerSource  uint32 `json:"per_source,omitempty"`  // flows that one source may have at a time; 0: any number
+	SourceIPv4 uint8  `json:"source_ipv4,omitempty"` // bits of an address that make a source; 0: DefaultSourceIPv4
+	SourceIPv6 uint8  `json:"source_ipv6,omitempty"` // 0: DefaultSourceIPv6
+
+	Pos Pos `json:"pos,omitzero"`
 }
+
+// Who is one source to Conntrack.PerSource, if the ruleset does not say: an address, or a network of hosts with IPv6.
+const (
+	DefaultSourceIPv4 = 32
+	DefaultSourceIPv6 = 64
+)
 
 // The number of flows that a ruleset may ask for.
 const (
@@ -53,6 +64,12 @@ func (ct *Conntrack) check(errs *ErrorList) {
 			errs.Add(ct.Pos, "conntrack: %s %d: not from %d to %d", size.name, size.n, MinFlows, MaxFlows)
 		}
 	}
+	if ct.PerSource > MaxFlows {
+		errs.Add(ct.Pos, "conntrack: per_source %d: not from 1 to %d", ct.PerSource, MaxFlows)
+	}
+	if ct.SourceIPv4 > 32 || ct.SourceIPv6 > 128 {
+		errs.Add(ct.Pos, "conntrack: a source of %d and %d bits: not up to 32 and 128", ct.SourceIPv4, ct.SourceIPv6)
+	}
 	known := map[string]bool{}
 	for _, t := range ConntrackTimeouts[1:] {
 		known[t.Name] = true
@@ -74,6 +91,15 @@ func (ct *Conntrack) String() string {
 	}
 	if ct.HalfOpen != 0 {
 		words = append(words, fmt.Sprintf("half open %d", ct.HalfOpen))
+	}
+	if ct.PerSource != 0 {
+		words = append(words, fmt.Sprintf("%d per source", ct.PerSource))
+	}
+	if ct.SourceIPv4 != 0 {
+		words = append(words, fmt.Sprintf("source ipv4/%d", ct.SourceIPv4))
+	}
+	if ct.SourceIPv6 != 0 {
+		words = append(words, fmt.Sprintf("source ipv6/%d", ct.SourceIPv6))
 	}
 	if ct.Strict {
 		words = append(words, "strict")

@@ -5,8 +5,10 @@ func (rs *Ruleset) Uses(f FieldID) bool {
 	return rs.any(func(m *Match) bool { return m.Field == f })
 }
 
-// UsesConntrack reports whether any rule looks at the conntrack state. Without one there is nothing to track for.
-func (rs *Ruleset) UsesConntrack() bool { return rs.Uses(FieldState) }
+// UsesConntrack reports whether any rule looks at the conntrack state, or flows are limited. If not there is nothing to track for.
+func (rs *Ruleset) UsesConntrack() bool {
+	return rs.Uses(FieldState) || rs.Conntrack != nil && rs.Conntrack.PerSource > 0
+}
 
 // ReadsTransport reports whether any rule looks into transport headers. Then packets whose headers cannot be read are dropped.
 func (rs *Ruleset) ReadsTransport() bool {

@@ -1,6 +1,7 @@
 package translator
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -121,6 +122,10 @@ func (o *Output) setConntrack(ct *ruleset.Conntrack) error {
 			o.Spec.Maps[name].MaxEntries = size
 		}
 	}
+	if ct.PerSource != 0 {
+		o.Spec.Maps["conncount_places"].MaxEntries = o.Spec.Maps["ct"].MaxEntries + o.Spec.Maps["ct_new"].MaxEntries
+		o.Spec.Maps["conncounts"].MaxEntries = o.Spec.Maps["ct_new"].MaxEntries
+	}
 	times := o.Spec.Variables["cfg_ct_timeouts"]
 	seconds := make([]uint32, times.Size()/4)
 	if err := times.Get(seconds); err != nil {
@@ -131,7 +136,9 @@ func (o *Output) setConntrack(ct *ruleset.Conntrack) error {
 			seconds[i] = s
 		}
 	}
-	for name, value := range map[string]any{"cfg_ct_timeouts": seconds, "cfg_tcp_loose": !ct.Strict, "cfg_tcp_liberal": ct.Liberal} {
+	for name, value := range map[string]any{"cfg_ct_timeouts": seconds, "cfg_tcp_loose": !ct.Strict, "cfg_tcp_liberal": ct.Liberal,
+		"cfg_ct_per_source": ct.PerSource, "cfg_source_ipv4": cmp.Or(ct.SourceIPv4, ruleset.DefaultSourceIPv4),
+		"cfg_source_ipv6": cmp.Or(ct.SourceIPv6, ruleset.DefaultSourceIPv6)} {
 		if err := o.Spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("switch %s: %s", name, err)
 		}

@@ -21,7 +21,7 @@ type eventAnswer struct {
 	schema
 	Time    time.Time    `json:"time"`
 	Hook    string       `json:"hook"`
-	Rule    string       `json:"rule"`
+	Rule    string       `json:"rule"`    // or source-full, ct-full: no rule's doing
 	Verdict string       `json:"verdict"` // of the rule that logged; "continue" if later rules decide
 	Prefix  string       `json:"prefix,omitempty"`
 	In      string       `json:"in,omitempty"`
@@ -40,6 +40,8 @@ func (a *app) watch() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch [TEXT]...",
 		Short: "Show packets that rules log, a line each, as they come; with texts, lines that have all of them",
+		Long: "Shows packets that rules log, a line each, as they come; with texts, lines that have all of them. Once a second at most,\n" +
+			"also a packet that a limit of connections dropped (source-full), or that found the table of connections full (ct-full).",
 		RunE: func(cmd *cobra.Command, words []string) error {
 			fw, err := a.firewall()
 			if err != nil {
@@ -86,6 +88,12 @@ func eventAnswerOf(e dataplane.Event) eventAnswer {
 	answer := eventAnswer{
 		schema: schemaOf("watch"), Time: e.Time, Hook: e.Hook.String(), Prefix: e.Point.Prefix, Verdict: "continue",
 		In: e.Packet.In, Out: e.Packet.Out, Packet: lit.String(), Length: e.Packet.Length, brief: brief(&e.Packet),
+	}
+	if e.Notice != "" {
+		answer.Rule = e.Notice
+	}
+	if e.Notice == "source-full" {
+		answer.Verdict = "drop"
 	}
 	if r := e.Point.Rule; r != nil {
 		answer.Rule, answer.Verdict = r.ID, r.Verdict.String()
