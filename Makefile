@@ -20,8 +20,9 @@ PKG ?= ./...
 # Tests that may be skipped, as a regular expression; if set, any other skip is a failure.
 SKIPS ?=
 FUZZTIME ?= 10m
-PACKETS ?= 1000000
+PACKETS ?= 10000000
 RULESETS ?= 200
+STEPS ?= 1000000
 FRAMES ?= 20000000
 MUTANTS ?= 0
 SEQUENCES ?= 200000
@@ -88,8 +89,9 @@ fuzz: ## every fuzz target for FUZZTIME each
 		done; done
 
 .PHONY: diff
-diff: setup ## the same PACKETS packets through iptables and bpfwall, random rules through both engines, SEQUENCES sequences through both conntracks
-	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSameAsIptables|TestRig|TestRandomRules' ./test/netns -packets $(PACKETS) -mutants 1 -rulesets $(RULESETS)
+diff: setup ## PACKETS packets through RULESETS random rulesets in iptables and in bpfwall, STEPS packets of flows through one, random rules through Eval and programs, SEQUENCES sequences through both conntracks
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v ./test/stateless -packets $(PACKETS) -rulesets $(RULESETS)
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSameAsIptables|TestRig|TestRandomRules' ./test/netns -packets $(STEPS) -mutants 1 -rulesets $(RULESETS)
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestRandom ./translator -long
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestStateful ./test/conntrack -sequences $(SEQUENCES)
 

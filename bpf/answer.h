@@ -74,8 +74,6 @@ static __always_inline int build_reset(struct __sk_buff *skb, const struct fw_pk
 	int due = checksum_is_due(skb, pkt, &field);
 	__u64 sum;
 
-	if (due && pkt->l4_off != off)
-		return -1; /* IP options of our own: the checksum would be put in the wrong place */
 	if (pkt->tcp_flags & TCP_ACK) {
 		h.seq = bpf_htonl(pkt->ack);
 	} else {
@@ -84,6 +82,9 @@ static __always_inline int build_reset(struct __sk_buff *skb, const struct fw_pk
 	}
 	sum = pseudo_sum(a->saddr, a->daddr, IPPROTO_TCP, sizeof(h));
 	h.check = due ? fold(sum) : (__u16)~fold(sum_of(&h, sizeof(h), sum));
+	/* IP options and extension headers go: the transport header, and where the checksum is put if it is due, stays where it was. */
+	if (pkt->l4_off != off && bpf_skb_adjust_room(skb, (__s32)(off - pkt->l4_off), BPF_ADJ_ROOM_NET, 0))
+		return -1;
 	if (bpf_skb_change_tail(skb, off + sizeof(h), 0))
 		return -1;
 	if (store_ip(skb, pkt, a, IPPROTO_TCP, sizeof(h)))

@@ -195,15 +195,17 @@ func readAddrTypes(c *context, s string) (value, string) {
 	return v, ""
 }
 
-// addrTypes6 are the types that xt_addrtype takes for these in IPv6 (match_type6): UNICAST says what the address looks like, and only
-// LOCAL, ANYCAST and UNREACHABLE ask the routing table.
+// addrTypes6 are the types that xt_addrtype takes for these in IPv6 (match_type6): UNICAST, MULTICAST and UNSPEC say what the address looks
+// like, and all that are given have to hold; of LOCAL, ANYCAST and UNREACHABLE, which ask the routing table, one has to hold besides.
 func addrTypes6(types uint64) uint64 {
 	const asked = ruleset.AddrLocal | ruleset.AddrAnycast | ruleset.AddrUnreachable
-	switch {
-	case types&ruleset.AddrUnicast == 0:
-		return types
+	switch looks := types & (ruleset.AddrUnicast | ruleset.AddrMulticast | ruleset.AddrUnspec); {
+	case looks&(looks-1) != 0, looks&^ruleset.AddrUnicast != 0 && types&asked != 0:
+		return 0 // no address is both
 	case types&asked != 0:
 		return types & asked
+	case looks != ruleset.AddrUnicast:
+		return types
 	}
 	return asked | ruleset.AddrUnicast | ruleset.AddrBlackhole | ruleset.AddrProhibit
 }
