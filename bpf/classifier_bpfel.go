@@ -287,6 +287,7 @@ type ClassifierRejectKey struct {
 	_      structs.HostLayout
 	Saddr  [4]uint32
 	Daddr  [4]uint32
+	Token  uint64
 	Sport  uint32
 	Dport  uint32
 	Icmp   uint32

@@ -26,6 +26,19 @@ __noinline int fw_find_interface(__u32 last)
 	return found;
 }
 
+/* At egress: what a packet carries from an interface that is new, and that no ingress of ours judges yet, is of anybody's making. */
+static __always_inline void doubt_carried(struct __sk_buff *skb)
+{
+	__u32 in = skb->ingress_ifindex, key = in & 0xffff;
+	struct iface *i;
+
+	if (!in)
+		return;
+	i = bpf_map_lookup_elem(&ifaces, &key);
+	if (!i || i->ifindex != in)
+		skb->tc_index = 0;
+}
+
 /* At egress. Ingress noted the last byte. */
 static __always_inline __u32 came_in_by(const struct __sk_buff *skb)
 {

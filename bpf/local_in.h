@@ -13,10 +13,14 @@
 #define NF_ACCEPT 1
 #define REJECT_KEPT (10 * SECOND)
 
-/* A packet as its sender sent it. */
+/*
+ * A packet as its sender sent it, and what somebody who sends in its name cannot know. Else such a packet, rejected because it belongs to
+ * no connection, would have the next one of a connection answered with a reset.
+ */
 struct reject_key {
 	__be32 saddr[4];
 	__be32 daddr[4];
+	__u64 token;
 	__u32 sport;
 	__u32 dport;
 	__u32 icmp;		/* type << 16 | id */
@@ -38,11 +42,27 @@ struct {
 	__type(value, struct reject_note);
 } rejected SEC(".maps");
 
-static __always_inline void reject_key(struct reject_key *k, const struct fw_pkt *pkt)
+/* What is the same when the packet is sent again: TCP's sequence number, of others the first eight bytes, of UDP behind its header. */
+static __always_inline __u64 reject_token(struct __sk_buff *skb, const struct fw_pkt *pkt)
+{
+	__u32 at = pkt->l4_off + (pkt->proto == IPPROTO_UDP ? 8 : 0);
+	__u64 token = 0;
+	__u32 part;
+
+	if (pkt->proto == IPPROTO_TCP)
+		return pkt->seq;
+	if (is_icmp(pkt) || !load_bytes(skb, at, &token, sizeof(token)))
+		return token;
+	return load_bytes(skb, at, &part, sizeof(part)) ? 0 : part;
+}
+
+/* skb: NULL at LOCAL_IN. */
+static __always_inline void reject_key(struct __sk_buff *skb, struct reject_key *k, const struct fw_pkt *pkt)
 {
 	__builtin_memset(k, 0, sizeof(*k));
 	__builtin_memcpy(k->saddr, pkt->saddr, 16);
 	__builtin_memcpy(k->daddr, pkt->daddr, 16);
+	k->token = reject_token(skb, pkt);
 	k->sport = pkt->sport;
 	k->dport = pkt->dport;
 	k->icmp = (__u32)pkt->icmp_type << 16 | pkt->icmp_id;
@@ -57,9 +77,11 @@ static __always_inline void note_reject(struct fw_pkt *pkt, unsigned long nfct, 
 	struct translation t;
 	struct reject_key k;
 
+	if (is_icmp(pkt) && icmp_role(pkt) != ICMP_REQUEST)
+		return; /* their ids are easily guessed */
 	if (read_translation(&t, nfct))
 		sent_ends(pkt, &t);
-	reject_key(&k, pkt);
+	reject_key(NULL, &k, pkt);
 	bpf_map_update_elem(&rejected, &k, &n, BPF_ANY);
 }
 
@@ -70,7 +92,7 @@ static __always_inline int answer_rejected(struct __sk_buff *skb, struct fw_pkt 
 	struct reject_key k;
 	__u32 with;
 
-	reject_key(&k, pkt);
+	reject_key(skb, &k, pkt);
 	n = bpf_map_lookup_elem(&rejected, &k);
 	if (!n)
 		return -1;

@@ -323,6 +323,7 @@ int tc_egress(struct __sk_buff *skb)
 	rc = fw_parse(skb, pkt);
 	if (rc != PARSE_OK)
 		return unparsed(rc);
+	doubt_carried(skb);
 	set_interfaces(pkt, came_in_by(skb), skb->ifindex);
 	rc = describe(skb, pkt, EGRESS);
 	if (rc >= 0)

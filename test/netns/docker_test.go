@@ -343,3 +343,32 @@ func (f dockerFamily) tooLarge(from *lab.NS) string {
 	}
 	return "not told: " + how(err)
 }
+
+// TestRefragmentedIsForwarded: fragments that the kernel makes of a forwarded packet are judged by the forward rules, also where they have
+// lost the interface that the packet came in by. The bridge puts a container's large datagrams together, and the way out is narrower.
+func TestRefragmentedIsForwarded(t *testing.T) {
+	w := newContainers(t)
+	if err := w.DUT.Sysctl("net.bridge.bridge-nf-call-iptables=1", "net.bridge.bridge-nf-call-ip6tables=1"); err != nil {
+		t.Skip(err)
+	}
+	var nat []string
+	for _, f := range dockerFamilies() {
+		nat = append(nat, f.table("nat", dockerNAT))
+	}
+	if err := lab.Nft.Restore(w.DUT, nat[0], nat[1]); err != nil {
+		t.Fatal(err)
+	}
+	err := applyBpfwall(w.DUT, rules(t, ":INPUT ACCEPT [0:0]", ":FORWARD ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]",
+		"-A FORWARD -i docker0 -p udp -m udp --dport 7 -j DROP", "-A OUTPUT -p udp -m udp --dport 8 -j DROP", "-A FORWARD -m conntrack --ctstate INVALID -j DROP"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range dockerFamilies() {
+		for port, want := range map[uint16]string{7: "nothing came back", 8: "answered"} {
+			at := netip.AddrPortFrom(f.server, port)
+			if got := ask(t, w.web, w.Server, at, at, 8000); got != want {
+				t.Errorf("%s, port %d: %s, want %s", f.name, port, got, want)
+			}
+		}
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/bpfwall/bpfwall/internal/lab"
 )
@@ -412,4 +413,78 @@ func TestNATRejectsAtTheSecond(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestNATForgedRejects: beside NAT, a packet that somebody sends in a client's name and that is rejected does not cost that client its
+// connection, nor an answer that it waits for.
+func TestNATForgedRejects(t *testing.T) {
+	w := newWorld(t, lab.Options{})
+	var nat []string
+	for _, f := range natFamilies() {
+		nat = append(nat, f.table("nat", []string{"-A POSTROUTING -o wan0 -j MASQUERADE"}))
+	}
+	if err := lab.Nft.Restore(w.DUT, nat[0], nat[1]); err != nil {
+		t.Fatal(err)
+	}
+	err := applyBpfwall(w.DUT, rules(t, ":INPUT ACCEPT [0:0]", ":FORWARD ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]",
+		"-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-A INPUT -p tcp -m tcp --dport 22 --tcp-flags FIN,SYN,RST,ACK SYN -j ACCEPT",
+		"-A INPUT -p tcp -j REJECT --reject-with tcp-reset", "-A INPUT -p udp -j REJECT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range natFamilies() {
+		serve(t, w.DUT, f.lan, 22)
+		c, err := w.Client.Dial("tcp", netip.AddrPortFrom(f.lan, 22), 2*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := say(c); err != nil {
+			t.Fatal(err)
+		}
+		own := c.LocalAddr().(*net.TCPAddr).AddrPort()
+		forge(t, w, lab.Packet{Src: f.client, Dst: f.lan, Proto: unix.IPPROTO_TCP, SrcPort: own.Port(), DstPort: 22, Flags: lab.ACK, Seq: 1, Ack: 1, Window: 100})
+		forge(t, w, lab.Packet{Src: f.client, Dst: f.lan, Proto: unix.IPPROTO_UDP, SrcPort: 53, DstPort: 4000, Payload: []byte("forged answer")})
+		if err := say(c); err != nil {
+			t.Errorf("%s: a forged segment cost the connection: %v", f.name, err)
+		}
+		if err := lookup(w, f); err != nil {
+			t.Errorf("%s: a forged datagram cost the answer: %v", f.name, err)
+		}
+	}
+}
+
+// forge sends a packet from the client's end of the wire, whoever it claims to be from.
+func forge(t *testing.T, w *lab.World, p lab.Packet) {
+	t.Helper()
+	port, err := w.Client.OpenPort("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer port.Close()
+	p.SrcMAC, p.DstMAC, p.TTL = lab.LAN.FarMAC, lab.LAN.DUTMAC, 64
+	if err := port.Send(p.Frame()); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(short / 3)
+}
+
+// lookup asks a server on the client from port 4000 of the dut, as a resolver does.
+func lookup(w *lab.World, f natFamily) error {
+	server, err := w.Client.Echo(netip.AddrPortFrom(f.client, 53))
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	c, err := w.DUT.ListenUDP(netip.AddrPortFrom(f.lan, 4000))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.WriteToUDPAddrPort([]byte("a question"), netip.AddrPortFrom(f.client, 53)); err != nil {
+		return err
+	}
+	_ = c.SetReadDeadline(time.Now().Add(short))
+	_, _, err = c.ReadFromUDPAddrPort(make([]byte, 100))
+	return err
 }
