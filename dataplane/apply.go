@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -17,6 +18,7 @@ type Options struct {
 	Mode       Mode     `json:"mode,omitempty"`
 	// BesideNAT makes ready for NAT of the kernel that is not there yet. Where nat rules are in force, Apply does so by itself.
 	BesideNAT bool `json:"beside_nat,omitempty"`
+	XDP       XDP  `json:"xdp,omitempty"` // where prerouting rules are judged
 }
 
 // Result says what Apply or Rollback did.
@@ -42,6 +44,7 @@ var applySteps = []step{
 	{"save", (*transaction).save},            // on disk, for boot, history and rollback
 	{"fill slot", (*transaction).fillSlot},   // the one of the two that is not live
 	{"attach", (*transaction).attachMissing}, // to new interfaces: at once under the old rules
+	{"attach XDP", (*transaction).attachXDP}, // where prerouting rules can be judged there; else tc does
 	{"flip", (*transaction).flip},            // one store of four bytes
 	{"retire", (*transaction).retire},        // all but the live and the previous generation
 }
@@ -95,6 +98,7 @@ func (t *transaction) compile() error {
 	if t.live != nil {
 		t.next.Previous = t.live.Number
 	}
+	t.chooseXDP()
 	if t.again != nil {
 		t.next.RollbackTo, t.next.Confirmed = t.again.Number, t.again.Confirmed
 	}
@@ -107,7 +111,7 @@ func (t *transaction) load() error {
 	if !t.next.NAT {
 		delete(spec.Programs, inputProgram)
 	}
-	if err := setSwitches(spec, t.next); err != nil {
+	if err := setSwitches(spec, t.next, t.seal); err != nil {
 		return err
 	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: t.shared})
@@ -115,8 +119,8 @@ func (t *transaction) load() error {
 		return t.d.loadError(err)
 	}
 	t.atEnd(func() error { coll.Close(); return nil })
-	t.programs = coll.Programs
-	return nil
+	t.programs = maps.Clone(coll.Programs)
+	return t.loadXDP(coll.Maps)
 }
 
 // flip makes the next generation live.

@@ -23,7 +23,7 @@ const (
 	ModeClsact Mode = "clsact" // filters of a clsact qdisc
 )
 
-// direction is one of the two hooks that an interface has.
+// direction is one of the hooks that an interface has: these two, and in XDP those of attach_xdp.go.
 type direction string
 
 const (
@@ -43,9 +43,16 @@ type iface struct {
 	name     string
 	l2       uint32 // bytes in front of the IP header
 	enslaved string // "bridge br0", "" if it is its own
+
+	kind     string // as `ip -d link` names it: "device", "veth", "bond" …
+	loopback bool
+	mac      [6]byte
+	mtu      int
+	vlan     string // name of a VLAN's interface on top of it; "": none
+	xdp      uint32 // id of the XDP program that is attached; 0: none
 }
 
-// attacher attaches programs to hooks: attach_tcx.go and attach_clsact.go.
+// attacher attaches programs to hooks: attach_link.go, attach_xdp.go and attach_clsact.go.
 type attacher interface {
 	// attach puts a program on a hook, or in the place of the one that it put there before.
 	attach(h hook, p *ebpf.Program) error
@@ -60,14 +67,23 @@ func interfaces() ([]iface, error) {
 	if err != nil {
 		return nil, fmt.Errorf("interfaces: %w", errKernel(err))
 	}
-	masters := map[int]netlink.Link{}
+	masters, vlans := map[int]netlink.Link{}, map[int]string{}
 	for _, l := range links {
 		masters[l.Attrs().Index] = l
+		if l.Type() == "vlan" {
+			vlans[l.Attrs().ParentIndex] = l.Attrs().Name
+		}
 	}
 	var all []iface
 	for _, l := range links {
 		a := l.Attrs()
-		i := iface{index: a.Index, name: a.Name, l2: l2Length(a.EncapType)}
+		i := iface{
+			index: a.Index, name: a.Name, l2: l2Length(a.EncapType), kind: l.Type(), loopback: a.EncapType == "loopback", mtu: a.MTU, vlan: vlans[a.Index],
+		}
+		copy(i.mac[:], a.HardwareAddr)
+		if a.Xdp != nil {
+			i.xdp = a.Xdp.ProgId
+		}
 		if m := masters[a.MasterIndex]; m != nil && slices.Contains(switching, m.Type()) {
 			i.enslaved = m.Type() + " " + m.Attrs().Name
 		}
@@ -153,7 +169,7 @@ func (t *transaction) attachMissing() error {
 }
 
 func (t *transaction) attachAs(mode Mode, disp *dispatchers) error {
-	t.attacher = t.d.attachers()[mode]
+	t.attacher, t.mode = t.d.attachers()[mode], mode
 	if t.attacher == nil {
 		return fmt.Errorf("mode %q: unknown; there are %q and %q", mode, ModeTCX, ModeClsact)
 	}
@@ -176,22 +192,27 @@ func (t *transaction) attachAs(mode Mode, disp *dispatchers) error {
 	return nil
 }
 
-// attachOne attaches a dispatcher, unless the very same one (by the tag that the kernel makes of its instructions) is attached and reads
-// the generation word that is pinned now: if the pins were removed, it reads one that nobody can set any more.
+// attachOne attaches a tc dispatcher.
 func (t *transaction) attachOne(h hook, disp *dispatchers, l2 uint32, has *ebpf.ProgramInfo) error {
 	p, err := disp.program(l2, h.dir)
 	if err != nil {
 		return err
 	}
+	return t.attachTo(t.attacher, h, p, has)
+}
+
+// attachTo attaches a dispatcher, unless the very same one (by the tag that the kernel makes of its instructions) is attached and reads
+// the generation word that is pinned now: if the pins were removed, it reads one that nobody can set any more.
+func (t *transaction) attachTo(a attacher, h hook, p *ebpf.Program, has *ebpf.ProgramInfo) error {
 	info, err := p.Info()
 	if err != nil || has != nil && has.Tag == info.Tag && usesMap(has, t.dispatch["gen"]) {
 		return err
 	}
-	if err := t.attacher.attach(h, p); err != nil {
+	if err := a.attach(h, p); err != nil {
 		return err
 	}
 	if has == nil {
-		t.onError(func() { _ = t.attacher.detach(h) })
+		t.onError(func() { _ = a.detach(h) })
 	}
 	return nil
 }
@@ -213,33 +234,43 @@ func errKernelKeep(err error) error {
 
 // detachUnwanted detaches from interfaces that the live generation does not judge, and what is attached in another mode.
 func (t *transaction) detachUnwanted() {
-	want := hooks(t.ifaces)
+	want := map[hook]bool{}
+	for h := range hooks(t.ifaces) {
+		want[h] = true
+	}
 	for mode, a := range t.d.attachers() {
-		has, err := a.attached()
-		if err != nil {
-			t.warn("%s: %s", mode, err)
+		if mode == t.mode {
+			t.detachBut(a, want)
+		} else {
+			t.detachBut(a, nil)
+		}
+	}
+	t.detachBut(newXDP(t.d.at), t.inXDP)
+}
+
+func (t *transaction) detachBut(a attacher, want map[hook]bool) {
+	has, err := a.attached()
+	if err != nil {
+		t.warn("%s", err)
+	}
+	for h := range has {
+		if want[h] {
 			continue
 		}
-		for h := range has {
-			if _, ok := want[h]; ok && a == t.attacher {
-				continue
-			}
-			if err := a.detach(h); err != nil {
-				t.warn("interface %d: %s: %s", h.ifindex, h.dir, err)
-			}
+		if err := a.detach(h); err != nil {
+			t.warn("interface %d: %s: %s", h.ifindex, h.dir, err)
 		}
 	}
 }
 
 func (d *Dataplane) attachers() map[Mode]attacher {
-	return map[Mode]attacher{ModeTCX: tcx{d.at}, ModeClsact: clsact{}}
+	return map[Mode]attacher{ModeTCX: newTCX(d.at), ModeClsact: clsact{}}
 }
 
 // dispatchers loads the programs that stay attached, one variant for each length of link header.
 type dispatchers struct {
 	maps   map[string]*ebpf.Map
 	nat    bool // the one of LOCAL_IN too
-	xdp    bool // the one of XDP too
 	loaded map[uint32]*ebpf.Collection
 }
 
@@ -278,9 +309,7 @@ func (d *dispatchers) load(l2 uint32) (*ebpf.Collection, error) {
 	if !d.nat {
 		delete(spec.Programs, inputDispatcher)
 	}
-	if !d.xdp {
-		delete(spec.Programs, xdpDispatcher)
-	}
+	delete(spec.Programs, xdpDispatcher) // loaded by attachXDP
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: d.maps})
 	if err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", errKernel(err))
@@ -300,9 +329,10 @@ func (d *dispatchers) close() error {
 type Hook struct {
 	Interface string
 	Ifindex   int
-	Direction string // "ingress" or "egress"
-	Mode      Mode
+	Direction string // "ingress" or "egress"; "guard" is where prerouting rules are judged
+	Mode      Mode   // guard: also "xdp" or "xdp-generic"
 	Attached  bool
+	Why       string // guard: why not in XDP
 }
 
 func (h Hook) compare(o Hook) int {

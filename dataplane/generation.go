@@ -41,6 +41,10 @@ type Generation struct {
 	Confirmed  bool   `json:"confirmed,omitempty"`   // see Confirm
 	Forwarding bool   `json:"forwarding,omitempty"`  // the host forwarded packets when the programs were loaded
 	NAT        bool   `json:"nat,omitempty"`         // it judges beside the kernel's NAT
+	// Guard: there are prerouting rules. NoXDP says why XDP judges them nowhere, XDP why not on an interface, "" on those where it does.
+	Guard bool              `json:"guard,omitempty"`
+	NoXDP string            `json:"no_xdp,omitempty"`
+	XDP   map[string]string `json:"xdp,omitempty"`
 	Meta
 	Options Options               `json:"options"`
 	Slots   translator.Slots      `json:"slots"`

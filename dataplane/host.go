@@ -27,12 +27,13 @@ func (t *transaction) describeHost() error {
 }
 
 // staleHost reports whether the rules of a generation ask for names or addresses that are not what the programs were told (Refresh does).
-func (d *Dataplane) staleHost(n uint32) (bool, error) {
-	rs, err := d.at.readRuleset(n)
+// XDP asks for the interfaces' MACs.
+func (d *Dataplane) staleHost(g *Generation) (bool, error) {
+	rs, err := d.at.readRuleset(g.Number)
 	if err != nil {
 		return false, err
 	}
-	if rs.Uses(ruleset.FieldInIface) || rs.Uses(ruleset.FieldOutIface) {
+	if rs.Uses(ruleset.FieldInIface) || rs.Uses(ruleset.FieldOutIface) || g.judgesInXDP() {
 		if stale, err := d.staleNames(); stale || err != nil {
 			return stale, err
 		}
@@ -94,7 +95,7 @@ func nameInterfaces(m *ebpf.Map) error {
 }
 
 func ifaceEntry(i iface) bpf.Iface {
-	v := bpf.Iface{Ifindex: uint32(i.index)}
+	v := bpf.Iface{Ifindex: uint32(i.index), Mac: i.mac}
 	for n := range min(len(i.name), len(v.Name)-1) {
 		v.Name[n] = int8(i.name[n])
 	}

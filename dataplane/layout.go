@@ -11,6 +11,7 @@ import (
 //	bpfwall/                    or bpfwall/netns/NAME/
 //	  maps/NAME                 shared by all generations
 //	  links/IFINDEX-ingress     what keeps the dispatchers attached
+//	  links/IFINDEX-xdp         the same in XDP, or IFINDEX-xdp-generic
 //	  links/input-ipv4          and the one of LOCAL_IN, beside NAT
 //	  progs/gen-42/PROGRAM      the live and the previous generation's
 //

@@ -12,8 +12,9 @@ import (
 )
 
 // setSwitches fixes what the programs are to know of the host and of themselves.
-func setSwitches(spec *ebpf.CollectionSpec, g *Generation) error {
+func setSwitches(spec *ebpf.CollectionSpec, g *Generation, seal uint64) error {
 	for name, value := range map[string]any{
+		"cfg_seal":       seal,
 		"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number, "cfg_nat": g.NAT,
 		"cfg_checksums": checksums() && hasKfunc("bpf_cast_to_kern_ctx"),
 	} {
@@ -79,8 +80,11 @@ func (t *transaction) save() error {
 	return nil
 }
 
-// slotMaps says which program goes into which map. Only generations that judge beside the kernel's NAT have inputProgram.
-var slotMaps = map[string]string{"progs_ingress": "tc_ingress", "progs_egress": "tc_egress", "progs_input": inputProgram}
+// slotMaps says which program goes into which map. Only generations that judge beside the kernel's NAT have inputProgram, and only those
+// with prerouting rules that XDP can judge have xdpProgram.
+var slotMaps = map[string]string{
+	"progs_ingress": "tc_ingress", "progs_egress": "tc_egress", "progs_input": inputProgram, "progs_xdp": xdpProgram,
+}
 
 // fillSlot pins the programs and puts them where the dispatchers look for generations of this parity.
 func (t *transaction) fillSlot() error {

@@ -14,7 +14,7 @@ import (
 // dispatchMaps belong to the dispatchers, sharedMaps to the programs of every generation. Both are pinned and outlive generations.
 // All other maps of a collection are its generation's own.
 var (
-	dispatchMaps = []string{"gen", "progs_ingress", "progs_egress", "progs_input"}
+	dispatchMaps = []string{"gen", "progs_ingress", "progs_egress", "progs_input", "progs_xdp"}
 	sharedMaps   = []string{"counters", "limits", "ct", "ct_new", "conncounts", "conncount_places", "frags", "ifaces", "addr_types", "events", "stats"}
 )
 

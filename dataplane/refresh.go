@@ -12,6 +12,7 @@ var refreshSteps = []step{
 	{"sweep", (*transaction).sweep},
 	{"stay", (*transaction).stay},
 	{"attach", (*transaction).attachMissing},
+	{"attach XDP", (*transaction).attachXDP},
 	{"detach", func(t *transaction) error { t.detachUnwanted(); return nil }},
 }
 

@@ -16,6 +16,7 @@ var rollbackSteps = []step{
 	{"save", (*transaction).save},
 	{"fill slot", (*transaction).fillSlot},
 	{"attach", (*transaction).attachMissing},
+	{"attach XDP", (*transaction).attachXDP},
 	{"flip", (*transaction).flip},
 	{"retire", (*transaction).retire},
 }
@@ -125,6 +126,9 @@ func (t *transaction) loadPinned(g *Generation) (map[string]*ebpf.Program, error
 	names := []string{"tc_ingress", "tc_egress", "fw_judge"}
 	if g.NAT {
 		names = append(names, inputProgram)
+	}
+	if g.judgesInXDP() {
+		names = append(names, xdpProgram)
 	}
 	for _, name := range names {
 		p, err := ebpf.LoadPinnedProgram(filepath.Join(t.d.at.programs(g.Number), name), nil)

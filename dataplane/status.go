@@ -80,9 +80,37 @@ func (d *Dataplane) hookStatus(s *Status) error {
 			mode, ok := modes[hook{i.index, dir}]
 			s.Hooks = append(s.Hooks, Hook{Interface: i.name, Ifindex: i.index, Direction: string(dir), Mode: mode, Attached: ok})
 		}
+		if s.Generation.Guard {
+			s.Hooks = append(s.Hooks, guardHook(i, s.Generation, modes))
+		}
 	}
 	slices.SortFunc(s.Hooks, Hook.compare)
 	return d.hostStatus(s)
+}
+
+// guardHook says where the prerouting rules of an interface are judged.
+func guardHook(i iface, g *Generation, modes map[hook]Mode) Hook {
+	mode, attached := modes[hook{i.index, ingress}]
+	h := Hook{Interface: i.name, Ifindex: i.index, Direction: "guard", Mode: mode, Attached: attached, Why: g.NoXDP}
+	if h.Why != "" {
+		return h
+	}
+	for _, dir := range []direction{xdpNative, xdpGeneric} {
+		if _, ok := modes[hook{i.index, dir}]; ok {
+			h.Mode = Mode(dir)
+			return h
+		}
+	}
+	why, tried := g.XDP[i.name]
+	switch {
+	case why != "":
+		h.Why = why
+	case tried:
+		h.Why = "detached since; run bpfwall refresh"
+	default:
+		h.Why = "not tried yet; run bpfwall refresh"
+	}
+	return h
 }
 
 // hostStatus looks for what changed on the host since the apply and matters.
@@ -91,7 +119,7 @@ func (d *Dataplane) hostStatus(s *Status) error {
 	if forwarding() && !s.Generation.Forwarding {
 		s.warn("this host began to forward packets after the apply: apply again, so that forwarded packets are told from local ones")
 	}
-	if stale, err := d.staleHost(s.Generation.Number); err == nil && stale {
+	if stale, err := d.staleHost(s.Generation); err == nil && stale {
 		s.warn("names of interfaces or addresses of this host have changed, and the rules ask for them: run bpfwall refresh")
 	}
 	return nil
@@ -111,13 +139,22 @@ func (d *Dataplane) modes() (map[hook]Mode, error) {
 			}
 		}
 	}
-	return out, nil
+	has, err := newXDP(d.at).attached()
+	for h, p := range has {
+		if p != nil {
+			out[h] = Mode(h.dir)
+		}
+	}
+	return out, err
 }
 
 // mapStatus reads the counters beside the rules and counts flows.
 func (d *Dataplane) mapStatus(s *Status) (err error) {
 	if s.Stats, err = d.stats(); err != nil {
 		return err
+	}
+	if n := s.Stats["xdp-no-room"]; n > 0 && s.Generation.judgesInXDP() {
+		s.warn(fmt.Sprintf("XDP left %d packets to tc: a driver's frames have no room for metadata", n))
 	}
 	return d.eachFlow(func(Flow) bool { s.Flows++; return true })
 }

@@ -42,6 +42,9 @@ type transaction struct {
 	programs map[string]*ebpf.Program // of the next generation
 	ifaces   []iface                  // to be judged
 	attacher attacher
+	mode     Mode          // of attacher
+	inXDP    map[hook]bool // where a dispatcher stands in XDP
+	seal     uint64        // by which tc ingress knows what this generation has judged in XDP; 0: nothing
 
 	result  Result
 	flipped bool

@@ -63,6 +63,18 @@ func (rs *Ruleset) Reach(c *Chain) []Hook {
 	return out
 }
 
+// ReachedFrom lists the chains that packets of a hook may get into: its base chains and those that they lead to.
+func (rs *Ruleset) ReachedFrom(h Hook) []*Chain {
+	var out []*Chain
+	reach := rs.reach()
+	for _, c := range rs.Chains {
+		if reach[c]&(1<<h) != 0 {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // cycles finds jumps that lead back to where they came from, in chains that packets can reach. As iptables does, cycles that no
 // packet can enter are let be.
 func (c *checker) cycles() {

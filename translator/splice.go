@@ -18,7 +18,7 @@ const tcDrop = 2
 type object struct {
 	spec     *ebpf.CollectionSpec
 	programs map[string][]*code // by program, in order; the first is its entry
-	stub     *btf.Func          // fw_input: the type of all generated functions
+	stub     *btf.Func          // of some hook: the type of all generated functions
 }
 
 // code is a BPF function.
@@ -32,14 +32,15 @@ func newObject(spec *ebpf.CollectionSpec) (*object, error) {
 	o := &object{spec: spec, programs: map[string][]*code{}}
 	for name, prog := range spec.Programs {
 		o.programs[name] = split(prog.Instructions)
-		for _, c := range o.programs[name] {
-			if c.fn.Name == functionName(ruleset.HookInput) {
+		byName := index(o.programs[name])
+		for _, h := range ruleset.Hooks {
+			if c := byName[functionName(h)]; c != nil {
 				o.stub = c.fn
 			}
 		}
 	}
 	if o.stub == nil {
-		return nil, errors.New("classifier object: no stub fw_input")
+		return nil, errors.New("object: no stub of a hook")
 	}
 	return o, nil
 }

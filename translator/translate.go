@@ -14,7 +14,11 @@ import (
 type Output struct {
 	// Spec is the programs tc_ingress, tc_egress and fw_judge, their maps with the contents of the sets, and the switches
 	// (cfg_… variables) that the ruleset decides. It is the caller's to change further.
-	Spec  *ebpf.CollectionSpec
+	Spec *ebpf.CollectionSpec
+	// XDP is the program xdp_ingress, which does the prerouting rules' work where an interface has native XDP. nil: there are no such
+	// rules, or NoXDP says which of them tc has to judge.
+	XDP   *ebpf.CollectionSpec
+	NoXDP string
 	Slots Slots      // of every counter and token bucket of the ruleset
 	Logs  []LogPoint // by the log_id of events
 	Sets  []*SetMap  // the maps that hold addresses
@@ -64,6 +68,9 @@ func Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 	if err := out.lower(obj); err != nil {
 		return nil, err
 	}
+	if err := out.addXDP(); err != nil {
+		return nil, err
+	}
 	return out, out.finish()
 }
 
@@ -105,11 +112,20 @@ func (o *Output) finish() error {
 		"cfg_mac":             rs.Uses(ruleset.FieldSrcMAC) || rs.Logs(),
 		"cfg_reads_transport": rs.ReadsTransport(),
 	} {
-		if err := o.Spec.Variables[name].Set(value); err != nil {
+		if err := o.set(name, value); err != nil {
 			return fmt.Errorf("switch %s: %s", name, err)
 		}
 	}
 	return nil
+}
+
+// set sets a switch. In XDP, nothing is tracked, and the compiler has left out what does not matter there.
+func (o *Output) set(name string, value bool) error {
+	err := o.Spec.Variables[name].Set(value)
+	if err != nil || o.XDP == nil || o.XDP.Variables[name] == nil || name == "cfg_conntrack" {
+		return err
+	}
+	return o.XDP.Variables[name].Set(value)
 }
 
 // setConntrack puts what a ruleset says of connection tracking in place of the defaults.

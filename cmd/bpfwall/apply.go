@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,6 +45,7 @@ confirm under [safety], the generation before comes back unless you confirm in t
 	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "as plan: say what would change, and change nothing")
 	flags.StringSliceVar(&f.options.Interfaces, "interface", nil, "judge only these interfaces (default: all but ports of bridges and bonds)")
 	flags.BoolVar(&f.options.BesideNAT, "beside-nat", false, "be ready for nat rules that are not in force yet (those that are, apply finds)")
+	flags.StringVar((*string)(&f.options.XDP), "xdp", "", "where guard is judged in XDP: off, native (veths too), generic (drivers without XDP too); default: where the card's driver has it")
 	flags.BoolVar(&f.lose, "i-will-lose-this-session", false, "go ahead although this cuts the SSH session you are using")
 	flags.DurationVar(&f.confirm, "confirm", 0, "go back unless confirmed within this time, e.g. 60s")
 	flags.StringVar(&f.note, "note", "", "why, for the history")
@@ -54,6 +56,9 @@ confirm under [safety], the generation before comes back unless you confirm in t
 func (a *app) applyInput(ctx context.Context, in *input.Input, f applyFlags) error {
 	if f.confirm < 0 {
 		return fail(exitUsage, "--confirm %s: not a time to wait", f.confirm)
+	}
+	if x := f.options.XDP; x != dataplane.XDPAuto && !slices.Contains(dataplane.XDPs, x) {
+		return fail(exitUsage, "--xdp %q: there are %q", x, dataplane.XDPs)
 	}
 	fw, err := a.firewall()
 	if err != nil {

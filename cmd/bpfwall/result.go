@@ -27,12 +27,13 @@ type hookAnswer struct {
 	Direction string `json:"direction"`
 	Mode      string `json:"mode"`
 	Attached  bool   `json:"attached"`
+	Why       string `json:"why,omitempty"` // guard: why not in XDP
 }
 
 func hookAnswers(hooks []dataplane.Hook) []hookAnswer {
 	out := []hookAnswer{}
 	for _, h := range hooks {
-		out = append(out, hookAnswer{h.Interface, h.Direction, string(h.Mode), h.Attached})
+		out = append(out, hookAnswer{h.Interface, h.Direction, string(h.Mode), h.Attached, h.Why})
 	}
 	return out
 }

@@ -71,6 +71,9 @@ func (a *app) printStatus(s *dataplane.Status) {
 	rows := [][]string{{"  hook", "mode", "state"}}
 	for _, h := range s.Hooks {
 		state := "attached"
+		if h.Why != "" {
+			state = "not in XDP: " + escape(h.Why)
+		}
 		if !h.Attached {
 			state = p.error("NOT ATTACHED: packets pass unjudged; run bpfwall refresh")
 		}

@@ -1,0 +1,52 @@
+package dataplane
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+)
+
+// chooseXDP finds out whether the next generation is to judge its prerouting rules in XDP, as far as that is not for each interface to say.
+func (t *transaction) chooseXDP() {
+	g := t.next
+	g.Guard, g.NoXDP = t.out.XDP != nil || t.out.NoXDP != "", t.out.NoXDP
+	if g.Guard && t.opts.XDP == XDPOff {
+		g.NoXDP = "turned off (--xdp off)"
+	}
+	if g.judgesInXDP() {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // does not fail, crypto/rand
+		t.seal = binary.NativeEndian.Uint64(b[:]) | 1
+	}
+}
+
+// judgesInXDP reports whether a generation has a program for XDP.
+func (g *Generation) judgesInXDP() bool { return g.Guard && g.NoXDP == "" }
+
+// loadXDP verifies the XDP program, with the maps of the tc programs. A kernel that refuses it judges at tc.
+func (t *transaction) loadXDP(maps map[string]*ebpf.Map) error {
+	if !t.next.judgesInXDP() {
+		return nil
+	}
+	spec, shared := t.out.XDP, map[string]*ebpf.Map{}
+	for name := range spec.Maps {
+		if !strings.HasPrefix(name, ".") {
+			shared[name] = maps[name]
+		}
+	}
+	if err := setSwitches(spec, t.next, t.seal); err != nil {
+		return err
+	}
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})
+	if err != nil {
+		t.next.NoXDP = fmt.Sprintf("the kernel refused the program: %s", err)
+		t.warn("XDP: %s; tc judges prerouting rules", t.next.NoXDP)
+		return nil
+	}
+	t.atEnd(func() error { coll.Close(); return nil })
+	t.programs[xdpProgram] = coll.Programs[xdpProgram]
+	return nil
+}

@@ -1,4 +1,0 @@
-package dataplane
-
-// xdpDispatcher stands in XDP.
-const xdpDispatcher = "xdp_dispatch"

@@ -1,0 +1,69 @@
+package translator
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/bpfwall/bpfwall/bpf"
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// addXDP puts the prerouting rules into the XDP program too, if there are any and none asks for what XDP does not have. The maps are
+// those of Spec, which the loader is to share out by name.
+func (o *Output) addXDP() error {
+	rs := o.plan.rs
+	chains := rs.ReachedFrom(ruleset.HookPrerouting)
+	if len(chains) == 0 {
+		return nil
+	}
+	if o.NoXDP = needsSkb(chains); o.NoXDP != "" {
+		return nil
+	}
+	spec, err := bpf.LoadXdp()
+	if err != nil {
+		return fmt.Errorf("xdp object: %s", err)
+	}
+	obj, err := newObject(spec)
+	if err != nil {
+		return err
+	}
+	if err := obj.replace(o.code); err != nil {
+		return err
+	}
+	for name := range spec.Maps {
+		if !strings.HasPrefix(name, ".") { // variables are each program's own
+			spec.Maps[name] = o.Spec.Maps[name]
+		}
+	}
+	for _, s := range o.Sets {
+		spec.Maps[s.Name] = o.Spec.Maps[s.Name]
+	}
+	o.XDP = spec
+	return nil
+}
+
+// needsSkb names the first rule that asks for what only an skb has: XDP comes before the packet has a mark.
+func needsSkb(chains []*ruleset.Chain) string {
+	for _, c := range chains {
+		for _, r := range c.Rules {
+			if touchesMark(r) {
+				return fmt.Sprintf("%s: a packet has no mark yet in XDP", r.Pos)
+			}
+		}
+	}
+	return ""
+}
+
+func touchesMark(r *ruleset.Rule) bool {
+	for i := range r.Matches {
+		if r.Matches[i].Field == ruleset.FieldMark {
+			return true
+		}
+	}
+	for _, s := range r.Statements {
+		if s.SetMark != nil {
+			return true
+		}
+	}
+	return false
+}
