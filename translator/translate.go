@@ -15,8 +15,8 @@ type Output struct {
 	// Spec is the programs tc_ingress, tc_egress and fw_judge, their maps with the contents of the sets, and the switches
 	// (cfg_… variables) that the ruleset decides. It is the caller's to change further.
 	Spec *ebpf.CollectionSpec
-	// XDP is the program xdp_ingress, which does the prerouting rules' work where an interface has native XDP. nil: there are no such
-	// rules, or NoXDP says which of them tc has to judge.
+	// XDP is the program xdp_ingress, which does the prerouting rules' work where an interface has native XDP, with the maps of Spec: the
+	// loader is to share them out by name. nil: there are no such rules, or NoXDP says which of them tc has to judge.
 	XDP   *ebpf.CollectionSpec
 	NoXDP string
 	Slots Slots      // of every counter and token bucket of the ruleset
@@ -94,6 +94,7 @@ func (o *Output) finish() error {
 	for _, s := range o.Sets {
 		o.Spec.Maps[s.Name] = s.spec()
 	}
+	o.shareMaps()
 	rs := o.plan.rs
 	if err := o.setConntrack(rs.Conntrack); err != nil {
 		return err

@@ -8,8 +8,7 @@ import (
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
-// addXDP puts the prerouting rules into the XDP program too, if there are any and none asks for what XDP does not have. The maps are
-// those of Spec, which the loader is to share out by name.
+// addXDP puts the prerouting rules into the XDP program too, if there are any and none asks for what XDP does not have.
 func (o *Output) addXDP() error {
 	rs := o.plan.rs
 	chains := rs.ReachedFrom(ruleset.HookPrerouting)
@@ -30,16 +29,23 @@ func (o *Output) addXDP() error {
 	if err := obj.replace(o.code); err != nil {
 		return err
 	}
-	for name := range spec.Maps {
-		if !strings.HasPrefix(name, ".") { // variables are each program's own
-			spec.Maps[name] = o.Spec.Maps[name]
+	o.XDP = spec
+	return nil
+}
+
+// shareMaps gives the XDP program the maps of the others.
+func (o *Output) shareMaps() {
+	if o.XDP == nil {
+		return
+	}
+	for name, m := range o.Spec.Maps {
+		if _, has := o.XDP.Maps[name]; has && !strings.HasPrefix(name, ".") { // variables are each program's own
+			o.XDP.Maps[name] = m
 		}
 	}
 	for _, s := range o.Sets {
-		spec.Maps[s.Name] = o.Spec.Maps[s.Name]
+		o.XDP.Maps[s.Name] = o.Spec.Maps[s.Name]
 	}
-	o.XDP = spec
-	return nil
 }
 
 // needsSkb names the first rule that asks for what only an skb has: XDP comes before the packet has a mark.

@@ -167,7 +167,7 @@ func (m *machine) load(rs *ruleset.Ruleset) error {
 		m.ids[slot] = id
 	}
 	for i, dev := range m.devices {
-		v := bpf.Iface{Ifindex: dev}
+		v := bpf.Iface{Ifindex: dev, Mac: [6]byte(ourMAC)}
 		for j := range len(names[i]) {
 			v.Name[j] = int8(names[i][j])
 		}
