@@ -27,7 +27,9 @@ FRAMES ?= 20000000
 MUTANTS ?= 0
 SEQUENCES ?= 200000
 SWAPS ?= 2000
-SYNS ?= 600000
+FLOOD ?= 600000
+FLOODFOR ?= 60s
+FLOODLEAST ?= 75000
 KILLS ?= 500
 CORPUS ?= ../shared/corpus
 
@@ -106,8 +108,9 @@ mutate: setup ## change the C one constant or comparison at a time and list what
 	$(SUDO) env PATH="$(PATH)" GOFLAGS="$(GOFLAGS)" build/mutate -sample $(MUTANTS)
 
 .PHONY: soak
-soak: setup ## SWAPS swaps under traffic, KILLS kills of an apply, connections in a flood of SYNS twice over
-	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSwapUnderLoad|TestKilledApply|Flood' ./test/netns -swaps $(SWAPS) -kills $(KILLS) -flood $(SYNS)
+soak: setup ## SWAPS swaps under traffic, KILLS kills of an apply, connections in floods of FLOOD packets and more, for FLOODFOR each, at FLOODLEAST a second or more
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSwapUnderLoad|TestKilledApply|Flood' ./test/netns -swaps $(SWAPS) -kills $(KILLS) \
+		-flood $(FLOOD) -flood-for $(FLOODFOR) -flood-least $(FLOODLEAST)
 
 .PHONY: corpus
 corpus: ## import every ruleset below CORPUS, write it as a policy, and say how much was lost

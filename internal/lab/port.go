@@ -144,13 +144,13 @@ func (p *Port) wait(events int16, ms int) error {
 	return err
 }
 
-// Dropped is how many frames the socket had no room for since the last call.
-func (p *Port) Dropped() (uint32, error) {
+// Seen is how many frames have come to the socket since the last call, and for how many of them it had no room.
+func (p *Port) Seen() (frames, dropped uint32, err error) {
 	stats, err := unix.GetsockoptTpacketStats(p.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return stats.Drops, nil
+	return stats.Packets, stats.Drops, nil
 }
 
 // Close closes the port.
