@@ -159,7 +159,6 @@ func (w *wires) flood(t *testing.T, f *flooder, flows uint8) {
 	t.Helper()
 	all := later(flows)
 	busy := [2][][]byte{all[0][:floodFlows/2], all[1][:floodFlows/2]}
-	var spent time.Duration
 	begin, sent, seen := time.Now(), 0, uint32(0)
 	for chunk := 0; sent < 2**flood || time.Since(begin) < *floodFor; chunk++ {
 		if chunk%4 == 1 {
@@ -167,12 +166,11 @@ func (w *wires) flood(t *testing.T, f *flooder, flows uint8) {
 			w.expect(t, "busy server during the flood", 1, busy[1])
 			w.seen(t)
 		}
-		from := time.Now()
 		f.send(t, floodChunk, 2)
-		spent += time.Since(from)
 		sent += 2 * floodChunk
 		seen += w.seen(t)
 	}
+	spent := time.Since(begin)
 	rate := float64(sent) / spent.Seconds()
 	t.Logf("%d packets twice in %.1f s, %.0f a second", sent/2, spent.Seconds(), rate)
 	if int(seen) < sent*99/100 {
