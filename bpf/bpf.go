@@ -2,14 +2,15 @@ package bpf
 
 // The types of fw.h under their own names.
 type (
-	Pkt       = ClassifierFwPkt
-	Counter   = ClassifierFwCounter
-	Event     = ClassifierFwEvent
-	Iface     = ClassifierIface
-	AddrKey   = ClassifierAddrKey
-	CtKey     = ClassifierCtKey
-	CtFlow    = ClassifierCtFlow
-	CtAssured = ClassifierCtAssured
-	Stat      = ClassifierFwStat
-	Limit     = ClassifierLimitState
+	Pkt        = ClassifierFwPkt
+	Counter    = ClassifierFwCounter
+	Event      = ClassifierFwEvent
+	Iface      = ClassifierIface
+	AddrKey    = ClassifierAddrKey
+	CtKey      = ClassifierCtKey
+	CtFlow     = ClassifierCtFlow
+	CtAssured  = ClassifierCtAssured
+	Stat       = ClassifierFwStat
+	Limit      = ClassifierLimitState
+	CgroupBits = ClassifierCgroupBits
 )

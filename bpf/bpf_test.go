@@ -127,9 +127,9 @@ func TestLayout(t *testing.T) {
 		name      string
 		got, want uintptr
 	}{
-		{"fw_pkt", unsafe.Sizeof(Pkt{}), 200},
+		{"fw_pkt", unsafe.Sizeof(Pkt{}), 224},
 		{"fw_counter", unsafe.Sizeof(Counter{}), 16},
-		{"fw_event", unsafe.Sizeof(Event{}), 216},
+		{"fw_event", unsafe.Sizeof(Event{}), 240},
 		{"iface", unsafe.Sizeof(Iface{}), 32},
 		{"addr_key", unsafe.Sizeof(AddrKey{}), 24},
 		{"ct_key", unsafe.Sizeof(CtKey{}), 40},

@@ -20,6 +20,11 @@ type ClassifierAddrKey struct {
 	Addr      [4]uint32
 }
 
+type ClassifierCgroupBits struct {
+	_    structs.HostLayout
+	Bits [2]uint64
+}
+
 type ClassifierConncount struct {
 	_    structs.HostLayout
 	Rest uint64
@@ -179,6 +184,9 @@ type ClassifierFwPkt struct {
 	OutName    [2]uint64
 	TcpOptions [4]uint64
 	Smac       uint64
+	Uid        uint64
+	Gid        uint64
+	Cgroups    uint64
 	InIfindex  uint32
 	OutIfindex uint32
 	Mark       uint32
@@ -211,11 +219,13 @@ type ClassifierFwPkt struct {
 	Malformed  uint8
 	Hook       uint8
 	TcpOffer   uint8
+	Socket     uint8
+	Published  uint8
+	Pad        [2]uint8
 	TcpSack    uint32
 	FragId     uint32
 	FragEdge   uint32
-	Published  uint8
-	Pad        [7]uint8
+	Pad2       uint32
 }
 
 type ClassifierFwStat uint32
@@ -308,6 +318,7 @@ type ClassifierRejectNote struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	ClassifierMapAddrTypes         = "addr_types"
+	ClassifierMapCgroups           = "cgroups"
 	ClassifierMapConncountPlaces   = "conncount_places"
 	ClassifierMapConncounts        = "conncounts"
 	ClassifierMapCounters          = "counters"
@@ -334,6 +345,7 @@ const (
 	ClassifierProgTcEgress         = "tc_egress"
 	ClassifierProgTcIngress        = "tc_ingress"
 	ClassifierVarCfgAddrtypes      = "cfg_addrtypes"
+	ClassifierVarCfgCgroups        = "cfg_cgroups"
 	ClassifierVarCfgChecksums      = "cfg_checksums"
 	ClassifierVarCfgConntrack      = "cfg_conntrack"
 	ClassifierVarCfgCtPerSource    = "cfg_ct_per_source"
@@ -347,6 +359,7 @@ const (
 	ClassifierVarCfgMac            = "cfg_mac"
 	ClassifierVarCfgNat            = "cfg_nat"
 	ClassifierVarCfgNever          = "cfg_never"
+	ClassifierVarCfgOwner          = "cfg_owner"
 	ClassifierVarCfgPrerouting     = "cfg_prerouting"
 	ClassifierVarCfgPublished      = "cfg_published"
 	ClassifierVarCfgRawOutput      = "cfg_raw_output"
@@ -412,6 +425,7 @@ type ClassifierProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ClassifierMapSpecs struct {
 	AddrTypes       *ebpf.MapSpec `ebpf:"addr_types"`
+	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
 	ConncountPlaces *ebpf.MapSpec `ebpf:"conncount_places"`
 	Conncounts      *ebpf.MapSpec `ebpf:"conncounts"`
 	Counters        *ebpf.MapSpec `ebpf:"counters"`
@@ -440,6 +454,7 @@ type ClassifierMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ClassifierVariableSpecs struct {
 	CfgAddrtypes      *ebpf.VariableSpec `ebpf:"cfg_addrtypes"`
+	CfgCgroups        *ebpf.VariableSpec `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.VariableSpec `ebpf:"cfg_checksums"`
 	CfgConntrack      *ebpf.VariableSpec `ebpf:"cfg_conntrack"`
 	CfgCtPerSource    *ebpf.VariableSpec `ebpf:"cfg_ct_per_source"`
@@ -453,6 +468,7 @@ type ClassifierVariableSpecs struct {
 	CfgMac            *ebpf.VariableSpec `ebpf:"cfg_mac"`
 	CfgNat            *ebpf.VariableSpec `ebpf:"cfg_nat"`
 	CfgNever          *ebpf.VariableSpec `ebpf:"cfg_never"`
+	CfgOwner          *ebpf.VariableSpec `ebpf:"cfg_owner"`
 	CfgPrerouting     *ebpf.VariableSpec `ebpf:"cfg_prerouting"`
 	CfgPublished      *ebpf.VariableSpec `ebpf:"cfg_published"`
 	CfgRawOutput      *ebpf.VariableSpec `ebpf:"cfg_raw_output"`
@@ -486,6 +502,7 @@ func (o *ClassifierObjects) Close() error {
 // It can be passed to LoadClassifierObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ClassifierMaps struct {
 	AddrTypes       *ebpf.Map `ebpf:"addr_types"`
+	Cgroups         *ebpf.Map `ebpf:"cgroups"`
 	ConncountPlaces *ebpf.Map `ebpf:"conncount_places"`
 	Conncounts      *ebpf.Map `ebpf:"conncounts"`
 	Counters        *ebpf.Map `ebpf:"counters"`
@@ -512,6 +529,7 @@ type ClassifierMaps struct {
 func (m *ClassifierMaps) Close() error {
 	return _ClassifierClose(
 		m.AddrTypes,
+		m.Cgroups,
 		m.ConncountPlaces,
 		m.Conncounts,
 		m.Counters,
@@ -541,6 +559,7 @@ func (m *ClassifierMaps) Close() error {
 // It can be passed to LoadClassifierObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ClassifierVariables struct {
 	CfgAddrtypes      *ebpf.Variable `ebpf:"cfg_addrtypes"`
+	CfgCgroups        *ebpf.Variable `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.Variable `ebpf:"cfg_checksums"`
 	CfgConntrack      *ebpf.Variable `ebpf:"cfg_conntrack"`
 	CfgCtPerSource    *ebpf.Variable `ebpf:"cfg_ct_per_source"`
@@ -554,6 +573,7 @@ type ClassifierVariables struct {
 	CfgMac            *ebpf.Variable `ebpf:"cfg_mac"`
 	CfgNat            *ebpf.Variable `ebpf:"cfg_nat"`
 	CfgNever          *ebpf.Variable `ebpf:"cfg_never"`
+	CfgOwner          *ebpf.Variable `ebpf:"cfg_owner"`
 	CfgPrerouting     *ebpf.Variable `ebpf:"cfg_prerouting"`
 	CfgPublished      *ebpf.Variable `ebpf:"cfg_published"`
 	CfgRawOutput      *ebpf.Variable `ebpf:"cfg_raw_output"`

@@ -9,6 +9,7 @@
 //
 //	fw.h switches.h maps.h      the packet as rules see it, load-time switches, maps
 //	parse.h transport.h meta.h  from the frame to struct fw_pkt
+//	owner.h                     whose socket sends the packet
 //	frag.h route.h              later fragments; for this host or passing through
 //	nat.h published.h local_in.h  beside the kernel's NAT
 //	ct_key.h conntrack.h        which flow a packet belongs to, and its state

@@ -7,6 +7,8 @@
 #define FW_ABSENT16 0x10000U          /* sport, dport, tcp_mss */
 #define FW_ABSENT8  0x100U            /* tcp_flags, icmp_type, icmp_code */
 #define FW_ABSENT48 0x1000000000000ULL /* smac */
+#define FW_ABSENT63 0x8000000000000000ULL /* cgroups */
+#define FW_NO_OWNER 0x100000000ULL /* uid, gid: above all numbers */
 
 #define FW_NO_RULE 0xffffffffU		/* rule: nothing decided (yet) */
 
@@ -21,6 +23,9 @@ struct fw_pkt {
 	__u64 out_name[2];
 	__u64 tcp_options[4];	/* bit n of the 256: option kind n is present */
 	__u64 smac;		/* first byte most significant */
+	__u64 uid;		/* who opened the socket; FW_NO_OWNER */
+	__u64 gid;
+	__u64 cgroups;		/* bit n: the socket is in the n-th control group of the rules, or below it; FW_ABSENT63 without a socket */
 	__u32 in_ifindex;	/* 0: none */
 	__u32 out_ifindex;
 	__u32 mark;
@@ -51,11 +56,13 @@ struct fw_pkt {
 	__u8 malformed;		/* transport header cut short or lengths lie */
 	__u8 hook;		/* FW_HOOK_ */
 	__u8 tcp_offer;		/* FW_OFFER_: options of a TCP segment, for conntrack */
+	__u8 socket;		/* 1: a socket that is still open sent it */
+	__u8 published;		/* FW_HOOK_ that judges it although it is forwarded: see published.h */
+	__u8 pad[2];
 	__u32 tcp_sack;		/* TCP: highest of ack and the right edges of SACK blocks */
 	__u32 frag_id;
 	__u32 frag_edge;	/* first fragment: bytes of the datagram in it; later: byte of the datagram where it starts */
-	__u8 published;		/* FW_HOOK_ that judges it although it is forwarded: see published.h */
-	__u8 pad[7];
+	__u32 pad2;
 };
 
 /* tcp_offer: the window scale in the low four bits, if there is one. */
@@ -122,6 +129,16 @@ struct mac_key {
 struct owner {
 	__u32 uid;
 	__u32 gid;
+};
+
+/* Which of the rules' control groups a group is in: bits as in fw_pkt.cgroups, for even and for odd generations. */
+struct cgroup_bits {
+	__u64 bits[2];
+};
+
+/* A control group's path, padded with 0. */
+struct cgroup_path {
+	char path[256];
 };
 
 /* What a log rule reports. */

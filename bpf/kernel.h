@@ -8,10 +8,40 @@
 
 #define RELOCATED __attribute__((preserve_access_index))
 
-struct net_device { int ifindex; } RELOCATED;
+typedef struct { struct net *net; } possible_net_t;
+
+struct net_device {
+	int ifindex;
+	possible_net_t nd_net;
+} RELOCATED;
+
+typedef struct { __u32 val; } kuid_t;
+typedef struct { __u32 val; } kgid_t;
+
+struct cred {
+	kuid_t fsuid;
+	kgid_t fsgid;
+} RELOCATED;
+
+struct file { const struct cred *f_cred; } RELOCATED;
+
+struct socket { struct file *file; } RELOCATED;
+
+struct sock_common {
+	unsigned char skc_state;
+	possible_net_t skc_net;
+	struct sock *skc_listener;	/* of TCP_NEW_SYN_RECV */
+} RELOCATED;
+
+struct sock {
+	struct sock_common __sk_common;
+	struct socket *sk_socket;
+} RELOCATED;
 
 struct sk_buff {
 	unsigned int len;
+	struct net_device *dev;
+	struct sock *sk;
 	__u8 ip_summed : 2;	/* enum checksum */
 	__be16 protocol;
 	__u32 mark;

@@ -52,6 +52,14 @@ struct {
 	__type(value, __u16);
 } addr_types SEC(".maps");
 
+/* By id of a control group that the rules name. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct cgroup_bits);
+} cgroups SEC(".maps");
+
 /* Assured flows: newcomers never push them out. User space sets the size. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -147,6 +147,8 @@ static __always_inline void clear_pkt(struct fw_pkt *pkt)
 {
 	__builtin_memset(pkt, 0, sizeof(*pkt));
 	pkt->smac = FW_ABSENT48;
+	pkt->uid = pkt->gid = FW_NO_OWNER;
+	pkt->cgroups = FW_ABSENT63;
 	pkt->sport = FW_ABSENT16;
 	pkt->dport = FW_ABSENT16;
 	pkt->tcp_mss = FW_ABSENT16;

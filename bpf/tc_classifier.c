@@ -26,6 +26,7 @@
 #include "transport.h"
 #include "parse.h"
 #include "meta.h"
+#include "owner.h"
 #include "checksum.h"
 #include "ct_key.h"
 #include "ct_tcp.h"
@@ -325,6 +326,8 @@ int tc_egress(struct __sk_buff *skb)
 		return unparsed(rc);
 	doubt_carried(skb);
 	set_interfaces(pkt, came_in_by(skb), skb->ifindex);
+	if (!pkt->in_ifindex)
+		set_owner(skb, pkt);
 	rc = describe(skb, pkt, EGRESS);
 	if (rc >= 0)
 		return drop(rc);

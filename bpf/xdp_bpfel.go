@@ -20,6 +20,11 @@ type XdpAddrKey struct {
 	Addr      [4]uint32
 }
 
+type XdpCgroupBits struct {
+	_    structs.HostLayout
+	Bits [2]uint64
+}
+
 type XdpCtAssured struct {
 	_    structs.HostLayout
 	Lock struct {
@@ -166,6 +171,9 @@ type XdpFwPkt struct {
 	OutName    [2]uint64
 	TcpOptions [4]uint64
 	Smac       uint64
+	Uid        uint64
+	Gid        uint64
+	Cgroups    uint64
 	InIfindex  uint32
 	OutIfindex uint32
 	Mark       uint32
@@ -198,11 +206,13 @@ type XdpFwPkt struct {
 	Malformed  uint8
 	Hook       uint8
 	TcpOffer   uint8
+	Socket     uint8
+	Published  uint8
+	Pad        [2]uint8
 	TcpSack    uint32
 	FragId     uint32
 	FragEdge   uint32
-	Published  uint8
-	Pad        [7]uint8
+	Pad2       uint32
 }
 
 type XdpFwStat uint32
@@ -268,6 +278,7 @@ type XdpMacKey struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	XdpMapAddrTypes         = "addr_types"
+	XdpMapCgroups           = "cgroups"
 	XdpMapCounters          = "counters"
 	XdpMapCt                = "ct"
 	XdpMapCtNew             = "ct_new"
@@ -285,6 +296,7 @@ const (
 	XdpMapStats             = "stats"
 	XdpProgXdpIngress       = "xdp_ingress"
 	XdpVarCfgAddrtypes      = "cfg_addrtypes"
+	XdpVarCfgCgroups        = "cfg_cgroups"
 	XdpVarCfgChecksums      = "cfg_checksums"
 	XdpVarCfgConntrack      = "cfg_conntrack"
 	XdpVarCfgCtPerSource    = "cfg_ct_per_source"
@@ -298,6 +310,7 @@ const (
 	XdpVarCfgMac            = "cfg_mac"
 	XdpVarCfgNat            = "cfg_nat"
 	XdpVarCfgNever          = "cfg_never"
+	XdpVarCfgOwner          = "cfg_owner"
 	XdpVarCfgPrerouting     = "cfg_prerouting"
 	XdpVarCfgPublished      = "cfg_published"
 	XdpVarCfgRawOutput      = "cfg_raw_output"
@@ -360,6 +373,7 @@ type XdpProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type XdpMapSpecs struct {
 	AddrTypes *ebpf.MapSpec `ebpf:"addr_types"`
+	Cgroups   *ebpf.MapSpec `ebpf:"cgroups"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Ct        *ebpf.MapSpec `ebpf:"ct"`
 	CtNew     *ebpf.MapSpec `ebpf:"ct_new"`
@@ -382,6 +396,7 @@ type XdpMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type XdpVariableSpecs struct {
 	CfgAddrtypes      *ebpf.VariableSpec `ebpf:"cfg_addrtypes"`
+	CfgCgroups        *ebpf.VariableSpec `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.VariableSpec `ebpf:"cfg_checksums"`
 	CfgConntrack      *ebpf.VariableSpec `ebpf:"cfg_conntrack"`
 	CfgCtPerSource    *ebpf.VariableSpec `ebpf:"cfg_ct_per_source"`
@@ -395,6 +410,7 @@ type XdpVariableSpecs struct {
 	CfgMac            *ebpf.VariableSpec `ebpf:"cfg_mac"`
 	CfgNat            *ebpf.VariableSpec `ebpf:"cfg_nat"`
 	CfgNever          *ebpf.VariableSpec `ebpf:"cfg_never"`
+	CfgOwner          *ebpf.VariableSpec `ebpf:"cfg_owner"`
 	CfgPrerouting     *ebpf.VariableSpec `ebpf:"cfg_prerouting"`
 	CfgPublished      *ebpf.VariableSpec `ebpf:"cfg_published"`
 	CfgRawOutput      *ebpf.VariableSpec `ebpf:"cfg_raw_output"`
@@ -428,6 +444,7 @@ func (o *XdpObjects) Close() error {
 // It can be passed to LoadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XdpMaps struct {
 	AddrTypes *ebpf.Map `ebpf:"addr_types"`
+	Cgroups   *ebpf.Map `ebpf:"cgroups"`
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Ct        *ebpf.Map `ebpf:"ct"`
 	CtNew     *ebpf.Map `ebpf:"ct_new"`
@@ -448,6 +465,7 @@ type XdpMaps struct {
 func (m *XdpMaps) Close() error {
 	return _XdpClose(
 		m.AddrTypes,
+		m.Cgroups,
 		m.Counters,
 		m.Ct,
 		m.CtNew,
@@ -471,6 +489,7 @@ func (m *XdpMaps) Close() error {
 // It can be passed to LoadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XdpVariables struct {
 	CfgAddrtypes      *ebpf.Variable `ebpf:"cfg_addrtypes"`
+	CfgCgroups        *ebpf.Variable `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.Variable `ebpf:"cfg_checksums"`
 	CfgConntrack      *ebpf.Variable `ebpf:"cfg_conntrack"`
 	CfgCtPerSource    *ebpf.Variable `ebpf:"cfg_ct_per_source"`
@@ -484,6 +503,7 @@ type XdpVariables struct {
 	CfgMac            *ebpf.Variable `ebpf:"cfg_mac"`
 	CfgNat            *ebpf.Variable `ebpf:"cfg_nat"`
 	CfgNever          *ebpf.Variable `ebpf:"cfg_never"`
+	CfgOwner          *ebpf.Variable `ebpf:"cfg_owner"`
 	CfgPrerouting     *ebpf.Variable `ebpf:"cfg_prerouting"`
 	CfgPublished      *ebpf.Variable `ebpf:"cfg_published"`
 	CfgRawOutput      *ebpf.Variable `ebpf:"cfg_raw_output"`

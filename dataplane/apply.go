@@ -70,6 +70,9 @@ func (t *transaction) check() error {
 	if err := probe(); err != nil {
 		return err
 	}
+	if err := t.checkOwners(); err != nil {
+		return err
+	}
 	if err := t.chooseNAT(); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 // One packet at a time.
 type Twin struct {
 	rs   *ruleset.Ruleset
+	out  *translator.Output
 	coll *ebpf.Collection
 	by   map[uint32]Decider // by counter slot
 }
@@ -31,7 +32,7 @@ type Judgement struct {
 }
 
 // private are maps that a twin needs only small, or not at all.
-var private = []string{"ct", "ct_new", "frags", "ifaces", "addr_types"}
+var private = []string{"ct", "ct_new", "frags", "ifaces", "addr_types", "cgroups"}
 
 // NewTwin compiles rules and loads them. Needs the rights that Apply needs; the caller closes it.
 func NewTwin(rs *ruleset.Ruleset) (*Twin, error) { return newTwin(rs, translator.Slots{}, nil) }
@@ -66,11 +67,16 @@ func newTwin(rs *ruleset.Ruleset, slots translator.Slots, limits *ebpf.Map) (*Tw
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("limit of locked memory: %w", errKernel(err))
 	}
+	if !canCast() {
+		if err := out.Spec.Variables["cfg_owner"].Set(false); err != nil {
+			return nil, fmt.Errorf("cfg_owner: %s", err)
+		}
+	}
 	coll, err := ebpf.NewCollection(out.Spec)
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", errKernel(err))
 	}
-	t := &Twin{rs: rs, coll: coll, by: map[uint32]Decider{}}
+	t := &Twin{rs: rs, out: out, coll: coll, by: map[uint32]Decider{}}
 	for _, who := range deciders(rs) {
 		t.by[out.Slots.Counters[who.ID]] = who
 	}
@@ -127,7 +133,7 @@ func (t *Twin) judge(h ruleset.Hook, p *ruleset.Packet) (Judgement, error) {
 		// The programs drop these before the rules run; fw_judge starts with the rules.
 		return Judgement{Hook: h, Verdict: ruleset.Verdict{Kind: ruleset.Drop}, Reason: ruleset.ReasonMalformed, Mark: p.Mark}, nil
 	}
-	pkt, verdict, err := t.run(translator.Pkt(p, h))
+	pkt, verdict, err := t.run(t.out.Pkt(p, h))
 	if err != nil {
 		return Judgement{}, err
 	}

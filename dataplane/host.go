@@ -20,6 +20,11 @@ func (t *transaction) describeHost() error {
 	if err := nameInterfaces(t.shared["ifaces"]); err != nil {
 		return err
 	}
+	if m := t.shared["cgroups"]; m != nil {
+		if err := t.fillCgroups(m); err != nil {
+			return err
+		}
+	}
 	if !t.rs.Uses(ruleset.FieldSrcType) && !t.rs.Uses(ruleset.FieldDstType) {
 		return nil
 	}

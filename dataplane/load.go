@@ -13,10 +13,15 @@ import (
 
 // setSwitches fixes what the programs are to know of the host and of themselves.
 func setSwitches(spec *ebpf.CollectionSpec, g *Generation, seal uint64) error {
+	if v := spec.Variables["cfg_owner"]; v != nil && !canCast() { // only logs may ask then: checkOwners
+		if err := v.Set(false); err != nil {
+			return fmt.Errorf("cfg_owner: %s", err)
+		}
+	}
 	for name, value := range map[string]any{
 		"cfg_seal":       seal,
 		"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number, "cfg_nat": g.NAT,
-		"cfg_checksums": checksums() && hasKfunc("bpf_cast_to_kern_ctx"),
+		"cfg_checksums": checksums() && canCast(),
 	} {
 		v := spec.Variables[name]
 		if v == nil {
@@ -46,6 +51,9 @@ func checksums() bool {
 	b, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_checksum")
 	return err != nil || strings.TrimSpace(string(b)) != "0"
 }
+
+// canCast reports whether programs can read the kernel's own structures of a packet (Linux 6.2).
+func canCast() bool { return hasKfunc("bpf_cast_to_kern_ctx") && hasKfunc("bpf_rdonly_cast") }
 
 // hasKfunc reports whether programs can call a function of the running kernel.
 func hasKfunc(name string) bool {

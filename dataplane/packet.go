@@ -20,10 +20,20 @@ func decodePacket(p *bpf.Pkt) ruleset.Packet {
 		Fragment: p.Frag == 1, Malformed: p.Malformed == 1,
 		PktType: uint64(p.PktType), SrcType: uint64(p.SrcType), DstType: uint64(p.DstType),
 	}
+	if p.Socket == 1 {
+		out.Socket, out.UID, out.GID = true, ownerID(p.Uid), ownerID(p.Gid)
+	}
 	if p.Smac>>48 == 0 {
 		out.SrcMAC, out.HasMAC = p.Smac, true
 	}
 	return out
+}
+
+func ownerID(v uint64) int {
+	if v >= ruleset.NoOwner {
+		return ruleset.Absent
+	}
+	return int(v)
 }
 
 // number is a field's value, or Absent: the programs then have a bit above the field's width (FW_ABSENT in fw.h).

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/bpfwall/bpfwall/ruleset"
 )
 
 // refreshSteps are Refresh, in order. The generation stays.
@@ -38,8 +40,23 @@ func (t *transaction) stay() (err error) {
 	t.next, t.opts = t.live, t.live.Options
 	t.result.Generation, t.result.Previous = t.live.Number, t.live.Previous
 	t.countKept()
+	if err := t.openRefilled(); err != nil {
+		return err
+	}
+	if err := t.describeHost(); err != nil {
+		return err
+	}
+	return t.chooseInterfaces()
+}
+
+// openRefilled opens the maps that describeHost fills.
+func (t *transaction) openRefilled() error {
 	t.shared = map[string]*ebpf.Map{}
-	for _, name := range []string{"ifaces", "addr_types"} {
+	names := []string{"ifaces", "addr_types"}
+	if t.rs.Uses(ruleset.FieldCgroup) {
+		names = append(names, "cgroups")
+	}
+	for _, name := range names {
 		m, err := ebpf.LoadPinnedMap(t.d.at.mapPin(name), nil)
 		if err != nil {
 			return fmt.Errorf("map %s: %w", name, errKernel(err))
@@ -47,8 +64,5 @@ func (t *transaction) stay() (err error) {
 		t.atEnd(m.Close)
 		t.shared[name] = m
 	}
-	if err := t.describeHost(); err != nil {
-		return err
-	}
-	return t.chooseInterfaces()
+	return nil
 }

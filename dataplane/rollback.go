@@ -117,6 +117,12 @@ func (t *transaction) reuse() error {
 	next.Time, next.User, next.Command, next.Note = t.meta.Time, t.meta.User, t.meta.Command, t.meta.Note
 	t.rs, t.opts, t.next = rs, prev.Options, &next
 	t.countKept()
+	if err := t.openRefilled(); err != nil {
+		return err
+	}
+	if err := t.describeHost(); err != nil {
+		return err
+	}
 	return t.chooseInterfaces()
 }
 

@@ -116,6 +116,9 @@ func guardHook(i iface, g *Generation, modes map[hook]Mode) Hook {
 // hostStatus looks for what changed on the host since the apply and matters.
 func (d *Dataplane) hostStatus(s *Status) error {
 	d.natStatus(s)
+	if rs, err := d.at.readRuleset(s.Generation.Number); err == nil {
+		d.cgroupStatus(s, rs)
+	}
 	if forwarding() && !s.Generation.Forwarding {
 		s.warn("this host began to forward packets after the apply: apply again, so that forwarded packets are told from local ones")
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bpfwall/bpfwall/accounts"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
@@ -88,6 +89,15 @@ var options = []option{
 		get: func(l *Literal) string {
 			return word("dsttype "+bitName(ruleset.FieldDstType, l.DstType), l.DstType != 0)
 		}},
+	{words: "socket", set: func(l *Literal, _ string) error { l.open(); return nil },
+		get: func(l *Literal) string { return word("socket", l.Socket) }},
+	{words: "uid|user", takes: "a user's name or number", set: setOwner(accounts.User, func(l *Literal) *int { return &l.UID }),
+		get: func(l *Literal) string { return l.ownerText("uid", l.UID) }},
+	{words: "gid|group", takes: "a group's name or number", set: setOwner(accounts.Group, func(l *Literal) *int { return &l.GID }),
+		get: func(l *Literal) string { return l.ownerText("gid", l.GID) }},
+	{words: "cgroup", takes: "the path of a control group", set: setCgroup,
+		get: func(l *Literal) string { return word("cgroup "+l.Cgroup, l.Cgroup != "") }},
+	{words: "unit", takes: "a systemd unit", set: func(l *Literal, arg string) error { return setCgroup(l, "/system.slice/"+arg) }, get: nothing},
 	{words: "len|length", takes: "a number of bytes", set: number(17, func(l *Literal, v uint64) error { l.Length = uint32(v); return nil }), get: nothing},
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bpfwall/bpfwall/accounts"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
@@ -35,11 +36,16 @@ var conditions = []condition{
 	{row{inMatch, "ttl", texts, 0, "", "TTL or hop limit", `ttl = "255"`}, ruleset.FieldTTL, numberOperand},
 	{row{inMatch, "tos", texts, 0, "", "type of service or traffic class, value or value/mask", `tos = "0x10/0x3f"`}, ruleset.FieldTOS, maskedOperand},
 	{row{inMatch, "dscp", texts, 0, "", "the upper six bits of tos: a number, or a class such as cs1, af41, ef", `dscp = "ef"`}, ruleset.FieldTOS, dscpOperand},
-	{row{inMatch, "fragment", isBool, 0, "", "a fragment other than the first", `fragment = true`}, ruleset.FieldFragment, fragmentOperand},
+	{row{inMatch, "fragment", isBool, 0, "", "a fragment other than the first", `fragment = true`}, ruleset.FieldFragment, flagOperand},
 	{row{inMatch &^ inOutbound, "mac", texts, 0, "", "the sender's MAC address", `mac = "52:54:00:12:34:56"`}, ruleset.FieldSrcMAC, macOperand},
 	{row{inMatch, "packet_type", texts, 0, "", `"unicast", "broadcast" or "multicast" at the link layer`, `packet_type = "broadcast"`}, ruleset.FieldPktType, bitsOperand(packetWords)},
 	{row{inMatch, "from_type", texts, 0, "", `what the routing table says of the sender: "unicast", "local", "broadcast", "multicast" …`, `from_type = "!unicast"`}, ruleset.FieldSrcType, bitsOperand(typeWords)},
 	{row{inMatch, "to_type", texts, 0, "", "what the routing table says of the receiver", `to_type = "local"`}, ruleset.FieldDstType, bitsOperand(typeWords)},
+	{row{made, "user", texts, 0, "", "who opened the socket that sends: users by name or number, ranges of numbers", `user = ["anna", "1000-1999"]`}, ruleset.FieldUID, accountOperand("user", accounts.User)},
+	{row{made, "group", texts, 0, "", "the group with which it was opened", `group = "staff"`}, ruleset.FieldGID, accountOperand("group", accounts.Group)},
+	{row{made, "unit", texts, 0, "", "the systemd unit of the socket, or a slice that its unit is in", `unit = "nginx.service"`}, ruleset.FieldCgroup, cgroupOperand},
+	{row{made, "cgroup", texts, 0, "", "the control group (v2) of the socket, or one above it, by its path", `cgroup = "/machine.slice/web"`}, ruleset.FieldCgroup, cgroupOperand},
+	{row{made, "socket", isBool, 0, "", "a socket that is open sends it", `socket = true`}, ruleset.FieldSocket, flagOperand},
 }
 
 // conditionRows is the conditions as rows of the schema, with the three keys that become several matches.
@@ -212,7 +218,7 @@ func dscpOperand(p *parser, m *ruleset.Match, v text) {
 	}
 }
 
-func fragmentOperand(_ *parser, m *ruleset.Match, v text) {
+func flagOperand(_ *parser, m *ruleset.Match, v text) {
 	m.Not = v.s == "false"
 	m.Ranges = []ruleset.Range{{From: 1, To: 1}}
 }

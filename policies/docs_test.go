@@ -91,7 +91,7 @@ func keyTable(where scope, only func(string) bool, listed map[string]bool) strin
 	var b strings.Builder
 	b.WriteString("| key | in | value | meaning | example |\n|---|---|---|---|---|\n")
 	for _, r := range schema {
-		if r.in&where == 0 || only != nil && !only(r.key) || r.later != "" || r.in&inTest != 0 && r.in&inRule == 0 && where != inTest {
+		if r.in&where == 0 || only != nil && !only(r.key) && r.in&inLog == 0 || r.later != "" || r.in&inTest != 0 && r.in&inRule == 0 && where != inTest {
 			continue
 		}
 		listed[rowID(r)] = true
@@ -175,7 +175,7 @@ var around = []struct {
 	{inTop, "%s\n"}, {inZones | inZone, "[zones]\n%s\n"}, {inServices, "[services]\n%s\n"}, {inSets | inSet, "[sets]\n%s\n"},
 	{inDefaults | inFamilies, "[defaults]\n%s\n"}, {inSafety | inFailsafe, "[safety]\n%s\n"}, {inLogging, "[log]\n%s\n"},
 	{inEssentials, "[essentials]\n%s\n"}, {inConntrack | inTimeouts, "[conntrack]\n%s\n"}, {inGroups, "%s\n"}, {inGroup, "[groups.g]\n%s\n"},
-	{inInbound | inLog, "[[inbound]]\n%s\n"}, {inForward, "[[forward]]\n%s\n"}, {inGuard, "[[guard]]\n%s\n"}, {inTest, "[[test]]\n%s\n"},
+	{inInbound | inLog, "[[inbound]]\n%s\n"}, {inForward, "[[forward]]\n%s\n"}, {inOutbound, "[[outbound]]\n%s\n"}, {inGuard, "[[guard]]\n%s\n"}, {inTest, "[[test]]\n%s\n"},
 }
 
 // with is what a key needs beside it.
@@ -186,7 +186,7 @@ var with = map[string]string{
 
 // TestExamplesOfKeys: every key of the schema is documented and its example is a policy, but for the names that it takes for granted.
 func TestExamplesOfKeys(t *testing.T) {
-	dangling := regexp.MustCompile(`^unknown (set|group)|^set ".*": open|test ".*": expects nothing|has no action`)
+	dangling := regexp.MustCompile(`^unknown (set|group)|there is none of that name on this host|^set ".*": open|test ".*": expects nothing|has no action`)
 	for _, r := range schema {
 		if r.later != "" {
 			continue

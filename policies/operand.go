@@ -17,6 +17,8 @@ func (x *renderer) operands(m *ruleset.Match) (k string, out []string) {
 		for _, n := range m.Names {
 			out = append(out, x.ifaceText(m, n))
 		}
+	case kind == ruleset.KindCgroup:
+		out = x.cgroupNames(k, m)
 	case m.Set != "":
 		out = []string{"@" + m.Set}
 	case kind == ruleset.KindAddr:
@@ -53,6 +55,9 @@ func keyOf(m *ruleset.Match) string {
 		if !slices.ContainsFunc(m.Masked, func(f ruleset.Masked) bool { return f.Mask != 0xfc || f.Value&^f.Mask != 0 }) {
 			return "dscp"
 		}
+	}
+	if m.Field == ruleset.FieldCgroup && len(m.Names) > 0 && strings.HasPrefix(m.Names[0], "/") {
+		return "cgroup"
 	}
 	for i := range conditions {
 		if conditions[i].field == m.Field {

@@ -250,7 +250,7 @@ func (x *renderer) fail(m *ruleset.Match, format string, args ...any) {
 
 // add puts operands under a key unless it has some of the same sign: those would be alternatives.
 func (s *slot) add(k string, sign int, operands []string) bool {
-	single := k == "fragment"
+	single := isFlag(k)
 	if s.signs[k]&sign != 0 || single && s.signs[k] != 0 {
 		return false
 	}
@@ -262,11 +262,14 @@ func (s *slot) add(k string, sign int, operands []string) bool {
 	return true
 }
 
+// isFlag reports whether a key is true or false.
+func isFlag(k string) bool { return lookup(inAlso, k).form == isBool }
+
 func (s *slot) parts() []string {
 	var out []string
 	for _, k := range s.keys {
 		value := textList(s.values[k])
-		if k == "fragment" {
+		if isFlag(k) {
 			value = map[bool]string{true: "true", false: "false"}[s.signs[k] == 1]
 		}
 		out = append(out, k+" = "+value)

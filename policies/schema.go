@@ -34,6 +34,7 @@ const (
 	inRule  = inInbound | inOutbound | inForward | inGuard | inGroupRule
 	inMatch = inRule | inAlso
 	tracked = inInbound | inOutbound | inForward | inGroupRule | inAlso
+	made    = inMatch &^ (inInbound | inForward)
 )
 
 // form is a set of TOML types that a key takes.
@@ -177,9 +178,6 @@ var schema = append([]row{
 	{inRule, "set_mark", isText, 0, "", "set the packet's mark: value, or value/mask to clear the bits of the mask and flip those of the value", `set_mark = "0x1/0xff"`},
 	{inGuard | inGroupRule, "notrack", isBool, 0, "", "keep the packet out of connection tracking; only in guard, or in groups that only guard uses", `notrack = true`},
 	{inRule, "expires", isDate | isText, 0, "", "from this day on the rule is left out, with a warning", `expires = 2027-01-31`},
-	{inRule, "user", texts, 0, "match addresses or ports", "the user of the socket", `user = "anna"`},
-	{inRule, "group", texts, 0, "match addresses or ports", "the group of the socket", `group = "staff"`},
-	{inRule, "unit", texts, 0, "match addresses or ports", "the systemd unit of the socket", `unit = "nginx.service"`},
 	{inRule, "hook", isText, 0, "the place is chosen for you", "where the rule runs", `hook = "xdp"`},
 	{inRule, "offload", isText, 0, "rules run on the host's processors", "use of the network card", `offload = "require"`},
 	{inRule, "above", isText, 0, `use limit on an allow rule, with over = "drop"`, "match what exceeds a rate", `above = "2000/second"`},

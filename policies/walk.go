@@ -93,9 +93,16 @@ var elsewhere = map[string]string{
 	"state":   "guard runs before connections are known",
 	"in":      "what this host sends has not come in by an interface; use out",
 	"out":     "what this host receives does not leave by an interface; use in",
+	"user":    ofSocket,
+	"group":   ofSocket,
+	"unit":    ofSocket,
+	"cgroup":  ofSocket,
+	"socket":  ofSocket,
 	"mac":     "what this host sends has no sender's MAC address yet",
 	"notrack": "only guard runs before connection tracking",
 }
+
+const ofSocket = "only of packets that this host sends is the socket known: it belongs to outbound rules"
 
 // misplaced explains the trap that a list of rules after a [table] header belongs to that table.
 func (t table) misplaced(key, otherwise string) string {

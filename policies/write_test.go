@@ -152,6 +152,8 @@ func (d dice) operands(m *ruleset.Match, f ruleset.Family) {
 			} else {
 				m.Addrs = append(m.Addrs, d.addr(f))
 			}
+		case ruleset.KindCgroup:
+			m.Names = []string{pick(d, "/a", "/a/b", "x.service")}
 		case ruleset.KindLimit:
 			m.Not, m.Limit = false, &ruleset.Limit{Rate: pick[uint64](d, 1, 2), Per: pick[uint64](d, 1e9, 90e9), Burst: pick[uint64](d, 1, 5)}
 		case ruleset.KindBits:
@@ -167,7 +169,7 @@ func (d dice) operands(m *ruleset.Match, f ruleset.Family) {
 
 func (d dice) ranges(m *ruleset.Match) {
 	pools := map[ruleset.FieldID][]uint64{
-		ruleset.FieldProto: {1, 6, 17, 58, 47}, ruleset.FieldFamily: {4, 6}, ruleset.FieldFragment: {1},
+		ruleset.FieldProto: {1, 6, 17, 58, 47}, ruleset.FieldFamily: {4, 6}, ruleset.FieldFragment: {1}, ruleset.FieldSocket: {1},
 		ruleset.FieldSrcMAC: {0x020000000001, 0x020000000002}, ruleset.FieldICMPType: {0, 3, 8, 128},
 	}
 	values := pools[m.Field]

@@ -20,6 +20,7 @@ func (rs *Ruleset) Check() error {
 	rs.Conntrack.check(&c.errs)
 	c.chainNames()
 	c.cycles()
+	c.cgroups()
 	for _, chain := range rs.Chains {
 		c.chain(chain)
 	}

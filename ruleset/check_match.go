@@ -8,7 +8,7 @@ import (
 
 // operandKinds says for every kind of field which operands it takes, as the words that errors use.
 var operandKinds = map[Kind]string{
-	KindNumber: "numbers", KindBits: "bits", KindFlags: "masked numbers", KindAddr: "addresses", KindIface: "interface names", KindLimit: "a rate",
+	KindNumber: "numbers", KindBits: "bits", KindFlags: "masked numbers", KindAddr: "addresses", KindIface: "interface names", KindCgroup: "names of control groups", KindLimit: "a rate",
 }
 
 // match checks one match of a rule of a chain.
@@ -42,7 +42,7 @@ func (c *checker) blind(chain *Chain, f FieldID) hookSet {
 // problems are what is wrong with a match's operands, in a chain of family f.
 func (m *Match) problems(f Family) []string {
 	want := Fields[m.Field].Kind
-	got := m.operandsGiven()
+	got := m.operandsGiven(want)
 	switch {
 	case len(got) == 0:
 		return []string{"has no operands"}
@@ -65,7 +65,11 @@ func (m *Match) problems(f Family) []string {
 		add(a.problemIn(f))
 	}
 	for _, n := range m.Names {
-		add(ifaceProblem(n))
+		if want == KindCgroup {
+			add(CgroupProblem(n))
+		} else {
+			add(ifaceProblem(n))
+		}
 	}
 	if m.Limit != nil {
 		add(m.Limit.problem())
@@ -74,14 +78,18 @@ func (m *Match) problems(f Family) []string {
 }
 
 // operandsGiven names the sorts of operands that a match has.
-func (m *Match) operandsGiven() []string {
+func (m *Match) operandsGiven(want Kind) []string {
+	names := operandKinds[KindIface]
+	if want == KindCgroup {
+		names = operandKinds[want]
+	}
 	var got []string
 	for _, o := range []struct {
 		name  string
 		given bool
 	}{
 		{"ranges", len(m.Ranges) > 0}, {"masked numbers", len(m.Masked) > 0}, {"addresses", len(m.Addrs) > 0},
-		{"a set", m.Set != ""}, {"interface names", len(m.Names) > 0}, {"a rate", m.Limit != nil},
+		{"a set", m.Set != ""}, {names, len(m.Names) > 0}, {"a rate", m.Limit != nil},
 	} {
 		if o.given {
 			got = append(got, o.name)

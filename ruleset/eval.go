@@ -103,6 +103,8 @@ func (e *evaluation) holds(r *Rule, i int) bool {
 		return slices.ContainsFunc(m.Names, func(n string) bool { return IfaceMatches(n, p.iface(m.Field)) })
 	case KindAddr:
 		return e.rs.contains(m, p.addr(m.Field))
+	case KindCgroup:
+		return slices.ContainsFunc(m.Names, func(n string) bool { return CgroupMatches(n, p.Cgroup) })
 	case KindLimit:
 		return e.state.take(r, i)
 	}

@@ -28,6 +28,10 @@ const (
 	FieldPktType
 	FieldSrcType
 	FieldDstType
+	FieldSocket
+	FieldUID
+	FieldGID
+	FieldCgroup
 	FieldLimit
 	fieldCount
 )
@@ -42,6 +46,7 @@ const (
 	KindFlags              // Masked: (value & Mask) == Value
 	KindAddr               // Addrs or Set
 	KindIface              // Names
+	KindCgroup             // Names
 	KindLimit              // Limit
 )
 
@@ -54,8 +59,9 @@ const (
 	LayerIP                 // every IP packet
 	LayerPorts              // TCP, UDP, UDP-Lite, SCTP, DCCP: not in a non-first fragment without tracking
 	LayerTCP
-	LayerICMP // ICMP and ICMPv6
-	LayerEth  // interfaces with an Ethernet header
+	LayerICMP   // ICMP and ICMPv6
+	LayerEth    // interfaces with an Ethernet header
+	LayerSocket // packets of a socket
 )
 
 // FieldInfo is one row of the table.
@@ -74,6 +80,7 @@ const (
 	received   = 1<<HookPrerouting | 1<<HookInput | 1<<HookForward
 	sent       = 1<<HookRawOutput | 1<<HookForward | 1<<HookOutput
 	tracked    = 1<<HookInput | 1<<HookForward | 1<<HookOutput
+	made       = 1<<HookRawOutput | 1<<HookOutput
 )
 
 // Fields is the table of everything matchable, by FieldID. Parsers, checker, evaluator, compiler, documentation and the
@@ -102,6 +109,10 @@ var Fields = [fieldCount]FieldInfo{
 	FieldPktType:   {"packet type", KindBits, LayerMeta, 8, "pkt_type", everywhere, "unicast, broadcast or multicast at the link layer"},
 	FieldSrcType:   {"source type", KindBits, LayerIP, 16, "src_type", everywhere, "what the routing table says of the source address"},
 	FieldDstType:   {"destination type", KindBits, LayerIP, 16, "dst_type", everywhere, "what the routing table says of the destination address"},
+	FieldSocket:    {"socket", KindNumber, LayerMeta, 1, "socket", made, "1 for a packet of a socket that is still open (xt_owner --socket-exists)"},
+	FieldUID:       {"user", KindNumber, LayerMeta, 32, "uid", made, "user who opened the socket; packets without one have none of the values"},
+	FieldGID:       {"group", KindNumber, LayerMeta, 32, "gid", made, "group with which the socket was opened; packets without one have none of the values"},
+	FieldCgroup:    {"cgroup", KindCgroup, LayerSocket, MaxCgroups, "cgroups", made, "control group (v2) of the socket: a path, or a systemd unit, and all below it"},
 	FieldLimit:     {"limit", KindLimit, LayerMeta, 0, "", everywhere, "token bucket"},
 }
 

@@ -25,6 +25,9 @@ type Packet struct {
 	HasMAC           bool
 	PktType          uint64 // one of the Pkt bits
 	SrcType, DstType uint64 // one of the Addr bits
+	Socket           bool   // a socket that is still open sent it
+	UID, GID         int    // of Socket; Absent for those of the kernel
+	Cgroup           string // path of the socket's control group; "" without one
 	// Malformed: the transport header is cut short, or lengths lie. A ruleset that reads transport headers drops it.
 	Malformed bool
 }
@@ -47,6 +50,8 @@ func (p *Packet) has(f FieldID) bool {
 		return p.ICMPCode != Absent
 	case FieldSrcMAC:
 		return p.HasMAC
+	case FieldCgroup:
+		return p.Cgroup != ""
 	}
 	return true
 }
@@ -84,6 +89,14 @@ func (p *Packet) number(f FieldID) uint64 {
 		}
 	case FieldSrcMAC:
 		return p.SrcMAC
+	case FieldSocket:
+		if p.Socket {
+			return 1
+		}
+	case FieldUID:
+		return p.owner(p.UID)
+	case FieldGID:
+		return p.owner(p.GID)
 	case FieldPktType:
 		return p.PktType
 	case FieldSrcType:
@@ -92,6 +105,16 @@ func (p *Packet) number(f FieldID) uint64 {
 		return p.DstType
 	}
 	return 0
+}
+
+// NoOwner is what a packet has that nobody owns: above all numbers of users and groups.
+const NoOwner = 1 << 32
+
+func (p *Packet) owner(id int) uint64 {
+	if !p.Socket || id == Absent {
+		return NoOwner
+	}
+	return uint64(id)
 }
 
 // iface is the interface name that a field of KindIface looks at.

@@ -5,6 +5,15 @@ func (rs *Ruleset) Uses(f FieldID) bool {
 	return rs.any(func(m *Match) bool { return m.Field == f })
 }
 
+// PosOf is where the first rule that looks at a field does.
+func (rs *Ruleset) PosOf(f FieldID) (pos Pos) {
+	rs.any(func(m *Match) bool {
+		pos = m.Pos
+		return m.Field == f
+	})
+	return pos
+}
+
 // UsesConntrack reports whether any rule looks at the conntrack state, or flows are limited. If not there is nothing to track for.
 func (rs *Ruleset) UsesConntrack() bool {
 	return rs.Uses(FieldState) || rs.Conntrack != nil && rs.Conntrack.PerSource > 0

@@ -98,7 +98,7 @@ func (j *judge) run(tb testing.TB, p *ruleset.Packet, h ruleset.Hook) result {
 	tb.Helper()
 	pkts := make([]bpf.Pkt, ebpf.MustPossibleCPU())
 	for i := range pkts {
-		pkts[i] = Pkt(p, h)
+		pkts[i] = j.out.Pkt(p, h)
 	}
 	scratch := j.coll.Maps["scratch"]
 	if err := scratch.Put(uint32(0), pkts); err != nil {

@@ -65,6 +65,8 @@ func (m *matcher) operands(t *test) cond {
 		return m.iface(t)
 	case ruleset.KindBits:
 		return m.bits(t)
+	case ruleset.KindCgroup:
+		return compare{field: m.field(t.Field), mask: t.cgroups, op: asm.JNE}
 	case ruleset.KindLimit:
 		return bucket{slot: t.limitSlot, cost: t.Limit.Cost(), max: t.Limit.Max()}
 	}

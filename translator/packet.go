@@ -15,7 +15,30 @@ const (
 	offBytes   = int16(unsafe.Offsetof(bpf.Counter{}.Bytes))
 )
 
-// Pkt is a packet as the compiled rules see it on a hook: what fw_judge takes from the map "scratch".
+// Pkt is a packet as these compiled rules see it on a hook: what fw_judge takes from the map "scratch".
+func (o *Output) Pkt(p *ruleset.Packet, h ruleset.Hook) bpf.Pkt {
+	pkt := Pkt(p, h)
+	if p.Cgroup == "" {
+		return pkt
+	}
+	pkt.Cgroups = 0
+	for bit, name := range o.Cgroups {
+		if ruleset.CgroupMatches(name, p.Cgroup) {
+			pkt.Cgroups |= 1 << bit
+		}
+	}
+	return pkt
+}
+
+// owner is a user or group of a packet's socket.
+func owner(p *ruleset.Packet, id int) uint64 {
+	if !p.Socket || id == ruleset.Absent {
+		return ruleset.NoOwner
+	}
+	return uint64(id)
+}
+
+// Pkt is Output.Pkt for rules that name no control groups.
 func Pkt(p *ruleset.Packet, h ruleset.Hook) bpf.Pkt {
 	pkt := bpf.Pkt{
 		Saddr: words(p.Src), Daddr: words(p.Dst),
@@ -24,7 +47,8 @@ func Pkt(p *ruleset.Packet, h ruleset.Hook) bpf.Pkt {
 		Sport: value[uint32](ruleset.FieldSrcPort, p.SrcPort), Dport: value[uint32](ruleset.FieldDstPort, p.DstPort),
 		TcpMss: value[uint32](ruleset.FieldTCPMSS, p.TCPMSS), TcpFlags: value[uint16](ruleset.FieldTCPFlags, p.TCPFlags),
 		IcmpType: value[uint16](ruleset.FieldICMPType, p.ICMPType), IcmpCode: value[uint16](ruleset.FieldICMPCode, p.ICMPCode),
-		Smac:    absent(ruleset.FieldSrcMAC),
+		Smac: absent(ruleset.FieldSrcMAC),
+		Uid:  owner(p, p.UID), Gid: owner(p, p.GID), Socket: oneIf(p.Socket), Cgroups: absent(ruleset.FieldCgroup),
 		SrcType: uint16(p.SrcType), DstType: uint16(p.DstType), PktType: uint8(p.PktType), CtState: uint8(p.State),
 		Family: uint8(p.Family), Proto: p.Proto, Ttl: p.TTL, Tos: p.TOS,
 		Frag: oneIf(p.Fragment), Malformed: oneIf(p.Malformed),

@@ -16,6 +16,7 @@ type plan struct {
 	counter   *function // counts rules that do not decide; nil: they do so themselves
 	sets      []*SetMap
 	logs      []LogPoint
+	cgroups   []string // by their bits in fw_pkt.cgroups
 }
 
 // block is a chain.
@@ -56,6 +57,7 @@ const (
 type test struct {
 	ruleset.Match
 	limitSlot uint32
+	cgroups   uint64    // the bits of Names
 	named     string    // the set that the addresses are of
 	sets      []*SetMap // maps that hold operands
 }
@@ -80,7 +82,7 @@ func (f *function) piece() bool { return f.part != nil }
 
 // newPlan takes the chains that packets can reach into the plan as they are.
 func newPlan(rs *ruleset.Ruleset, prev Slots, limits limits) *plan {
-	p := &plan{rs: rs, slots: assignSlots(rs, prev), limits: limits}
+	p := &plan{rs: rs, slots: assignSlots(rs, prev), limits: limits, cgroups: rs.Cgroups()}
 	seen := map[*ruleset.Chain]*block{}
 	for _, c := range slices.Backward(rs.Chains) {
 		if c.Hook != ruleset.HookNone {
@@ -116,7 +118,7 @@ func (p *plan) add(c *ruleset.Chain, seen map[*ruleset.Chain]*block) *block {
 func (p *plan) step(r *ruleset.Rule) *step {
 	s := &step{rule: r, slot: p.slots.Counters[r.ID]}
 	for i, m := range r.Matches {
-		s.tests = append(s.tests, &test{Match: m, limitSlot: p.slots.Limits[LimitID(r, i)]})
+		s.tests = append(s.tests, &test{Match: m, limitSlot: p.slots.Limits[LimitID(r, i)], cgroups: p.cgroupBits(&m)})
 	}
 	for _, st := range r.Statements {
 		a := action{Statement: st, log: uint32(len(p.logs))}
@@ -135,6 +137,17 @@ func (p *plan) step(r *ruleset.Rule) *step {
 		s.verb, s.code = verbDecide, verdictCode(v.Kind, v.With)
 	}
 	return s
+}
+
+// cgroupBits is the bits of the control groups that a match names.
+func (p *plan) cgroupBits(m *ruleset.Match) (bits uint64) {
+	if ruleset.Fields[m.Field].Kind != ruleset.KindCgroup {
+		return 0
+	}
+	for _, name := range m.Names {
+		bits |= 1 << slices.Index(p.cgroups, name)
+	}
+	return bits
 }
 
 // verdictCode is a verdict as functions return it.

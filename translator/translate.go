@@ -22,6 +22,8 @@ type Output struct {
 	Slots Slots      // of every counter and token bucket of the ruleset
 	Logs  []LogPoint // by the log_id of events
 	Sets  []*SetMap  // the maps that hold addresses
+	// Cgroups is the control groups that the rules name, by the bits that stand for them in the map "cgroups".
+	Cgroups []string
 
 	Counters, Limits int // entries that the shared maps of these names need
 
@@ -64,7 +66,7 @@ func Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 			return nil, err
 		}
 	}
-	out := &Output{Spec: spec, Slots: p.slots, Logs: p.logs, Sets: p.sets, plan: p, at: at}
+	out := &Output{Spec: spec, Slots: p.slots, Logs: p.logs, Sets: p.sets, Cgroups: p.cgroups, plan: p, at: at}
 	if err := out.lower(obj); err != nil {
 		return nil, err
 	}
@@ -111,6 +113,8 @@ func (o *Output) finish() error {
 		"cfg_addrtypes":       rs.Uses(ruleset.FieldSrcType) || rs.Uses(ruleset.FieldDstType),
 		"cfg_tcp_options":     rs.Uses(ruleset.FieldTCPOption) || rs.Uses(ruleset.FieldTCPMSS),
 		"cfg_mac":             rs.Uses(ruleset.FieldSrcMAC) || rs.Logs(),
+		"cfg_owner":           rs.UsesOwner() || rs.Logs(),
+		"cfg_cgroups":         len(o.Cgroups) > 0,
 		"cfg_reads_transport": rs.ReadsTransport(),
 	} {
 		if err := o.set(name, value); err != nil {

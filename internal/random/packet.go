@@ -71,6 +71,10 @@ func (g Gen) Packet() ruleset.Packet {
 	if g.IntN(2) == 0 {
 		p.HasMAC, p.SrcMAC = true, g.number(ruleset.FieldSrcMAC)
 	}
+	if g.IntN(3) > 0 {
+		p.Socket, p.UID, p.GID = true, Pick(g, ruleset.Absent, 0, 1, 80, 1000), Pick(g, ruleset.Absent, 0, 8, 443)
+		p.Cgroup = Pick(g, "", "/", "/a", "/a/b/c", "/a.slice/x.service")
+	}
 	g.transport(&p)
 	return p
 }

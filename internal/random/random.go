@@ -168,6 +168,8 @@ func (g Gen) match(f ruleset.Family) ruleset.Match {
 		}
 	case ruleset.KindIface:
 		m.Names = append(m.Names, Pick(g, "eth0", "eth1", "eth+", "+", "wg-longname-123", "wg-longname-12+", "e+"))
+	case ruleset.KindCgroup:
+		m.Names = append(m.Names, Pick(g, "/", "/a", "/a/b", "x.service", "a.slice"))
 	case ruleset.KindLimit:
 		m.Not, m.Limit = false, &ruleset.Limit{Rate: 1000, Per: 1e9, Burst: 1 << 20}
 	case ruleset.KindBits:

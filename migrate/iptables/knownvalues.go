@@ -14,19 +14,6 @@ func oneOf(words []string) kind {
 	}}
 }
 
-// readUser reads a user or group: a number, a range of numbers or what may be a name.
-func readUser(_ *context, s string) (value, string) {
-	first, last, isRange := strings.Cut(s, "-")
-	_, ok := parseNumber(first, 0, 0xffffffff)
-	if ok && isRange {
-		_, ok = parseNumber(last, 0, 0xffffffff)
-	}
-	name := s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return !(r|0x20 >= 'a' && r|0x20 <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
-	})
-	return value{text: s}, unless(ok || name, "neither a number nor a name")
-}
-
 func readDigits(_ *context, s string) (value, string) {
 	return value{text: s}, unless(s != "" && s[0] >= '0' && s[0] <= '9', "does not start with a number")
 }

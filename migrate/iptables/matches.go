@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"github.com/bpfwall/bpfwall/accounts"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
@@ -77,6 +78,15 @@ var matches = []extension{
 		{"limit-iface-out", flagOnly, 0, 1, nil, ""},
 	}, why: "address types are not kept per interface"},
 	{name: "tcpmss", proto: 6, options: []option{{"mss", orderedRange(0xffff), inv | must, 0, in(ruleset.FieldTCPMSS), ""}}},
+	{name: "owner", hooks: hookOutput | hookPostrouting, options: []option{
+		{"uid-owner", account(accounts.User), inv | some, 0, in(ruleset.FieldUID), ""},
+		{"gid-owner", account(accounts.Group), inv | some, 0, in(ruleset.FieldGID), ""},
+		{"socket-exists", kind{0, readExists}, inv | some, 0, in(ruleset.FieldSocket), ""},
+		{"suppl-groups", flagOnly, 0, 0, nil, ""},
+	}, why: "of a process only the group with which it opens sockets is known"},
+	{name: "cgroup", hooks: hookInput | hookOutput | hookPostrouting, lower: cgroup, options: []option{
+		{"path", text, inv | some, 1, nil, ""}, {"cgroup", u32, inv | some, 1, nil, ""},
+	}},
 	{name: "set", check: checkSet, lower: matchSet, options: []option{
 		{"match-set|set", kind{2, readSet}, inv, 0, nil, ""},
 		{"return-nomatch", flagOnly, inv, 0, nil, ""}, {"update-counters", flagOnly, inv, 0, nil, ""},

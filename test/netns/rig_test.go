@@ -17,6 +17,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if steps := os.Getenv(actorSteps); steps != "" {
+		os.Exit(runActor(steps))
+	}
 	code := m.Run()
 	lab.RemoveBinary()
 	os.Exit(code)
