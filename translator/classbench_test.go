@@ -1,0 +1,80 @@
+package translator
+
+import (
+	"flag"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/bpfwall/bpfwall/internal/classbench"
+)
+
+var (
+	classbenchDir = flag.String("classbench", "", "folder of filter sets in the format of ClassBench: measure all, or those of -sets")
+	classbenchPat = flag.String("sets", "*_10*", "which sets of -classbench: a pattern of file names")
+)
+
+// TestClassBench loads filter sets, compares with the first filter that matches, and reports what packets cost over an empty ruleset.
+func TestClassBench(t *testing.T) {
+	if *classbenchDir == "" {
+		t.Skip("no folder of filter sets: -classbench")
+	}
+	files, err := filepath.Glob(filepath.Join(*classbenchDir, *classbenchPat))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no filter sets (%v)", err)
+	}
+	slices.SortFunc(files, func(a, b string) int { return len(a) - len(b) })
+	for _, path := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".gz"), func(t *testing.T) {
+			filters, err := classbench.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			null := cost(t, nil, filters)
+			full := cost(t, filters, filters)
+			for i, kind := range classbench.Kinds {
+				t.Logf("%-8s %6.1f ns over %.1f", kind, full[i]-null[i], null[i])
+			}
+		})
+	}
+}
+
+// cost is the ns of a packet of every kind of traffic.
+func cost(t *testing.T, rules, filters []classbench.Filter) (out []float64) {
+	t.Helper()
+	rs := classbench.Ruleset("filters", rules)
+	start := time.Now()
+	o, err := Translate(rs, Slots{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	translated := time.Since(start)
+	delete(o.Spec.Programs, "tc_ingress")
+	delete(o.Spec.Programs, "tc_egress")
+	for i, kind := range classbench.Kinds {
+		start = time.Now()
+		spec := o.Spec.Copy()
+		j := &judge{out: o}
+		for _, name := range []string{"ct", "ct_new", "frags", "ifaces"} {
+			spec.Maps[name].MaxEntries = 16
+		}
+		classbench.Instrument(spec, classbench.Headers(filters, kind, 1<<17, 1))
+		if j.coll, err = ebpf.NewCollection(spec); err != nil {
+			t.Fatalf("%-100v", err)
+		}
+		if i == 0 && len(rules) > 0 {
+			t.Logf("%d rules: translated in %v, loaded in %v", len(rules), translated.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
+		}
+		ns, err := classbench.Measure(j.coll.Programs["fw_judge"], 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, ns)
+		j.coll.Close()
+	}
+	return out
+}

@@ -1,0 +1,21 @@
+// Package classify builds tables that say which of many rules is the first that a packet meets. It knows neither packets nor the kernel:
+// it makes one block of bytes, to be put into a map, and the numbers that code needs to look something up in it.
+//
+// # How a lookup works
+//
+// The rules are divided into a few subsets. In each of them the source addresses fall into classes, one for every combination of the
+// subset's rules that ask for an address of the class, and the destination addresses too. A packet's two addresses are searched once,
+// which gives their classes in all subsets. A pair of classes has a cell with the rules that are left, seldom more than one or two: their
+// ports and their pattern (what else rules ask for, as one bit of 64) are compared one after the other. If they are many, a table over
+// the classes of both ports says first which of them to compare. The first rule of all subsets wins.
+//
+// Cells are the elements of a sparse matrix, packed by row displacement: the class of the source says where its row begins, the class of
+// the destination how far from there the cell is, and the cell says which row it belongs to. So a subset costs a packet one probe,
+// whatever the packet is, and nobody can choose addresses that collide.
+//
+// # What bounds the size
+//
+// A rule for a wide source and a wide destination has a cell for every pair of classes in them. Such rules are kept apart from those that
+// would make classes for them: a subset takes a rule in only as long as its cells stay within a budget. Rules that another rule of the same
+// cell makes unreachable are left out of it.
+package classify

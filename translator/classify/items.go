@@ -1,0 +1,146 @@
+package classify
+
+// longLists are the lengths of lists above which they get a row over the ports, tried one after the other until the rows are small.
+var longLists = []int{8, 16, 32, 64}
+
+// maxRows is how many words the rows may have.
+func (b *builder) maxRows() int { return max(1<<16, 16*len(b.rules)) }
+
+// items lays out the boxes of all lists, and is the ref of each list.
+func (b *builder) items(l *layout, t *Table) (refs []uint32, err error) {
+	for _, long := range longLists {
+		w := &writer{builder: b, long: long}
+		if w.write() {
+			return w.refs, w.finish(l, t)
+		}
+	}
+	return nil, limit("%d rules: their ports and addresses overlap too much", len(b.rules))
+}
+
+// writer writes items.
+type writer struct {
+	*builder
+	long  int
+	items []Item
+	refs  []uint32 // by list
+	stage *portStage
+	rows  []uint32
+	most  int // items of a list
+}
+
+// write reports whether the rows stay within their bound.
+func (w *writer) write() bool {
+	var long []listID
+	var boxes []box
+	n := len(w.builder.rules)
+	w.refs = make([]uint32, n+len(w.lists.all))
+	used := w.used()
+	for id := range w.refs {
+		if !used[id] {
+			continue
+		}
+		of := w.boxes(listID(id))
+		if len(of) > w.long {
+			long, boxes = append(long, listID(id)), append(boxes, of...)
+			continue
+		}
+		w.refs[id] = w.list(of)
+	}
+	if len(long) == 0 {
+		return true
+	}
+	if w.stage = newPortStage(boxes); w.stage == nil || w.stage.n*len(long) > w.maxRows() {
+		return false
+	}
+	ids := map[string]uint32{}
+	for _, id := range long {
+		w.refs[id] = RowRef | w.row(w.boxes(id), ids)
+	}
+	return true
+}
+
+// used is the lists that cells have.
+func (w *writer) used() []bool {
+	used := make([]bool, len(w.builder.rules)+len(w.lists.all))
+	for _, m := range w.matrices {
+		for _, row := range m.rows {
+			for _, c := range row {
+				used[c.list] = true
+			}
+		}
+	}
+	return used
+}
+
+func (w *writer) boxes(id listID) (out []box) {
+	for _, r := range w.lists.rules(id) {
+		out = w.builder.rules[r].appendBoxes(out, r)
+	}
+	return out
+}
+
+// list writes a list, and is the number of its first item.
+func (w *writer) list(boxes []box) uint32 {
+	at := uint32(len(w.items))
+	for _, x := range boxes {
+		w.items = append(w.items, x.item())
+	}
+	w.items[len(w.items)-1].Last = 1
+	w.most = max(w.most, len(boxes))
+	return at
+}
+
+// row writes a list for each class of ports, and where they are. It is the row's place.
+func (w *writer) row(boxes []box, ids map[string]uint32) uint32 {
+	at := uint32(len(w.rows))
+	for _, of := range w.stage.split(boxes) {
+		of = w.distinct(of)
+		if len(of) == 0 {
+			w.rows = append(w.rows, none)
+			continue
+		}
+		key := make([]byte, 0, 5*len(of))
+		for _, x := range of {
+			key = append(key, byte(x.rule), byte(x.rule>>8), byte(x.rule>>16), byte(x.rule>>24), x.pattern)
+		}
+		ref, ok := ids[string(key)]
+		if !ok {
+			ref = w.list(of)
+			ids[string(key)] = ref
+		}
+		w.rows = append(w.rows, ref)
+	}
+	return at
+}
+
+// distinct leaves out boxes whose pattern an earlier one covers: the ports are the same for all. Those that stay need not ask for
+// ports any more, so that lists of different ports are shared.
+func (w *writer) distinct(boxes []box) (out []box) {
+	var covered uint64
+	for _, x := range boxes {
+		if covered>>x.pattern&1 != 0 {
+			continue
+		}
+		covered |= w.opt.Covers[x.pattern]
+		x.src, x.dst = anyPort, anyPort
+		out = append(out, x)
+	}
+	return out
+}
+
+// finish lays out what was written.
+func (w *writer) finish(l *layout, t *Table) error {
+	t.MaxList, t.NumItems = w.most, len(w.items)
+	t.Items = put(l, w.items, w.most)
+	if len(w.items) >= RowRef || len(w.rows) >= RowRef {
+		return limit("%d rules: too many lists", len(w.builder.rules))
+	}
+	if w.stage == nil {
+		return nil
+	}
+	s := w.stage
+	t.Ports = &Ports2{Dsts: s.dsts, Size: len(s.combined), RowsSize: len(w.rows)}
+	t.Ports.Src, t.Ports.Dst = put(l, s.srcClass, 0), put(l, s.dstClass, 0)
+	t.Ports.Combined, t.Ports.Rows = put(l, s.combined, 0), put(l, w.rows, s.n)
+	return nil
+}

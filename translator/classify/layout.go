@@ -1,0 +1,43 @@
+package classify
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// layout is the table's block of bytes while it is filled.
+type layout struct {
+	order binary.ByteOrder
+	data  bytes.Buffer
+}
+
+// align is where arrays begin: cache lines.
+const align = 64
+
+// put appends an array, with room for more elements behind it, and is its offset.
+func put[T uint16 | uint32 | uint64 | Item](l *layout, array []T, spare int) int {
+	if n := l.data.Len() % align; n > 0 {
+		l.data.Write(make([]byte, align-n))
+	}
+	off := l.data.Len()
+	_ = binary.Write(&l.data, l.order, array) // a buffer takes all
+	_ = binary.Write(&l.data, l.order, make([]T, spare))
+	return off
+}
+
+// Item is a box as it is compared: 16 bytes.
+type Item struct {
+	SrcFrom, SrcLen, DstFrom, DstLen uint16
+	Rule                             uint32
+	Pattern                          uint8
+	Last                             uint8 // 1: of its list
+	_                                uint16
+}
+
+// ItemSize is the bytes of an Item.
+const ItemSize = 16
+
+func (x box) item() Item {
+	return Item{SrcFrom: x.src.From, SrcLen: x.src.To - x.src.From, DstFrom: x.dst.From, DstLen: x.dst.To - x.dst.From,
+		Rule: uint32(x.rule), Pattern: x.pattern}
+}

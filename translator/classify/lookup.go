@@ -1,0 +1,107 @@
+package classify
+
+import "encoding/binary"
+
+// Lookup is the first rule that a key meets; false if it meets none. It reads the table's bytes as generated code does.
+func (t *Table) Lookup(k Key, order binary.ByteOrder) (rule uint32, ok bool) {
+	r := &reader{t, order, k, none}
+	src, dst := r.record(t.Src, k.Src), r.record(t.Dst, k.Dst)
+	for i, s := range t.Subsets {
+		if s.First >= r.best {
+			break
+		}
+		row, class := r.u32(src+4*i), r.u32(dst+4*i)
+		if uint64(row)+uint64(class) >= s.Size {
+			continue
+		}
+		cell := s.Cells + 8*(int(row)+int(class))
+		if r.u32(cell+4) == row {
+			r.list(r.u32(cell))
+		}
+	}
+	return r.best, r.best != none
+}
+
+// reader is a lookup on its way.
+type reader struct {
+	*Table
+	order binary.ByteOrder
+	key   Key
+	best  uint32
+}
+
+func (r *reader) u16(off int) uint16 { return r.order.Uint16(r.Data[off:]) }
+func (r *reader) u32(off int) uint32 { return r.order.Uint32(r.Data[off:]) }
+func (r *reader) u64(off int) uint64 { return r.order.Uint64(r.Data[off:]) }
+
+// record is the offset of an address's record.
+func (r *reader) record(s *Search, a Addr) int {
+	at := r.start(s, a.Hi)
+	if h := s.Hosts; h != nil {
+		from, end := int(r.u32(h.First+4*at)), int(r.u32(h.First+4*at+4))
+		if r.u64(s.At+8*at) == a.Hi {
+			at = halve(from, end-from-1, func(i int) bool { return r.u64(h.At+8*i) <= a.Lo })
+		} else {
+			at = end - 1
+		}
+	}
+	return s.Records + 4*len(r.Subsets)*at
+}
+
+// start is the last start that is not above an address.
+func (r *reader) start(s *Search, a uint64) int {
+	if a < s.Base {
+		return 0
+	}
+	w := (a - s.Base) >> s.Shift
+	if w >= s.Windows {
+		return int(s.Starts) - 1
+	}
+	from, to := int(r.u32(s.Index+4*int(w))), int(r.u32(s.Index+4*int(w)+4))
+	return halve(from, to-from, func(i int) bool {
+		if r.Family == IPv4 {
+			return uint64(r.u32(s.At+4*i)) <= a
+		}
+		return r.u64(s.At+8*i) <= a
+	})
+}
+
+// halve finds the last of from..from+n that holds; from does. The steps depend on n alone: that is what branch-free code needs.
+func halve(from, n int, holds func(int) bool) int {
+	for ; n > 0; n /= 2 {
+		if h := (n + 1) / 2; holds(from + h) {
+			from += h
+		}
+	}
+	return from
+}
+
+// list compares the items that a ref leads to.
+func (r *reader) list(ref uint32) {
+	if ref&RowRef != 0 {
+		p := r.Ports
+		class := r.u32(p.Combined + 4*(int(r.u16(p.Src+2*int(r.key.SrcPort)))*p.Dsts+int(r.u16(p.Dst+2*int(r.key.DstPort)))))
+		ref = r.u32(p.Rows + 4*(int(ref&^RowRef)+int(class)))
+	}
+	if ref == none {
+		return
+	}
+	for off := r.Items + ItemSize*int(ref); ; off += ItemSize {
+		rule := r.u32(off + 8)
+		if rule >= r.best {
+			return
+		}
+		if r.meets(off) {
+			r.best = rule
+			return
+		}
+		if r.Data[off+13] != 0 {
+			return
+		}
+	}
+}
+
+func (r *reader) meets(off int) bool {
+	return r.key.Patterns>>r.Data[off+12]&1 != 0 &&
+		r.key.SrcPort-r.u16(off) <= r.u16(off+2) && r.key.DstPort-r.u16(off+4) <= r.u16(off+6)
+}

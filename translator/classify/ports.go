@@ -1,0 +1,133 @@
+package classify
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
+)
+
+// portStage says for long lists which of their rules the ports of a packet leave.
+type portStage struct {
+	srcClass, dstClass []uint16 // by port
+	dsts               int      // classes of destination ports
+	combined           []uint32 // srcClass*dsts + dstClass → class of both
+	n                  int      // of those
+	patterns           []portPair
+	inside             [][]int32 // by pair of ranges: the classes of both that it contains
+}
+
+// portPair is a pair of ranges that boxes ask for.
+type portPair struct{ src, dst Ports }
+
+// maxCombined is how many pairs of classes of ports there may be.
+const maxCombined = 1 << 22
+
+// newPortStage makes the classes of the ports that boxes ask for; nil if they are too many.
+func newPortStage(boxes []box) *portStage {
+	seen := map[portPair]bool{}
+	for _, x := range boxes {
+		seen[portPair{x.src, x.dst}] = true
+	}
+	s := &portStage{}
+	for p := range seen {
+		s.patterns = append(s.patterns, p)
+	}
+	slices.SortFunc(s.patterns, func(a, b portPair) int {
+		return slices.Compare([]uint16{a.src.From, a.src.To, a.dst.From, a.dst.To}, []uint16{b.src.From, b.src.To, b.dst.From, b.dst.To})
+	})
+	var srcSets, dstSets [][]uint64
+	s.srcClass, srcSets = portClasses(s.patterns, func(p portPair) Ports { return p.src })
+	s.dstClass, dstSets = portClasses(s.patterns, func(p portPair) Ports { return p.dst })
+	s.dsts = len(dstSets)
+	if len(srcSets)*len(dstSets) > maxCombined {
+		return nil
+	}
+	s.combine(srcSets, dstSets)
+	return s
+}
+
+// portClasses is the class of every port, and for each class the ranges that contain it, as bits.
+func portClasses(patterns []portPair, of func(portPair) Ports) (class []uint16, sets [][]uint64) {
+	words := (len(patterns) + 63) / 64
+	from, end := map[int][]int{}, map[int][]int{}
+	for i, p := range patterns {
+		r := of(p)
+		from[int(r.From)] = append(from[int(r.From)], i)
+		end[int(r.To)+1] = append(end[int(r.To)+1], i)
+	}
+	ids := map[string]int{}
+	class = make([]uint16, 1<<16)
+	set := make([]uint64, words)
+	id := -1
+	for port := range class {
+		changed := id < 0
+		for _, i := range append(from[port], end[port]...) {
+			set[i/64] ^= 1 << (i % 64)
+			changed = true
+		}
+		if changed {
+			id = intern(set, ids, &sets)
+		}
+		class[port] = uint16(id)
+	}
+	return class, sets
+}
+
+// intern is the number of a set of bits.
+func intern(set []uint64, ids map[string]int, sets *[][]uint64) int {
+	key := make([]byte, 0, 8*len(set))
+	for _, v := range set {
+		key = binary.LittleEndian.AppendUint64(key, v)
+	}
+	id, ok := ids[string(key)]
+	if !ok {
+		id = len(*sets)
+		ids[string(key)] = id
+		*sets = append(*sets, slices.Clone(set))
+	}
+	return id
+}
+
+// combine makes the classes of both ports.
+func (s *portStage) combine(src, dst [][]uint64) {
+	ids := map[string]int{}
+	var sets [][]uint64
+	both := make([]uint64, (len(s.patterns)+63)/64)
+	for _, a := range src {
+		for _, b := range dst {
+			for i := range both {
+				both[i] = a[i] & b[i]
+			}
+			s.combined = append(s.combined, uint32(intern(both, ids, &sets)))
+		}
+	}
+	s.n = len(sets)
+	s.inside = make([][]int32, len(s.patterns))
+	for class, set := range sets {
+		for i, word := range set {
+			for ; word != 0; word &= word - 1 {
+				p := 64*i + bits.TrailingZeros64(word)
+				s.inside[p] = append(s.inside[p], int32(class))
+			}
+		}
+	}
+}
+
+// pattern is the number of a box's pair of ranges.
+func (s *portStage) pattern(x box) int {
+	n, _ := slices.BinarySearchFunc(s.patterns, portPair{x.src, x.dst}, func(a, b portPair) int {
+		return slices.Compare([]uint16{a.src.From, a.src.To, a.dst.From, a.dst.To}, []uint16{b.src.From, b.src.To, b.dst.From, b.dst.To})
+	})
+	return n
+}
+
+// split is, for every class of both ports, those of the boxes whose ranges contain it.
+func (s *portStage) split(boxes []box) [][]box {
+	out := make([][]box, s.n)
+	for _, x := range boxes {
+		for _, class := range s.inside[s.pattern(x)] {
+			out[class] = append(out[class], x)
+		}
+	}
+	return out
+}

@@ -1,0 +1,203 @@
+package classify
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
+)
+
+// cell is an element of a row: the destination's class and the rules.
+type cell struct {
+	class int32
+	list  listID
+}
+
+// matrix is a subset's cells: rows by the class of the source. Classes with the same row share it.
+type matrix struct {
+	subset *subset
+	row    []int32 // by class of the source; -1: no rules
+	rows   [][]cell
+	size   int // cells
+}
+
+// worker is the scratch space of one goroutine.
+type worker struct {
+	pairs   []uint64
+	rules   []int32
+	boxes   []box
+	reached []int32
+	key     []byte
+	cells   []cell
+}
+
+// matrix makes the cells of a subset.
+func (b *builder) matrix(s *subset) *matrix {
+	m := &matrix{subset: s, row: make([]int32, s.src.classes())}
+	bySrc, flat := group(s.rules, b.src.operand, b.src.n)
+	from, cover := s.dst.covers(b.dst.n)
+	ids := map[string]int32{}
+	var w worker
+	for class := range m.row {
+		w.pairs = w.pairs[:0]
+		for _, o := range s.src.operands(class) {
+			for _, r := range flat[bySrc[o]:bySrc[o+1]] {
+				d := b.dst.operand[r]
+				for _, c := range cover[from[d]:from[d+1]] {
+					w.pairs = append(w.pairs, uint64(c)<<32|uint64(r))
+				}
+			}
+		}
+		m.row[class] = m.add(b.cells(&w), ids, &w)
+	}
+	return m
+}
+
+// group is rules by operand: those of operand o are flat[from[o]:from[o+1]].
+func group(rules, operand []int32, n int) (from, flat []int32) {
+	from = make([]int32, n+1)
+	for _, r := range rules {
+		from[operand[r]+1]++
+	}
+	for o := range n {
+		from[o+1] += from[o]
+	}
+	flat = make([]int32, len(rules))
+	at := slices.Clone(from)
+	for _, r := range rules {
+		flat[at[operand[r]]] = r
+		at[operand[r]]++
+	}
+	return from, flat
+}
+
+// cells is a row of pairs of a destination's class and a rule.
+func (b *builder) cells(w *worker) []cell {
+	slices.Sort(w.pairs)
+	w.cells = w.cells[:0]
+	for i := 0; i < len(w.pairs); {
+		class := w.pairs[i] >> 32
+		w.rules = w.rules[:0]
+		for ; i < len(w.pairs) && w.pairs[i]>>32 == class; i++ {
+			w.rules = append(w.rules, int32(uint32(w.pairs[i])))
+		}
+		w.cells = append(w.cells, cell{int32(class), b.lists.of(w.rules, w)})
+	}
+	return w.cells
+}
+
+// add finds the row with some cells, or makes it.
+func (m *matrix) add(cells []cell, ids map[string]int32, w *worker) int32 {
+	if len(cells) == 0 {
+		return -1
+	}
+	w.key = w.key[:0]
+	for _, c := range cells {
+		w.key = binary.LittleEndian.AppendUint32(w.key, uint32(c.class))
+		w.key = binary.LittleEndian.AppendUint32(w.key, uint32(c.list))
+	}
+	id, ok := ids[string(w.key)]
+	if !ok {
+		id = int32(len(m.rows))
+		ids[string(w.key)] = id
+		m.rows = append(m.rows, slices.Clone(cells))
+		m.size += len(cells)
+	}
+	return id
+}
+
+// packed is a matrix in one array.
+type packed struct {
+	base  []int32 // by row: where it begins
+	cells []slot
+}
+
+// slot is a place of the array; owner is the base of the row that it belongs to, or none.
+type slot struct {
+	owner uint32
+	list  listID
+}
+
+// none is no row, class or list. It is larger than any array of cells, so that one comparison finds out.
+const none = ^uint32(0)
+
+// pack puts the rows into an array, the longest first, each where all of its places are free. No two begin at the same place: that
+// is what tells them apart.
+func (m *matrix) pack() *packed {
+	p := &packed{base: make([]int32, len(m.rows))}
+	order := make([]int32, len(m.rows))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortStableFunc(order, func(x, y int32) int { return len(m.rows[y]) - len(m.rows[x]) })
+	f := &fitter{}
+	for _, r := range order {
+		p.base[r] = int32(f.fit(m.rows[r]))
+	}
+	p.cells = make([]slot, f.used)
+	for i := range p.cells {
+		p.cells[i] = slot{owner: none}
+	}
+	for r, row := range m.rows {
+		for _, c := range row {
+			p.cells[p.base[r]+c.class] = slot{uint32(p.base[r]), c.list}
+		}
+	}
+	return p
+}
+
+// fitter finds room for rows, the longest first.
+type fitter struct {
+	taken  places
+	bases  places // where rows begin
+	length int    // of the last row
+	from   int    // where to look for room for the next row of this length: in front of it there is hardly any
+	used   int    // places up to the last one that is taken
+}
+
+// places is a set of numbers, as bits. It grows when it is looked at.
+type places []uint64
+
+// word is the 64 places from i on.
+func (p *places) word(i int) uint64 {
+	w, shift := i/64, i%64
+	if w+2 > len(*p) {
+		*p = append(*p, make([]uint64, w+2-len(*p)+len(*p)/2)...)
+	}
+	v := (*p)[w] >> shift
+	if shift > 0 {
+		v |= (*p)[w+1] << (64 - shift)
+	}
+	return v
+}
+
+func (p places) add(i int) { p[i/64] |= 1 << (i % 64) }
+
+// fit takes the places of a row, and is where it begins: not below 0, though the first cell may be further on.
+func (f *fitter) fit(row []cell) int {
+	if len(row) != f.length {
+		f.length, f.from = len(row), 0
+	}
+	for base := f.from; ; base += 64 {
+		busy := f.bases.word(base)
+		for _, c := range row {
+			if busy |= f.taken.word(base + int(c.class)); busy == ^uint64(0) {
+				break
+			}
+		}
+		if busy != ^uint64(0) {
+			base += bits.TrailingZeros64(^busy)
+			f.take(row, base)
+			return base
+		}
+		f.from = base
+	}
+}
+
+func (f *fitter) take(row []cell, base int) {
+	f.bases.add(base)
+	for _, c := range row {
+		i := base + int(c.class)
+		f.taken.add(i)
+		f.used = max(f.used, i+1)
+	}
+}

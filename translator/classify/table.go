@@ -1,0 +1,170 @@
+package classify
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// Options bound a table, and say what its patterns mean.
+type Options struct {
+	Family Family
+	Order  binary.ByteOrder // of the machine that looks things up
+	// Covers has for each pattern, as bits, those whose packets all meet it too.
+	Covers [64]uint64
+	// MaxSubsets and MaxBytes are what a table may have; beyond them building it is an error.
+	MaxSubsets, MaxBytes int
+
+	cells int // that all subsets may have, about
+}
+
+// Table is a classifier.
+type Table struct {
+	Family   Family
+	Data     []byte
+	Src, Dst *Search
+	Subsets  []Subset // in the order in which they are asked
+	Items    int      // offset: of Items
+	NumItems int
+	Ports    *Ports2 // nil: no list is long
+	MaxList  int     // items that are compared for a cell, at most
+	Rules    int
+}
+
+// Subset is where the cells of a subset are: {uint32 ref, uint32 owner}, where owner is the source's word. A ref is the number of the
+// first Item to compare, or with bit 31 set what to add to the class of both ports to find that number in Rows.
+type Subset struct {
+	Cells int    // offset
+	Size  uint64 // number of cells
+	First uint32 // rule
+}
+
+// Ports2 is the table over both ports.
+type Ports2 struct {
+	Src, Dst int // offsets: class by port, uint16; that of the source is multiplied already if it fits
+	Dsts     int // classes of destination ports
+	Combined int // offset: class of both by class of source * Dsts + class of destination, uint32
+	Size     int // of Combined
+	Rows     int // offset: uint32
+	RowsSize int
+}
+
+// RowRef marks a ref to Rows.
+const RowRef = 1 << 31
+
+// None is no row, class or item.
+const None = none
+
+// LimitError says which bound a table would exceed.
+type LimitError struct{ What string }
+
+func (e *LimitError) Error() string { return e.What }
+
+func limit(format string, args ...any) error { return &LimitError{fmt.Sprintf(format, args...)} }
+
+// builder makes a table.
+type builder struct {
+	opt      Options
+	rules    []Rule
+	src, dst *dimension
+	lists    lists
+	matrices []*matrix
+}
+
+// Build makes a table of rules. Errors are *LimitError.
+func Build(rules []Rule, opt Options) (*Table, error) {
+	if opt.cells == 0 {
+		opt.cells = max(1<<16, 8*len(rules))
+	}
+	b := &builder{opt: opt, rules: rules, lists: lists{ids: map[string]listID{}}}
+	b.lists.builder = b
+	b.dimensions()
+	all := make([]int32, len(rules))
+	for i := range all {
+		all[i] = int32(i)
+	}
+	subsets := b.merge(b.divide(all, 0))
+	slices.SortFunc(subsets, func(x, y *subset) int { return int(x.rules[0] - y.rules[0]) })
+	if err := b.check(subsets); err != nil {
+		return nil, err
+	}
+	b.matrices = parallel(len(subsets), func(i int) *matrix { return b.matrix(subsets[i]) })
+	return b.table()
+}
+
+func (b *builder) dimensions() {
+	of := []func(*Rule) []Span{func(r *Rule) []Span { return r.Src }, func(r *Rule) []Span { return r.Dst }}
+	d := parallel(2, func(i int) *dimension { return newDimension(b.opt.Family, b.rules, of[i]) })
+	b.src, b.dst = d[0], d[1]
+}
+
+// check refuses what would become too large before it is made.
+func (b *builder) check(subsets []*subset) error {
+	cells := 0
+	for _, s := range subsets {
+		cells += s.cells
+		if s.cells >= tooMany || cells*8 > 4*b.opt.MaxBytes {
+			return limit("%d rules: their addresses overlap too much: more than %d pairs of classes", len(b.rules), b.opt.MaxBytes/2)
+		}
+	}
+	if len(subsets) > b.opt.MaxSubsets {
+		return limit("%d rules: their addresses overlap too much: %d subsets, more than %d", len(b.rules), len(subsets), b.opt.MaxSubsets)
+	}
+	return nil
+}
+
+// table lays everything out.
+func (b *builder) table() (*Table, error) {
+	l := &layout{order: b.opt.Order}
+	t := &Table{Family: b.opt.Family, Rules: len(b.rules)}
+	arrays := parallel(len(b.matrices), func(i int) *packed { return b.matrices[i].pack() })
+	b.search(l, t, arrays)
+	refs, err := b.items(l, t)
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range arrays {
+		words := make([]uint32, 0, 2*len(p.cells))
+		for _, c := range p.cells {
+			ref := none
+			if c.owner != none {
+				ref = refs[c.list]
+			}
+			words = append(words, ref, c.owner)
+		}
+		t.Subsets = append(t.Subsets, Subset{Cells: put(l, words, 0), Size: uint64(len(p.cells)), First: uint32(b.matrices[i].subset.rules[0])})
+	}
+	t.Data = l.data.Bytes()
+	if len(t.Data) > b.opt.MaxBytes {
+		return nil, limit("%d rules: their table is %d bytes, more than %d", len(b.rules), len(t.Data), b.opt.MaxBytes)
+	}
+	return t, nil
+}
+
+// search lays out both searches. Classes without cells have none for a word.
+func (b *builder) search(l *layout, t *Table, arrays []*packed) {
+	var src, dst []*view
+	used := make([][]bool, len(b.matrices))
+	for k, m := range b.matrices {
+		src, dst = append(src, m.subset.src), append(dst, m.subset.dst)
+		used[k] = make([]bool, m.subset.dst.classes())
+		for _, row := range m.rows {
+			for _, c := range row {
+				used[k][c.class] = true
+			}
+		}
+	}
+	t.Src = l.search(b.opt.Family, intervals(b.src.cuts, src, func(k int, class int32) uint32 {
+		row := b.matrices[k].row[class]
+		if row < 0 {
+			return none
+		}
+		return uint32(arrays[k].base[row])
+	}))
+	t.Dst = l.search(b.opt.Family, intervals(b.dst.cuts, dst, func(k int, class int32) uint32 {
+		if !used[k][class] {
+			return none
+		}
+		return uint32(class)
+	}))
+}
