@@ -2,6 +2,7 @@ package translator
 
 import (
 	"flag"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,8 +54,7 @@ func cost(t *testing.T, rules, filters []classbench.Filter) (out []float64) {
 		t.Fatal(err)
 	}
 	translated := time.Since(start)
-	delete(o.Spec.Programs, "tc_ingress")
-	delete(o.Spec.Programs, "tc_egress")
+	maps.DeleteFunc(o.Spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return name != "fw_judge" })
 	for i, kind := range classbench.Kinds {
 		start = time.Now()
 		spec := o.Spec.Copy()

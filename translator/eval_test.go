@@ -24,23 +24,25 @@ func (j *judge) agree(tb testing.TB, rs *ruleset.Ruleset, p *ruleset.Packet, h r
 func TestCases(t *testing.T) {
 	for _, c := range cases.All() {
 		t.Run(c.Name, func(t *testing.T) {
-			if len(c.Expects()) > 0 {
-				runCase(t, &c, c.Expects())
-			}
-			if len(c.Sequence) > 0 {
-				runCase(t, &c, c.Sequence)
+			for _, engine := range []Engine{EngineAuto, EngineClassifiers} {
+				if len(c.Expects()) > 0 {
+					runCase(t, &c, c.Expects(), engine)
+				}
+				if len(c.Sequence) > 0 {
+					runCase(t, &c, c.Sequence, engine)
+				}
 			}
 		})
 	}
 }
 
 // runCase judges packets by a case's rules, all on the same token buckets.
-func runCase(t *testing.T, c *cases.Case, expects []cases.Expect) {
+func runCase(t *testing.T, c *cases.Case, expects []cases.Expect, engine Engine) {
 	rs, err := c.Ruleset()
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := newJudge(t, rs)
+	j := newJudgeOf(t, rs, engine)
 	var st ruleset.State
 	for _, e := range expects {
 		l, err := packet.Parse(e.Packet)

@@ -166,6 +166,9 @@ func (d *division) weighStep(s *step) int {
 		}
 		return w
 	}
+	if s.classifier != nil {
+		return s.classifier.weight()
+	}
 	for _, t := range s.tests {
 		w += max(1, 2*len(t.Ranges)+len(t.Masked)+3*len(t.Addrs)+2*len(t.Names)+t.lookups())
 	}

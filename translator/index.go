@@ -36,15 +36,6 @@ type branch struct {
 	steps    []*step
 }
 
-// indexChains puts forks into chains, and into the branches of forks.
-func indexChains(p *plan) error {
-	x := &indexer{repeats: maxRepeats}
-	for _, b := range p.blocks {
-		b.steps = x.indexed(b.chain.Family, b.steps)
-	}
-	return nil
-}
-
 // indexed is steps with forks in place of runs of them where these pay. The packet is known to be of a family.
 func (x *indexer) indexed(family ruleset.Family, steps []*step) []*step {
 	var out []*step

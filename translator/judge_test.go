@@ -2,6 +2,7 @@ package translator
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"runtime"
 	"testing"
@@ -25,12 +26,17 @@ type judge struct {
 // the ones looked at.
 func newJudge(tb testing.TB, rs *ruleset.Ruleset) *judge {
 	tb.Helper()
-	out, err := Translate(rs, Slots{})
+	return newJudgeOf(tb, rs, EngineAuto)
+}
+
+// newJudgeOf is newJudge with all rules in an engine that can take them.
+func newJudgeOf(tb testing.TB, rs *ruleset.Ruleset, engine Engine) *judge {
+	tb.Helper()
+	out, err := Options{Engine: engine}.Translate(rs, Slots{})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	delete(out.Spec.Programs, "tc_ingress")
-	delete(out.Spec.Programs, "tc_egress")
+	maps.DeleteFunc(out.Spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return name != "fw_judge" })
 	return load(tb, out)
 }
 

@@ -58,6 +58,8 @@ func writeSteps(w *strings.Builder, steps []*step, depth int) {
 		switch {
 		case s.verb == verbJump && s.target.fn == nil:
 			writeSteps(w, s.target.steps, depth+1)
+		case s.classifier != nil:
+			writeSteps(w, s.classifier.rules, depth+1)
 		case s.fork != nil:
 			for _, b := range s.fork.branches {
 				fmt.Fprintf(w, "%s%s:\n", strings.Repeat("  ", depth+1), s.fork.text(b))
@@ -71,6 +73,9 @@ func writeSteps(w *strings.Builder, steps []*step, depth int) {
 func (s *step) String() string {
 	if s.verb == verbRun {
 		return "run " + s.piece.name
+	}
+	if s.classifier != nil {
+		return "classifier " + s.classifier.name + ": " + s.classifier.String()
 	}
 	if s.fork != nil {
 		return "by " + s.fork.title()

@@ -184,6 +184,9 @@ func (w *lowering) steps(steps []*step, leave string) {
 		if s.fork != nil {
 			w.fork(s.fork, leave, next)
 		}
+		if s.classifier != nil {
+			w.classify(s.classifier, leave, next)
+		}
 		w.end(s, leave)
 		w.place(next)
 	}

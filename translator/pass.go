@@ -17,7 +17,7 @@ var passes = []struct {
 	{"set maps", setMaps},                       // long lists of addresses become maps
 	{"cheap first", eachStep(cheapFirst)},       // needs the final operands
 	{"unreachable", unreachable},                // needs the tests that are left
-	{"index", indexChains},                      // needs what is left: runs of rules that ask for the same field
+	{"engines", chooseEngines},                  // needs what is left: runs of rules
 	{"functions", functions},                    // needs final steps: decides by their cost
 }
 

@@ -1,6 +1,7 @@
 package translator
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -17,6 +18,11 @@ type plan struct {
 	sets      []*SetMap
 	logs      []LogPoint
 	cgroups   []string // by their bits in fw_pkt.cgroups
+
+	engine      Engine // to be used for all; EngineAuto: whichever is best
+	order       binary.ByteOrder
+	classifiers []*classifier
+	refused     []string // runs of rules that no classifier can be made of, and why
 }
 
 // block is a chain.
@@ -27,7 +33,7 @@ type block struct {
 	fn    *function // nil: the block stands wherever it is jumped to
 }
 
-// step is a rule, or (rule nil) an index over rules, or the call of a piece that was cut out of a long chain.
+// step is a rule, or (rule nil) an engine that finds a rule, or the call of a piece that was cut out of a long chain.
 type step struct {
 	rule   *ruleset.Rule
 	slot   uint32
@@ -39,18 +45,21 @@ type step struct {
 	piece  *function // run
 	fork   *fork     // fork
 	back   bool      // jump: the chain is left after it (goto)
+
+	classifier *classifier // classify
 }
 
 // verb is how a step ends.
 type verb uint8
 
 const (
-	verbNext   verb = iota // with the next step
-	verbDecide             // the verdict is known
-	verbLeave              // return
-	verbJump               // through another chain first
-	verbRun                // a piece of the same chain
-	verbFork               // one of many branches of the same chain
+	verbNext     verb = iota // with the next step
+	verbDecide               // the verdict is known
+	verbLeave                // return
+	verbJump                 // through another chain first
+	verbRun                  // a piece of the same chain
+	verbFork                 // one of many branches of the same chain
+	verbClassify             // with the first of many rules that the packet meets
 )
 
 // test is a match, with what the plan has found out about it.

@@ -35,7 +35,9 @@ func TestRandom(t *testing.T) {
 	}
 	for i := range n {
 		s := first + uint64(i)
-		t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) { compareRandom(t, newGen(s)) })
+		for _, e := range []Engine{EngineAuto, EngineClassifiers} {
+			t.Run(fmt.Sprintf("seed=%d,engine=%d", s, e), func(t *testing.T) { compareRandom(t, newGen(s), e) })
+		}
 		if t.Failed() {
 			return
 		}
@@ -43,9 +45,9 @@ func TestRandom(t *testing.T) {
 }
 
 // compareRandom judges random packets by a random ruleset.
-func compareRandom(t *testing.T, g gen) {
+func compareRandom(t *testing.T, g gen, engine Engine) {
 	rs := g.Ruleset()
-	j := newJudge(t, rs)
+	j := newJudgeOf(t, rs, engine)
 	want := map[string]bpf.Counter{}
 	add := func(id string, p *ruleset.Packet) {
 		c := want[id]

@@ -11,7 +11,9 @@ func (l *layout) text(ins asm.Instruction) string {
 	op := ins.OpCode
 	switch op.Class() {
 	case asm.LdClass:
-		if name := ins.Reference(); name != "" {
+		if name := ins.Reference(); name != "" && ins.Constant>>32 != 0 {
+			return fmt.Sprintf("%s = map %s + %d", ins.Dst, name, ins.Constant>>32)
+		} else if name != "" {
 			return fmt.Sprintf("%s = map %s", ins.Dst, name)
 		}
 		return fmt.Sprintf("%s = %#x ll", ins.Dst, uint64(ins.Constant))
@@ -35,7 +37,10 @@ func (l *layout) memory(size asm.Size, base asm.Register, off int16) string {
 	return fmt.Sprintf("*(u%d *)(%s %+d)", 8*size.Sizeof(), register(base, true), off)
 }
 
-var aluOps = map[asm.ALUOp]string{asm.Add: "+=", asm.Sub: "-=", asm.And: "&=", asm.Xor: "^=", asm.Mov: "="}
+var aluOps = map[asm.ALUOp]string{
+	asm.Add: "+=", asm.Sub: "-=", asm.And: "&=", asm.Xor: "^=", asm.Mov: "=", asm.Mul: "*=",
+	asm.LSh: "<<=", asm.RSh: ">>=", asm.ArSh: "s>>=",
+}
 
 func aluText(ins asm.Instruction) string {
 	dst := register(ins.Dst, ins.OpCode.Class() == asm.ALU64Class)

@@ -38,9 +38,19 @@ type LogPoint struct {
 	ruleset.Log
 }
 
+// Options say how to compile.
+type Options struct {
+	Engine Engine // for tests: what finds the first of many rules, whatever it costs
+}
+
+// Translate compiles a ruleset as Options{}.Translate does.
+func Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
+	return Options{}.Translate(rs, prev)
+}
+
 // Translate compiles a ruleset, which it checks and whose rules it gives identities. Slots of prev are kept.
 // Errors are a ruleset.ErrorList for rules without a meaning, or a *LimitError for what the kernel would refuse.
-func Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
+func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 	if err := rs.Check(); err != nil {
 		return nil, err
 	}
@@ -61,6 +71,7 @@ func Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 		return nil, err
 	}
 	p := newPlan(rs, prev, obj.limits())
+	p.engine, p.order = o.Engine, spec.ByteOrder
 	for _, pass := range passes {
 		if err := pass.run(p); err != nil {
 			return nil, err
@@ -95,6 +106,9 @@ func (o *Output) finish() error {
 	o.Spec.Maps["limits"].MaxEntries = uint32(o.Limits)
 	for _, s := range o.Sets {
 		o.Spec.Maps[s.Name] = s.spec()
+	}
+	if m := o.plan.classifierSpec(); m != nil {
+		o.Spec.Maps[m.Name] = m
 	}
 	o.shareMaps()
 	rs := o.plan.rs

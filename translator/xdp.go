@@ -43,6 +43,9 @@ func (o *Output) shareMaps() {
 			o.XDP.Maps[name] = m
 		}
 	}
+	if m := o.Spec.Maps[classifierMap]; m != nil {
+		o.XDP.Maps[classifierMap] = m
+	}
 	for _, s := range o.Sets {
 		o.XDP.Maps[s.Name] = o.Spec.Maps[s.Name]
 	}

@@ -1,0 +1,212 @@
+package translator
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+	"github.com/bpfwall/bpfwall/translator/classify"
+)
+
+// classifier is an engine: a table in a map, which generated code asks for the first rule that a packet meets. It is for packets of one
+// family.
+type classifier struct {
+	name     string // its number
+	base     int    // offset in the map
+	family   ruleset.Family
+	rules    []*step
+	table    *classify.Table
+	patterns *patterns
+	fields   []fieldTable
+	answers  int    // offset in data: by rule, counter slot and code
+	data     []byte // from base on
+	order    binary.ByteOrder
+}
+
+// fieldTable is where the patterns by value of a field are.
+type fieldTable struct {
+	field ruleset.FieldID
+	off   int
+	size  int // values
+}
+
+// codeLeave stands in a rule's answer for a rule that returns. No verdict has it.
+const codeLeave = 0xffff
+
+// What a classifier may take. Subsets cost a packet one probe each.
+const (
+	maxSubsets = 40
+	maxTable   = 128 << 20 // bytes
+	maxBoxes   = 64        // ranges of source ports times those of destination ports
+)
+
+// classifiable reports whether a rule can go into a classifier: it ends the chain, does nothing else, and its tests have no effects
+// and are cheap.
+func (s *step) classifiable() bool {
+	if s.rule == nil || len(s.does) > 0 || s.verb != verbDecide && s.verb != verbLeave {
+		return false
+	}
+	return !slices.ContainsFunc(s.tests, func(t *test) bool {
+		kind := ruleset.Fields[t.Field].Kind
+		return t.Limit != nil || len(t.sets) > 0 || t.Set != "" || kind > ruleset.KindIface || ruleset.Fields[t.Field].Member == ""
+	})
+}
+
+// newClassifier makes an engine for the packets of a family that come to some rules. It takes as many of these as have room: rest is the
+// others. Errors are *classify.LimitError.
+func newClassifier(f ruleset.Family, steps []*step, order binary.ByteOrder) (c *classifier, rest []*step, err error) {
+	c = &classifier{family: f, patterns: newPatterns(), order: order}
+	s := newSpanner(f)
+	var rules []classify.Rule
+	for i, st := range steps {
+		r, tests, never := s.rule(st)
+		if never {
+			continue
+		}
+		bit, ok := c.patterns.add(tests)
+		if !ok {
+			rest = steps[i:]
+			break
+		}
+		r.Pattern = bit
+		rules, c.rules = append(rules, r), append(c.rules, st)
+	}
+	if len(rules) == 0 {
+		return nil, rest, nil
+	}
+	opt := classify.Options{Order: order, Covers: c.patterns.covers(), MaxSubsets: maxSubsets, MaxBytes: maxTable}
+	if f == ruleset.FamilyIPv6 {
+		opt.Family = classify.IPv6
+	}
+	if c.table, err = classify.Build(rules, opt); err != nil {
+		return nil, nil, err
+	}
+	c.fill()
+	return c, rest, nil
+}
+
+// rule is a rule's addresses and ports, and its other tests. Never: no packet of the family meets it.
+func (s *spanner) rule(st *step) (r classify.Rule, tests []*test, never bool) {
+	for _, t := range st.tests {
+		switch {
+		case t.spannable():
+			to := &r.Src
+			if t.Field == ruleset.FieldDstAddr {
+				to = &r.Dst
+			}
+			*to = both(*to, s.spans(t))
+			never = never || len(*to) == 0
+		case t.portable():
+			to := &r.SrcPorts
+			if t.Field == ruleset.FieldDstPort {
+				to = &r.DstPorts
+			}
+			*to = t.ports(*to)
+			never = never || len(*to) == 0
+			tests = append(tests, hasPort(t.Field))
+		case t.Field == ruleset.FieldFamily:
+			never = never || t.number(uint64(s.family)) == t.Not
+		default:
+			tests = append(tests, t)
+		}
+	}
+	if len(r.SrcPorts)*len(r.DstPorts) > maxBoxes {
+		r.SrcPorts = nil
+		tests = append(tests, st.tests[slices.IndexFunc(st.tests, func(t *test) bool { return t.Field == ruleset.FieldSrcPort })])
+	}
+	return r, tests, never
+}
+
+// hasPort is a test for a port, whichever. Packets without ports pass those of a classifier.
+func hasPort(f ruleset.FieldID) *test {
+	return &test{Match: ruleset.Match{Field: f, Ranges: []ruleset.Range{{To: 0xffff}}}}
+}
+
+// fill makes the map's contents: the table, what rules say, and the fields' tables.
+func (c *classifier) fill() {
+	var b bytes.Buffer
+	b.Write(c.table.Data)
+	c.answers = c.append(&b, c.answerWords())
+	for _, f := range c.patterns.fields() {
+		t := c.patterns.table(f)
+		c.fields = append(c.fields, fieldTable{f, c.append(&b, t), len(t)})
+	}
+	c.table.Data, c.data = nil, b.Bytes()
+}
+
+func (c *classifier) append(b *bytes.Buffer, array []uint64) (off int) {
+	if n := b.Len() % 64; n > 0 {
+		b.Write(make([]byte, 64-n))
+	}
+	off = b.Len()
+	_ = binary.Write(b, c.order, array) // a buffer takes all
+	return off
+}
+
+// answerWords is each rule's counter slot, and its code in the upper half.
+func (c *classifier) answerWords() []uint64 {
+	out := make([]uint64, len(c.rules))
+	for i, s := range c.rules {
+		code := s.code
+		if s.verb == verbLeave {
+			code = codeLeave
+		}
+		out[i] = uint64(code)<<32 | uint64(s.slot)
+		if c.order == binary.BigEndian {
+			out[i] = uint64(s.slot)<<32 | uint64(code)
+		}
+	}
+	return out
+}
+
+// leaves reports whether a rule of it returns.
+func (c *classifier) leaves() bool {
+	return slices.ContainsFunc(c.rules, func(s *step) bool { return s.verb == verbLeave })
+}
+
+// weight is about how many branches the verifier has in hand: one for each comparison of each item of the longest list, in each subset.
+func (c *classifier) weight() int {
+	t := c.table
+	return 40 + 4*(t.Src.Steps+t.Dst.Steps) + 2*len(c.patterns.tests) + len(t.Subsets)*(8+4*t.MaxList)
+}
+
+// bpfRdonlyProg is BPF_F_RDONLY_PROG of linux/bpf.h.
+const bpfRdonlyProg = 1 << 7
+
+// classifierMap is the map that all classifiers share: a program may use 64 maps at most.
+const classifierMap = "rules"
+
+// classifierSpec is that map as it is to be made; nil if there are no classifiers.
+func (p *plan) classifierSpec() *ebpf.MapSpec {
+	if len(p.classifiers) == 0 {
+		return nil
+	}
+	last := p.classifiers[len(p.classifiers)-1]
+	data := make([]byte, last.base+len(last.data))
+	for _, c := range p.classifiers {
+		copy(data[c.base:], c.data)
+	}
+	return &ebpf.MapSpec{Name: classifierMap, Type: ebpf.Array, KeySize: 4, ValueSize: uint32(len(data)), MaxEntries: 1, Flags: bpfRdonlyProg,
+		Contents: []ebpf.MapKV{{Key: uint32(0), Value: data}}}
+}
+
+// place gives a classifier its place in the map.
+func (p *plan) place(c *classifier) {
+	if n := len(p.classifiers); n > 0 {
+		last := p.classifiers[n-1]
+		c.base = (last.base + len(last.data) + 63) &^ 63
+	}
+	c.name = fmt.Sprintf("%d", len(p.classifiers))
+	p.classifiers = append(p.classifiers, c)
+}
+
+// String is what it is and what it costs.
+func (c *classifier) String() string {
+	t := c.table
+	return fmt.Sprintf("%d %s rules, %d bytes, at most %d probes of up to %d rules, %d patterns", len(c.rules), c.family, len(c.data),
+		len(t.Subsets), t.MaxList, len(c.patterns.list))
+}

@@ -1,0 +1,137 @@
+package translator
+
+import (
+	"fmt"
+	"math/bits"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// Engine is a way to find the first of many rules that a packet meets.
+type Engine uint8
+
+// The engines.
+const (
+	EngineAuto        Engine = iota // whichever costs least
+	EngineCode                      // one rule after the other
+	EngineForks                     // trees of comparisons in code
+	EngineClassifiers               // tables in maps
+)
+
+// The cost model, in comparisons that a packet may have to go through. On a processor of 2025 one is some 0.7 ns if it is foretold and 4 if
+// not; a classifier of 50 or of 100,000 rules takes 10 to 20 ns while its lines are in the cache and 40 to 200 where they are not, which
+// is what codeCost says.
+const (
+	codeCost    = 32   // what may stand in code: rules one after the other, or the longest way through forks over them
+	forksUpTo   = 1024 // rules that forks are tried for: making them takes more than linear time
+	forcedFrom  = 3    // rules of a run from which a forced classifier is made
+	classifyMin = 17   // rules of a run from which one may pay
+)
+
+// engines chooses, for every run of rules that a classifier can take, what finds the first one: it is left to the forks, or becomes
+// classifiers.
+type engines struct {
+	plan   *plan
+	forced Engine
+	forks  *indexer
+}
+
+// chooseEngines makes classifiers and forks.
+func chooseEngines(p *plan) error {
+	if p.engine == EngineCode {
+		return nil
+	}
+	e := &engines{plan: p, forced: p.engine, forks: &indexer{repeats: maxRepeats}}
+	for _, b := range p.blocks {
+		b.steps = e.chain(b.chain.Family, b.steps)
+	}
+	return nil
+}
+
+// chain is a chain's steps with classifiers in place of runs of them where these pay, and forks in what is between.
+func (e *engines) chain(family ruleset.Family, steps []*step) (out []*step) {
+	var others []*step
+	for len(steps) > 0 {
+		n := 0
+		for n < len(steps) && steps[n].classifiable() {
+			n++
+		}
+		if made := e.classifiers(family, steps[:n]); made != nil {
+			out = append(append(out, e.indexed(family, others)...), made...)
+			others = nil
+		} else {
+			others = append(others, steps[:n]...)
+		}
+		for steps = steps[n:]; len(steps) > 0 && !steps[0].classifiable(); steps = steps[1:] {
+			others = append(others, steps[0])
+		}
+	}
+	return append(out, e.indexed(family, others)...)
+}
+
+// indexed is steps with forks, unless there must be none.
+func (e *engines) indexed(family ruleset.Family, steps []*step) []*step {
+	if e.forced == EngineClassifiers {
+		return steps
+	}
+	return e.forks.indexed(family, steps)
+}
+
+// classifiers is a run of rules as classifiers; nil if it is to stay what it is.
+func (e *engines) classifiers(family ruleset.Family, run []*step) []*step {
+	if !e.worth(family, run) {
+		return nil
+	}
+	var out []*step
+	for _, f := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
+		if !family.Covers(f) {
+			continue
+		}
+		for rest := run; len(rest) > 0; {
+			c, left, err := newClassifier(f, rest, e.plan.order)
+			if err != nil || c == nil && left != nil {
+				e.plan.refused = append(e.plan.refused, fmt.Sprintf("%s: %v", rest[0].rule.Pos, err))
+				return nil
+			}
+			if c != nil {
+				e.plan.place(c)
+				out = append(out, &step{verb: verbClassify, classifier: c})
+			}
+			rest = left
+		}
+	}
+	return out
+}
+
+// worth reports whether a run is to become classifiers.
+func (e *engines) worth(family ruleset.Family, run []*step) bool {
+	switch {
+	case e.forced == EngineForks:
+		return false
+	case e.forced == EngineClassifiers:
+		return len(run) >= forcedFrom
+	case len(run) < classifyMin:
+		return false
+	case len(run) > forksUpTo:
+		return true
+	}
+	trial := &indexer{repeats: maxRepeats / 4}
+	return longest(trial.indexed(family, run)) > codeCost
+}
+
+// longest is the comparisons of the longest way through steps.
+func longest(steps []*step) int {
+	sum := 0
+	for _, s := range steps {
+		if s.fork == nil {
+			sum += max(1, len(s.tests))
+			continue
+		}
+		most := 0
+		for _, b := range s.fork.branches {
+			most = max(most, longest(b.steps))
+		}
+		sum += bits.Len(uint(len(s.fork.branches))) + 1 + most
+	}
+	return sum
+}

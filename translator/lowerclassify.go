@@ -1,0 +1,241 @@
+package translator
+
+import (
+	"github.com/cilium/ebpf/asm"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+	"github.com/bpfwall/bpfwall/translator/classify"
+)
+
+// The registers of a lookup in a classifier, besides those for one comparison.
+const (
+	regBest = asm.R7 // the rule found so far
+	regSrc  = asm.R8 // the source's record
+	regDst  = asm.R9 // the destination's
+
+	stackPatterns = -40 // the patterns that the packet meets
+	stackPorts    = -48 // the class of its ports, or portsUnknown
+)
+
+const portsUnknown = -1
+
+// lookup writes one lookup.
+type lookup struct {
+	*lowering
+	*classifier
+	none string // label: no rule is met
+}
+
+// classify writes what a classifier says of the packet. A packet of the other family, or that meets no rule, goes to next.
+func (w *lowering) classify(c *classifier, leave, next string) {
+	w.only(c.family, next)
+	w.remark("classifier " + c.name + ": " + c.String())
+	l := &lookup{w, c, next}
+	l.setPatterns()
+	l.record(c.table.Src, regSrc, ruleset.FieldSrcAddr)
+	l.record(c.table.Dst, regDst, ruleset.FieldDstAddr)
+	if c.table.Ports != nil {
+		w.put(asm.Mov.Imm(asm.R1, portsUnknown), asm.StoreMem(asm.R10, stackPorts, asm.R1, asm.DWord))
+	}
+	w.put(asm.Mov.Imm32(regBest, -1))
+	done := w.newLabel("answer")
+	for i, s := range c.table.Subsets {
+		if i > 0 {
+			w.put(asm.JLE.Imm(regBest, int32(s.First), done))
+		}
+		l.subset(i, s)
+	}
+	w.place(done)
+	l.answer(leave)
+}
+
+// at brings the address of something in the map into a register: an index times a size behind an offset. The index is changed.
+func (l *lookup) at(r, index asm.Register, off int, shift int32) {
+	if shift > 0 {
+		l.put(asm.LSh.Imm(index, shift))
+	}
+	l.put(asm.LoadMapValue(r, 0, uint32(l.classifier.base+off)).WithReference(classifierMap), asm.Add.Reg(r, index))
+}
+
+// setPatterns leaves the patterns that the packet meets on the stack.
+func (l *lookup) setPatterns() {
+	l.put(asm.LoadImm(regBest, int64(l.patterns.all()), asm.DWord))
+	for _, f := range l.fields {
+		part := l.layout.whole(ruleset.Fields[f.field].Member)
+		l.load(part)
+		if part.size != asm.Byte {
+			l.put(asm.And.Imm(regVal, int32(f.size-1)))
+		}
+		l.at(asm.R2, regVal, f.off, 3)
+		l.put(asm.LoadMem(asm.R2, asm.R2, 0, asm.DWord), asm.And.Reg(regBest, asm.R2))
+	}
+	for i, t := range l.patterns.tests {
+		met := l.newLabel("met")
+		m := &matcher{layout: l.layout, family: l.classifier.family}
+		m.cond(t).jumpIf(l.emitter, met)
+		l.put(asm.LoadImm(regImm, int64(^l.patterns.masks[i]), asm.DWord), asm.And.Reg(regBest, regImm))
+		l.place(met)
+	}
+	l.put(asm.StoreMem(asm.R10, stackPatterns, regBest, asm.DWord))
+}
+
+// record leaves where an address's record is in a register.
+func (l *lookup) record(s *classify.Search, to asm.Register, field ruleset.FieldID) {
+	bytes, size := 4, int32(2)
+	if l.classifier.family == ruleset.FamilyIPv6 {
+		bytes, size = 16, 3
+	}
+	words := l.layout.words(ruleset.Fields[field].Member, bytes)
+	found := l.newLabel("found")
+	words[0].swap = true
+	l.load(words[0])
+	intervals := s.Starts
+	l.window(s, size, found)
+	l.place(found)
+	if h := s.Hosts; h != nil {
+		words[1].swap = true
+		l.host(s, words[1])
+		intervals = h.N
+	}
+	l.put(asm.JGT.Imm(asm.R0, int32(intervals-1), l.none), asm.Mul.Imm(asm.R0, int32(4*len(l.table.Subsets))))
+	l.at(to, asm.R0, s.Records, 0)
+}
+
+// window leaves in R0 which of the starts is the last that is not above the value register.
+func (l *lookup) window(s *classify.Search, size int32, found string) {
+	l.put(asm.Mov.Imm(asm.R0, 0))
+	if s.Starts == 1 {
+		return
+	}
+	l.branch(asm.JLT, asm.DWord, s.Base, found)
+	l.put(asm.Mov.Reg(asm.R3, regVal), asm.LoadImm(asm.R2, int64(s.Base), asm.DWord), asm.Sub.Reg(asm.R3, asm.R2))
+	if s.Shift > 0 {
+		l.put(asm.RSh.Imm(asm.R3, int32(s.Shift)))
+	}
+	l.put(asm.Mov.Imm(asm.R0, int32(s.Starts-1)), asm.JGT.Imm(asm.R3, int32(s.Windows-1), found))
+	l.at(asm.R2, asm.R3, s.Index, 2)
+	l.put(asm.LoadMem(asm.R0, asm.R2, 0, asm.Word), asm.LoadMem(asm.R4, asm.R2, 4, asm.Word), asm.Sub.Reg(asm.R4, asm.R0))
+	l.halve(s.At, s.Steps, s.Starts, size, found)
+}
+
+// halve finds the last of R0..R0+R4 whose number in an array is not above the value register. The first one's is not. Nothing branches
+// by what is found, except for numbers of 64 bits.
+func (l *lookup) halve(array, steps int, n uint64, size int32, found string) {
+	for range steps {
+		l.put(asm.JEq.Imm(asm.R4, 0, found),
+			asm.Mov.Reg(asm.R5, asm.R4), asm.Add.Imm(asm.R5, 1), asm.RSh.Imm(asm.R5, 1), asm.RSh.Imm(asm.R4, 1),
+			asm.Mov.Reg(asm.R2, asm.R0), asm.Add.Reg(asm.R2, asm.R5), asm.JGT.Imm(asm.R2, int32(n-1), found))
+		l.at(asm.R3, asm.R2, array, size)
+		if size == 2 {
+			l.put(asm.LoadMem(asm.R3, asm.R3, 0, asm.Word), asm.Mov.Reg(asm.R2, regVal), asm.Sub.Reg(asm.R2, asm.R3),
+				asm.ArSh.Imm(asm.R2, 63), asm.Xor.Imm(asm.R2, -1), asm.And.Reg(asm.R5, asm.R2), asm.Add.Reg(asm.R0, asm.R5))
+			continue
+		}
+		above := l.newLabel("above")
+		l.put(asm.LoadMem(asm.R3, asm.R3, 0, asm.DWord), asm.JGT.Reg(asm.R3, regVal, above), asm.Add.Reg(asm.R0, asm.R5))
+		l.place(above)
+	}
+}
+
+// host goes on from the start in R0, whose upper half of an address may be that in the value register, to the interval.
+func (l *lookup) host(s *classify.Search, low fieldPart) {
+	h := s.Hosts
+	same, found := l.newLabel("same"), l.newLabel("found")
+	l.put(asm.JGT.Imm(asm.R0, int32(s.Starts-1), l.none), asm.Mov.Reg(asm.R2, asm.R0))
+	l.at(asm.R3, asm.R2, h.First, 2)
+	l.put(asm.Mov.Reg(asm.R2, asm.R0), asm.LoadMem(asm.R0, asm.R3, 0, asm.Word), asm.LoadMem(asm.R4, asm.R3, 4, asm.Word), asm.Sub.Imm(asm.R4, 1))
+	l.at(asm.R3, asm.R2, s.At, 3)
+	l.put(asm.LoadMem(asm.R3, asm.R3, 0, asm.DWord), asm.JEq.Reg(asm.R3, regVal, same), asm.Mov.Reg(asm.R0, asm.R4))
+	l.goTo(found)
+	l.place(same)
+	l.put(asm.Sub.Reg(asm.R4, asm.R0))
+	l.load(low)
+	l.halve(h.At, h.Steps, h.N, 3, found)
+	l.place(found)
+}
+
+// subset asks a subset for a rule in front of the best one.
+func (l *lookup) subset(i int, s classify.Subset) {
+	next := l.newLabel("subset")
+	l.put(asm.LoadMem(asm.R1, regSrc, int16(4*i), asm.Word), asm.LoadMem(asm.R2, regDst, int16(4*i), asm.Word),
+		asm.Add.Reg(asm.R2, asm.R1), asm.JGT.Imm(asm.R2, int32(s.Size-1), next))
+	l.at(asm.R3, asm.R2, s.Cells, 3)
+	l.put(asm.LoadMem(asm.R2, asm.R3, 4, asm.Word), asm.JNE.Reg(asm.R2, asm.R1, next), asm.LoadMem(asm.R1, asm.R3, 0, asm.Word))
+	if l.table.Ports != nil {
+		l.row(next)
+	}
+	l.put(asm.JGT.Imm(asm.R1, int32(l.table.NumItems-1), next))
+	l.at(asm.R3, asm.R1, l.table.Items, 4)
+	l.items(next)
+	l.place(next)
+}
+
+// row replaces a ref of a row in R1 by what the row says for the packet's ports.
+func (l *lookup) row(next string) {
+	p := l.table.Ports
+	direct, known := l.newLabel("direct"), l.newLabel("known")
+	l.put(asm.Mov.Reg(asm.R2, asm.R1), asm.RSh.Imm(asm.R2, 31), asm.JEq.Imm(asm.R2, 0, direct), asm.And.Imm(asm.R1, classify.RowRef-1),
+		asm.LoadMem(asm.R2, asm.R10, stackPorts, asm.DWord), asm.JNE.Imm(asm.R2, portsUnknown, known))
+	l.port(asm.R3, ruleset.FieldSrcPort)
+	l.at(asm.R4, asm.R3, p.Src, 1)
+	l.put(asm.LoadMem(asm.R3, asm.R4, 0, asm.Half), asm.Mul.Imm(asm.R3, int32(p.Dsts)))
+	l.port(asm.R2, ruleset.FieldDstPort)
+	l.at(asm.R4, asm.R2, p.Dst, 1)
+	l.put(asm.LoadMem(asm.R2, asm.R4, 0, asm.Half), asm.Add.Reg(asm.R2, asm.R3), asm.JGT.Imm(asm.R2, int32(p.Size-1), next))
+	l.at(asm.R4, asm.R2, p.Combined, 2)
+	l.put(asm.LoadMem(asm.R2, asm.R4, 0, asm.Word), asm.StoreMem(asm.R10, stackPorts, asm.R2, asm.DWord))
+	l.place(known)
+	l.put(asm.Add.Reg(asm.R1, asm.R2), asm.JGT.Imm(asm.R1, int32(p.RowsSize-1), next))
+	l.at(asm.R3, asm.R1, p.Rows, 2)
+	l.put(asm.LoadMem(asm.R1, asm.R3, 0, asm.Word))
+	l.place(direct)
+}
+
+// port loads a port, or 0 if the packet has none: the lower half of the member. The bit that says so is in the upper one.
+func (l *lookup) port(to asm.Register, f ruleset.FieldID) {
+	name := ruleset.Fields[f].Member
+	part := l.layout.part(name, 0, 2)
+	if l.order.Uint16([]byte{0, 1}) == 1 {
+		part = l.layout.part(name, 2, 2)
+	}
+	l.put(asm.LoadMem(to, regPkt, part.off, part.size))
+}
+
+// items compares the items from R3 on, and leaves the first one's rule that the packet meets in regBest.
+func (l *lookup) items(next string) {
+	loop, miss := l.newLabel("item"), l.newLabel("miss")
+	if l.table.MaxList > 1 {
+		l.put(asm.Mov.Imm(asm.R0, 0))
+		l.placeLoop(loop)
+	}
+	l.put(asm.LoadMem(asm.R1, asm.R3, 8, asm.Word), asm.JGE.Reg(asm.R1, regBest, next),
+		asm.LoadMem(asm.R4, asm.R3, 12, asm.Byte), asm.LoadMem(asm.R5, asm.R10, stackPatterns, asm.DWord),
+		asm.RSh.Reg(asm.R5, asm.R4), asm.And.Imm(asm.R5, 1), asm.JEq.Imm(asm.R5, 0, miss))
+	for i, f := range []ruleset.FieldID{ruleset.FieldSrcPort, ruleset.FieldDstPort} {
+		l.port(asm.R4, f)
+		l.put(asm.LoadMem(asm.R5, asm.R3, int16(4*i), asm.Half), asm.Sub.Reg(asm.R4, asm.R5),
+			asm.LoadMem(asm.R5, asm.R3, int16(4*i+2), asm.Half), asm.JGT.Reg(asm.R4, asm.R5, miss))
+	}
+	l.put(asm.Mov.Reg(regBest, asm.R1))
+	l.goTo(next)
+	l.place(miss)
+	if l.table.MaxList > 1 {
+		l.put(asm.LoadMem(asm.R4, asm.R3, 13, asm.Byte), asm.JNE.Imm(asm.R4, 0, next), asm.Add.Imm(asm.R3, classify.ItemSize),
+			asm.Add.Imm(asm.R0, 1), asm.JLT.Imm(asm.R0, int32(l.table.MaxList), loop))
+	}
+}
+
+// answer does what the best rule says: counts it and decides, or leaves the chain.
+func (l *lookup) answer(leave string) {
+	l.put(asm.JGT.Imm(regBest, int32(len(l.rules)-1), l.none))
+	l.at(asm.R1, regBest, l.answers, 3)
+	rule := l.layout.whole("rule")
+	l.put(asm.LoadMem(asm.R2, asm.R1, 0, asm.Word), asm.LoadMem(regCode, asm.R1, 4, asm.Word), asm.StoreMem(regPkt, rule.off, asm.R2, rule.size))
+	if l.leaves() {
+		l.put(asm.JNE.Imm(regCode, codeLeave, l.decided))
+		l.countOn()
+		l.goTo(leave)
+		return
+	}
+	l.goTo(l.decided)
+}
