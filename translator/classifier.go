@@ -44,6 +44,10 @@ const (
 	maxBoxes   = 64        // ranges of source ports times those of destination ports
 )
 
+var classifiableKinds = map[ruleset.Kind]bool{
+	ruleset.KindNumber: true, ruleset.KindBits: true, ruleset.KindFlags: true, ruleset.KindAddr: true, ruleset.KindIface: true,
+}
+
 // classifiable reports whether a rule can go into a classifier: it ends the chain, does nothing else, and its tests have no effects
 // and are cheap.
 func (s *step) classifiable() bool {
@@ -51,8 +55,7 @@ func (s *step) classifiable() bool {
 		return false
 	}
 	return !slices.ContainsFunc(s.tests, func(t *test) bool {
-		kind := ruleset.Fields[t.Field].Kind
-		return t.Limit != nil || len(t.sets) > 0 || t.Set != "" || kind > ruleset.KindIface || ruleset.Fields[t.Field].Member == ""
+		return t.Limit != nil || len(t.sets) > 0 || t.Set != "" || ruleset.Fields[t.Field].Member == "" || !classifiableKinds[ruleset.Fields[t.Field].Kind]
 	})
 }
 
