@@ -103,7 +103,15 @@ func office(t *testing.T) (v4, v6 string) {
 }
 
 // bpfwall applies the same files with the program under test.
-var bpfwall = filter{"bpfwall", nil, func(t *testing.T, n *lab.NS, v4, v6 string) {
+var bpfwall = applied("bpfwall")
+
+// applied is bpfwall, applied with some flags.
+func applied(name string, flags ...string) filter {
+	return filter{name, nil, func(t *testing.T, n *lab.NS, v4, v6 string) { applyRules(t, n, v4, v6, flags) }}
+}
+
+func applyRules(t *testing.T, n *lab.NS, v4, v6 string, flags []string) {
+	t.Helper()
 	dir := t.TempDir()
 	var files []string
 	for name, text := range map[string]string{"rules.v4": v4, "rules.v6": v6} {
@@ -116,14 +124,20 @@ var bpfwall = filter{"bpfwall", nil, func(t *testing.T, n *lab.NS, v4, v6 string
 		}
 		files = append(files, path)
 	}
-	if err := applyBpfwall(n, files); err != nil {
+	if err := applyBpfwall(n, append(flags, files...)); err != nil {
 		t.Fatal(err)
 	}
-}}
+}
 
 // TestSameAsIptables plays packets of every kind to the office's firewall in the kernel and in bpfwall: each has to fare the same.
 func TestSameAsIptables(t *testing.T) {
 	r := compare(t, iptables("iptables", lab.Nft), bpfwall, *packets)
+	r.report(t)
+}
+
+// TestSameAsIptablesInXDP does the same with the raw table's PREROUTING in XDP.
+func TestSameAsIptablesInXDP(t *testing.T) {
+	r := compare(t, iptables("iptables", lab.Nft), applied("bpfwall with XDP", "--xdp", "native"), *packets/2)
 	r.report(t)
 }
 
