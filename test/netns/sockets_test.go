@@ -1,8 +1,6 @@
 package netns
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -332,75 +330,4 @@ func TestLimit(t *testing.T) {
 			t.Errorf("20/second for %.2f s after a burst of 3: %.0f packets of both families passed, want about %.0f", took, got, want)
 		}
 	})
-}
-
-// TestPathMTU: a transfer gets through a narrow link behind the router; the dut's own ICMP errors say how wide it is.
-func TestPathMTU(t *testing.T) {
-	forEngines(t, lab.Options{MTU: 1280}, func(t *testing.T, w *lab.World, apply func([]string)) {
-		apply(stateful(t))
-		for _, f := range families {
-			if err := bulk(t, w.Client, w.Server, netip.AddrPortFrom(f.server, 7000), 5<<20); err != nil {
-				t.Errorf("%s: %v", f.name, err)
-			}
-		}
-	})
-}
-
-// TestBulk: large transfers with and without offloads.
-func TestBulk(t *testing.T) {
-	for _, offloads := range []bool{false, true} {
-		t.Run(fmt.Sprintf("offloads=%v", offloads), func(t *testing.T) {
-			forEngines(t, lab.Options{Offloads: offloads}, func(t *testing.T, w *lab.World, apply func([]string)) {
-				apply(stateful(t))
-				for _, f := range families {
-					if err := bulk(t, w.Client, w.Server, netip.AddrPortFrom(f.server, 7000), 64<<20); err != nil {
-						t.Errorf("%s: %v", f.name, err)
-					}
-				}
-			})
-		})
-	}
-}
-
-// bulk sends size random bytes and compares what arrives.
-func bulk(t *testing.T, from, to *lab.NS, at netip.AddrPort, size int64) error {
-	t.Helper()
-	got := make(chan sum, 1)
-	l, err := to.Serve(at, func(c net.Conn) {
-		h := sha256.New()
-		n, err := io.Copy(h, c)
-		c.Close()
-		got <- sum{[sha256.Size]byte(h.Sum(nil)), n, err}
-	})
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	c, err := from.Dial("tcp", at, time.Second)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		return err
-	}
-	begin := time.Now()
-	block := make([]byte, 1<<20)
-	_, _ = rand.Read(block)
-	h := sha256.New()
-	for n := int64(0); n < size; n += int64(len(block)) {
-		if _, err := io.MultiWriter(c, h).Write(block); err != nil {
-			return fmt.Errorf("after %d bytes: %w", n, err)
-		}
-	}
-	c.Close()
-	s := <-got
-	if s.err != nil {
-		return s.err
-	}
-	if want := [sha256.Size]byte(h.Sum(nil)); s.hash != want || s.n != size {
-		return fmt.Errorf("%d bytes sent, %d arrived, or other ones", size, s.n)
-	}
-	t.Logf("%s: %d MB at %.0f Mbit/s", at, size>>20, float64(size)*8e-6/time.Since(begin).Seconds())
-	return nil
 }

@@ -324,7 +324,7 @@ func (p *probe) payload() int {
 	if p.length > 0 {
 		n = p.length - head
 	}
-	return min(1400, max(n, least))
+	return min(1492-head, max(n, least)) // room for two tags
 }
 
 // hasNoHeader reports whether a protocol's header is payload here.
