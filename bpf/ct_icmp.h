@@ -3,6 +3,8 @@
 #ifndef BPFWALL_CT_ICMP_H
 #define BPFWALL_CT_ICMP_H
 
+#define SOCK_RAW 3 /* linux/net.h */
+
 /* The quoted IP header. Its length field counts what was not quoted, so the end of the error is the only bound. */
 static __always_inline int quoted_ipv4(struct __sk_buff *skb, struct fw_pkt *q, struct cursor *c)
 {
@@ -110,7 +112,20 @@ static __always_inline int answers(const struct fw_pkt *pkt, const struct fw_pkt
 	       pkt->daddr[3] == q->saddr[3];
 }
 
-/* RELATED if the quoted packet's flow is there; the flow does not move. */
+/*
+ * The stack's own errors are sent by sockets of its own. What they are about may have no flow: it was given up before the rules that would
+ * have kept one, too long for the next link or too old. nf_ct_attach lends the error the flow that would have been.
+ */
+static __always_inline int from_stack(struct __sk_buff *skb, const struct fw_pkt *pkt)
+{
+	struct bpf_sock *sk = is_head(skb) || pkt->in_ifindex ? 0 : skb->sk;
+
+	if (sk)
+		sk = bpf_sk_fullsock(sk);
+	return sk && sk->type == SOCK_RAW && sk->protocol == pkt->proto;
+}
+
+/* RELATED if the quoted packet's flow is there, or would be; the flow does not move. */
 static __always_inline int track_error(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
 	__u32 zero = 0;
@@ -125,7 +140,7 @@ static __always_inline int track_error(struct __sk_buff *skb, struct fw_pkt *pkt
 	make_key(w, q);
 	a = bpf_map_lookup_elem(&ct, &w->key);
 	f = a ? &a->flow : bpf_map_lookup_elem(&ct_new, &w->key);
-	if (f && f->expires > now)
+	if ((f && f->expires > now) || from_stack(skb, pkt))
 		pkt->ct_state = FW_STATE_RELATED;
 	return 0;
 }
