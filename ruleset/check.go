@@ -90,6 +90,9 @@ func (c *checker) sets() {
 			c.errs.Add(s.Pos, "set %q: defined twice", s.Name).Help = alreadyAt(first.Pos)
 		}
 		seen[s.Name] = s
+		if problem := s.Live.problem(); problem != "" {
+			c.errs.Add(s.Pos, "set %q: %s", s.Name, problem)
+		}
 		for _, a := range s.Members {
 			if problem := a.problem(); problem != "" {
 				c.errs.Add(s.Pos, "set %q: %s", s.Name, problem)
@@ -165,9 +168,11 @@ func posOr(p, outer Pos) Pos {
 
 // statement checks that a rule can do what it says where it stands.
 func (c *checker) statement(chain *Chain, r *Rule, s Statement) {
-	switch n := given(s.Log != nil) + given(s.SetMark != nil) + given(s.NoTrack != nil); {
+	switch n := given(s.Log != nil) + given(s.SetMark != nil) + given(s.NoTrack != nil) + given(s.Change != nil); {
 	case n != 1:
 		c.errs.Add(r.Pos, "statement: %d things in one, it needs exactly 1", n)
+	case s.Change != nil:
+		c.change(r, s.Change)
 	case s.NoTrack != nil && c.hooks[chain]&^rawHooks != 0:
 		c.errs.Add(r.Pos, "notrack: comes too late on hook %s", c.hooks[chain]&^rawHooks).Help = "put it into a prerouting or raw-output chain, which run before conntrack"
 	case s.Log != nil && s.Log.Level > 7:

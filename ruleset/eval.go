@@ -102,7 +102,7 @@ func (e *evaluation) holds(r *Rule, i int) bool {
 	case KindIface:
 		return slices.ContainsFunc(m.Names, func(n string) bool { return IfaceMatches(n, p.iface(m.Field)) })
 	case KindAddr:
-		return e.rs.contains(m, p.addr(m.Field))
+		return e.rs.contains(m, p.addr(m.Field)) || e.state.contains(m.Set, p.addr(m.Field))
 	case KindCgroup:
 		return slices.ContainsFunc(m.Names, func(n string) bool { return CgroupMatches(n, p.Cgroup) })
 	case KindLimit:
@@ -150,6 +150,8 @@ func (e *evaluation) do(statements []Statement) {
 			e.trace.Packet.Mark = e.trace.Packet.Mark&^s.SetMark.Mask ^ s.SetMark.Value
 		case s.NoTrack != nil:
 			e.trace.NoTrack = true
+		case s.Change != nil:
+			e.state.change(e.rs.Set(s.Change.Set), s.Change, e.trace.Packet.addr(s.Change.Field))
 		}
 	}
 }

@@ -24,15 +24,6 @@ func (rs *Ruleset) String() string {
 	return b.String()
 }
 
-// String is the set in one line.
-func (s *Set) String() string {
-	members := "empty"
-	if len(s.Members) > 0 {
-		members = list(s.Members)
-	}
-	return fmt.Sprintf("set %s: %s", word(s.Name), members)
-}
-
 // String is the chain's head and its rules, a line each.
 func (c *Chain) String() string {
 	var b strings.Builder
@@ -96,6 +87,8 @@ func (v Verdict) String() string {
 // String is the statement in words.
 func (s Statement) String() string {
 	switch {
+	case s.Change != nil:
+		return s.Change.String()
 	case s.Log != nil:
 		return s.Log.String()
 	case s.SetMark != nil:

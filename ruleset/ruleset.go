@@ -132,6 +132,8 @@ type Statement struct {
 	Log     *Log     `json:"log,omitempty"`
 	SetMark *SetMark `json:"set_mark,omitempty"`
 	NoTrack *NoTrack `json:"notrack,omitempty"`
+
+	Change *SetChange `json:"change,omitempty"`
 }
 
 // Log reports the packet to whoever watches.
@@ -149,13 +151,6 @@ type SetMark struct {
 
 // NoTrack keeps the packet out of conntrack: its state is UNTRACKED. Prerouting and raw-output chains only.
 type NoTrack struct{}
-
-// Set is a named list of addresses. Members of both families may be mixed.
-type Set struct {
-	Name    string      `json:"name"`
-	Members []AddrRange `json:"members,omitempty"`
-	Pos     Pos         `json:"pos,omitzero"`
-}
 
 // Chain finds a chain by name, as a jump from a chain of family f does; nil if there is none.
 func (rs *Ruleset) Chain(name string, f Family) *Chain {
@@ -176,14 +171,4 @@ func (rs *Ruleset) Base(h Hook, f Family) []*Chain {
 		}
 	}
 	return out
-}
-
-// Set finds a set by name; nil if there is none.
-func (rs *Ruleset) Set(name string) *Set {
-	for _, s := range rs.Sets {
-		if s.Name == name {
-			return s
-		}
-	}
-	return nil
 }

@@ -1,10 +1,13 @@
 package ruleset
 
-// State is what rules remember from packet to packet: the token buckets of limits. A nil State remembers nothing, so that every
-// bucket is full.
+import "net/netip"
+
+// State is what rules remember from packet to packet: the token buckets of limits, and the elements of live sets. A nil State remembers
+// nothing, so that every bucket is full and sets have their members only.
 type State struct {
-	Now     uint64 // ns; time moves only when the caller moves it
-	buckets map[bucketKey]*bucket
+	Now      uint64 // ns; time moves only when the caller moves it
+	buckets  map[bucketKey]*bucket
+	elements map[string]map[netip.Prefix]uint64 // by set: when they are over in ns, 0 for never
 }
 
 // bucketKey is a limit's identity: its rule's, and its place among the rule's matches. A rule without an ID is itself.
@@ -57,4 +60,65 @@ func (st *State) bucket(r *Rule, i int, l *Limit) *bucket {
 		st.buckets[key] = &bucket{tokens: l.Max(), last: st.Now}
 	}
 	return st.buckets[key]
+}
+
+// Put puts an element into a set, until a time in ns; 0 stands for good.
+func (st *State) Put(set string, p netip.Prefix, until uint64) {
+	if st.elements == nil {
+		st.elements = map[string]map[netip.Prefix]uint64{}
+	}
+	if st.elements[set] == nil {
+		st.elements[set] = map[netip.Prefix]uint64{}
+	}
+	st.elements[set][p.Masked()] = until
+}
+
+// contains reports whether an address is in an element of a set that is not over.
+func (st *State) contains(set string, a netip.Addr) bool {
+	if st == nil || !a.IsValid() || len(st.elements[set]) == 0 {
+		return false
+	}
+	for n := range a.BitLen() + 1 {
+		p, _ := a.Prefix(n)
+		if until, ok := st.elements[set][p]; ok && (until == 0 || st.Now < until) {
+			return true
+		}
+	}
+	return false
+}
+
+// change does what a rule does to a set.
+func (st *State) change(s *Set, c *SetChange, a netip.Addr) {
+	if st == nil || s == nil || s.Live == nil || !a.IsValid() {
+		return
+	}
+	p := netip.PrefixFrom(a, a.BitLen())
+	until, there := st.elements[s.Name][p]
+	switch over := there && until != 0 && until <= st.Now; {
+	case c.Delete:
+		delete(st.elements[s.Name], p)
+	case there && !over && !c.Renew:
+	case !there && len(st.elements[s.Name]) >= int(s.Live.Size()):
+	default:
+		st.Put(s.Name, p, c.until(st.Now, s.Live))
+	}
+}
+
+// until is when an element that is added now is over, in ns; 0 for never.
+func (c *SetChange) until(now uint64, l *Live) uint64 {
+	if s := c.Seconds(l); s > 0 {
+		return now + s*1e9
+	}
+	return 0
+}
+
+// Seconds is how long an address stays that the change adds to a set; 0: for good.
+func (c *SetChange) Seconds(l *Live) uint64 {
+	switch {
+	case c.Timeout > 0:
+		return uint64(c.Timeout)
+	case c.Timeout < 0:
+		return 0
+	}
+	return uint64(l.Timeout)
 }

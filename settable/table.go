@@ -31,6 +31,7 @@ const (
 const (
 	TagShift   = 30 // what is above tells nodes from others
 	TagNode    = 2
+	TagForever = 3
 	ClassShift = 26 // of a node's class
 	ClassMask  = 15
 	Direct     = 15 // class of nodes with a cell for every value of the word

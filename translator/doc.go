@@ -26,8 +26,9 @@
 //	R0     result of calls; the function's result
 //	R1-R5  one comparison, or the arguments of a call; nothing in them outlives a match
 //	R6     struct fw_pkt *, the function's argument. Callee-saved, so calls keep it
-//	R7     verdict, from the decision to the function's tail; the counter slot goes there in pkt->rule
-//	R10-24 a set's key: the address as in the packet, 4 or 16 bytes
-//	R10-28 the prefix length that an LPM trie wants in front of it
+//	R7     verdict, from the decision to the function's tail; the counter slot goes there in pkt->rule. Scratch before
+//	R8-R9  a lookup in a set, together with R0-R5 and R7
 //	R10-32 the key of the counters map
+//	R10-56 the key of an element of a live set (ElementKey)
+//	R10-88 an element that is added to one (Element)
 package translator

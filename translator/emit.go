@@ -14,7 +14,9 @@ const (
 	regVal  = asm.R1 // the field under comparison
 	regImm  = asm.R2 // an operand too wide for an immediate
 
-	stackSlot = -32
+	stackSlot  = -32
+	stackKey   = -56 // ElementKey
+	stackValue = -88 // Element
 )
 
 // emitter writes one function. It leaves out what cannot be reached, which the verifier refuses, and labels that nothing jumps to.

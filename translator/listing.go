@@ -100,10 +100,13 @@ func (s *step) String() string {
 // String is the test in words: the maps in place of the addresses that are in them.
 func (t *test) String() string {
 	m := t.Match
-	if len(t.sets) == 0 {
+	if len(t.sets) == 0 && t.live == nil {
 		return m.String()
 	}
 	var names []string
+	if t.live != nil {
+		names = append(names, t.live.Set.Name)
+	}
 	for _, s := range t.sets {
 		names = append(names, s.Name)
 	}

@@ -8,8 +8,10 @@ import (
 
 // tableLookup holds if a key, which is a run of big-endian words in the packet, is in a table (package settable).
 type tableLookup struct {
-	set *SetMap
-	key int16 // offset of the first word in fw_pkt
+	name         string // of the map
+	bytes        int    // of its value
+	root, levels int
+	key          int16 // offset of the first word in fw_pkt
 }
 
 func (c tableLookup) jumpIf(e *emitter, label string) {
@@ -27,6 +29,9 @@ func (t *test) lookups() int {
 	n := 0
 	for _, s := range t.sets {
 		n += branchesPerLevel * s.levels()
+	}
+	if t.live != nil {
+		n += 4 * branchesPerLevel * wordsIPv6
 	}
 	return n
 }
@@ -50,11 +55,11 @@ const (
 func (c tableLookup) find(e *emitter) {
 	level, direct, done := e.newLabel("level"), e.newLabel("direct"), e.newLabel("done")
 	e.put(
-		asm.LoadMapValue(regTable, 0, 0).WithReference(c.set.Name),
-		asm.LoadMem(regCell, regTable, 0, asm.Word),
+		asm.LoadMapValue(regTable, 0, 0).WithReference(c.name),
+		asm.LoadMem(regCell, regTable, int16(4*c.root), asm.Word),
 		asm.Mov.Reg(regWords, regPkt),
 		asm.Add.Imm(regWords, int32(c.key)),
-		asm.Mov.Imm(regLevels, int32(c.set.levels())))
+		asm.Mov.Imm(regLevels, int32(c.levels)))
 	e.placeLoop(level)
 	e.put(
 		asm.Mov.Reg(regTemp, regCell),
@@ -121,4 +126,4 @@ func (c tableLookup) loadCell(e *emitter, at asm.Register) {
 }
 
 // mask keeps an offset of something of n bytes inside the table.
-func (c tableLookup) mask(n int) int32 { return int32(len(c.set.table) - n) }
+func (c tableLookup) mask(n int) int32 { return int32(c.bytes - n) }

@@ -67,7 +67,7 @@ func lookupProgram(tb testing.TB, keys *ebpf.Map, set *SetMap, trie *ebpf.Map, t
 		asm.Add.Imm(regPkt, 16))
 	switch {
 	case table != nil:
-		tableLookup{set: set}.find(e)
+		set.lookup(0).find(e)
 		for i := range e.insns {
 			if e.insns[i].Reference() == set.Name {
 				e.insns[i] = asm.LoadMapValue(regTable, table.FD(), 0).WithSymbol(e.insns[i].Symbol())
@@ -205,7 +205,7 @@ func memlock(b *testing.B, m *ebpf.Map) uint64 {
 
 // addTime is the time to add one prefix to a full table.
 func addTime(b *testing.B, s *SetMap) time.Duration {
-	t, err := settable.Open(append(s.table, make([]byte, len(s.table))...), func() {})
+	t, err := settable.Open(append(s.table, make([]byte, len(s.table)+1<<21)...), func() {})
 	if err != nil {
 		b.Fatal(err)
 	}

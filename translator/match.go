@@ -199,8 +199,11 @@ func (m *matcher) address(t *test) cond {
 		}
 		for _, s := range t.sets {
 			if s.Family == f {
-				of = append(of, tableLookup{set: s, key: m.layout.part(ruleset.Fields[t.Field].Member, 0, 2).off})
+				of = append(of, s.lookup(m.layout.members[ruleset.Fields[t.Field].Member].off))
 			}
+		}
+		if t.live != nil {
+			of = append(of, t.live.conds(f, m.layout, m.layout.members[ruleset.Fields[t.Field].Member].off)...)
 		}
 		any = append(any, allOf{m.isFamily(f), of})
 	}

@@ -16,6 +16,7 @@ type plan struct {
 	functions []*function
 	counter   *function // counts rules that do not decide; nil: they do so themselves
 	sets      []*SetMap
+	live      map[string]*LiveSet // by name
 	logs      []LogPoint
 	cgroups   []string // by their bits in fw_pkt.cgroups
 
@@ -69,6 +70,7 @@ type test struct {
 	cgroups   uint64    // the bits of Names
 	named     string    // the set that the addresses are of
 	sets      []*SetMap // maps that hold operands
+	live      *LiveSet  // what else is in the set
 }
 
 // action is a statement, with the id of its log point.
@@ -91,7 +93,7 @@ func (f *function) piece() bool { return f.part != nil }
 
 // newPlan takes the chains that packets can reach into the plan as they are.
 func newPlan(rs *ruleset.Ruleset, prev Slots, limits limits) *plan {
-	p := &plan{rs: rs, slots: assignSlots(rs, prev), limits: limits, cgroups: rs.Cgroups()}
+	p := &plan{rs: rs, slots: assignSlots(rs, prev), limits: limits, cgroups: rs.Cgroups(), live: liveSets(rs)}
 	seen := map[*ruleset.Chain]*block{}
 	for _, c := range slices.Backward(rs.Chains) {
 		if c.Hook != ruleset.HookNone {
@@ -181,7 +183,8 @@ func (t *test) families() []ruleset.Family {
 }
 
 func (t *test) hasFamily(f ruleset.Family) bool {
-	return slices.ContainsFunc(t.Addrs, func(a ruleset.AddrRange) bool { return familyOf(a.From) == f }) ||
+	return t.live != nil && t.live.families.Covers(f) ||
+		slices.ContainsFunc(t.Addrs, func(a ruleset.AddrRange) bool { return familyOf(a.From) == f }) ||
 		slices.ContainsFunc(t.sets, func(s *SetMap) bool { return s.Family == f })
 }
 

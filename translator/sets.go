@@ -56,7 +56,7 @@ func (p *plan) resolve(b *block, t *test) {
 	if set == nil {
 		return
 	}
-	t.named, t.Set, t.Addrs = t.Set, "", nil
+	t.named, t.Set, t.Addrs, t.live = t.Set, "", nil, p.live[t.Set].within(b.chain.Family)
 	for _, a := range mergeAddrs(set.Members) {
 		if b.chain.Family.Covers(familyOf(a.From)) {
 			t.Addrs = append(t.Addrs, a)
@@ -105,7 +105,7 @@ func (p *plan) setMap(name string, f ruleset.Family, members []netip.Prefix, mad
 // dropNever drops rules that ask for an address of an empty list, and tests that ask for an address outside of one.
 func dropNever(b *block) {
 	empty := func(t *test) bool {
-		return ruleset.Fields[t.Field].Kind == ruleset.KindAddr && len(t.Addrs) == 0 && len(t.sets) == 0
+		return ruleset.Fields[t.Field].Kind == ruleset.KindAddr && len(t.Addrs) == 0 && len(t.sets) == 0 && t.live == nil
 	}
 	b.steps = slices.DeleteFunc(b.steps, func(s *step) bool {
 		return slices.ContainsFunc(s.tests, func(t *test) bool { return empty(t) && !t.Not })
@@ -117,6 +117,11 @@ func dropNever(b *block) {
 
 // levels is the words of a key.
 func (s *SetMap) levels() int { return s.bits() / 16 }
+
+// lookup asks for the address at an offset in the packet.
+func (s *SetMap) lookup(key int) tableLookup {
+	return tableLookup{name: s.Name, bytes: len(s.table), levels: s.levels(), key: int16(key)}
+}
 
 // fill makes the table.
 func (s *SetMap) fill() {

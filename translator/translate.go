@@ -24,6 +24,7 @@ type Output struct {
 	Sets  []*SetMap  // the maps that hold addresses
 	// Cgroups is the control groups that the rules name, by the bits that stand for them in the map "cgroups".
 	Cgroups []string
+	Live    []*LiveSet // the sets whose elements outlive generations
 
 	Counters, Limits int // entries that the shared maps of these names need
 
@@ -77,7 +78,7 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 			return nil, err
 		}
 	}
-	out := &Output{Spec: spec, Slots: p.slots, Logs: p.logs, Sets: p.sets, Cgroups: p.cgroups, plan: p, at: at}
+	out := &Output{Spec: spec, Slots: p.slots, Logs: p.logs, Sets: p.sets, Live: p.liveList(), Cgroups: p.cgroups, plan: p, at: at}
 	if err := out.lower(obj); err != nil {
 		return nil, err
 	}
@@ -109,6 +110,11 @@ func (o *Output) finish() error {
 	}
 	if m := o.plan.classifierSpec(); m != nil {
 		o.Spec.Maps[m.Name] = m
+	}
+	for _, s := range o.Live {
+		for _, m := range s.specs() {
+			o.Spec.Maps[m.ref] = m.spec
+		}
 	}
 	o.shareMaps()
 	rs := o.plan.rs

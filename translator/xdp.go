@@ -49,6 +49,11 @@ func (o *Output) shareMaps() {
 	for _, s := range o.Sets {
 		o.XDP.Maps[s.Name] = o.Spec.Maps[s.Name]
 	}
+	for _, s := range o.Live {
+		for _, m := range s.specs() {
+			o.XDP.Maps[m.ref] = o.Spec.Maps[m.ref]
+		}
+	}
 }
 
 // needsSkb names the first rule that asks for what only an skb has: XDP comes before the packet has a mark.

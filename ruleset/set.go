@@ -1,0 +1,167 @@
+package ruleset
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Set is a named list of addresses. Members of both families may be mixed.
+type Set struct {
+	Name    string      `json:"name"`
+	Members []AddrRange `json:"members,omitempty"` // what its author lists; changes with the rules only
+	Live    *Live       `json:"live,omitempty"`    // nil: the members are all
+	Pos     Pos         `json:"pos,omitzero"`
+}
+
+// Live is what a set has besides its members: elements that come and go at run time, without a change of rules. They stay when
+// rules are replaced or taken back.
+type Live struct {
+	Dynamic  bool   `json:"dynamic,omitempty"`  // people and rules add elements; else only the feed does
+	Max      uint32 `json:"max,omitempty"`      // elements at most; 0: DefaultMax
+	Timeout  uint32 `json:"timeout,omitempty"`  // seconds that an element stays if whoever adds it does not say; 0: for good
+	Counters bool   `json:"counters,omitempty"` // packets and bytes are counted for every address
+	Feed     *Feed  `json:"feed,omitempty"`
+}
+
+// Feed is where a list of elements comes from that is fetched from time to time.
+type Feed struct {
+	File    string `json:"file,omitempty"`    // either this
+	URL     string `json:"url,omitempty"`     // or that
+	Refresh uint32 `json:"refresh,omitempty"` // seconds after which it is to be fetched again; 0: when somebody asks
+	Empty   bool   `json:"empty,omitempty"`   // the set is emptied if it cannot be fetched; else the last list stays
+}
+
+// The number of elements that a set may ask for.
+const (
+	DefaultMax  = 65536
+	MaxElements = 1 << 24
+)
+
+// Size is how many elements the set may hold at run time.
+func (l *Live) Size() uint32 {
+	if l.Max == 0 {
+		return DefaultMax
+	}
+	return l.Max
+}
+
+// SetChange puts an address of the packet into a set, or takes it out.
+type SetChange struct {
+	Set     string  `json:"set"`
+	Field   FieldID `json:"field"`             // FieldSrcAddr or FieldDstAddr
+	Delete  bool    `json:"delete,omitempty"`  // take it out
+	Renew   bool    `json:"renew,omitempty"`   // an address that is in the set gets its time anew
+	Timeout int64   `json:"timeout,omitempty"` // seconds; 0: the set's; below 0: for good
+}
+
+// Set finds a set by name; nil if there is none.
+func (rs *Ruleset) Set(name string) *Set {
+	for _, s := range rs.Sets {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// Changes reports whether some rule changes a set.
+func (rs *Ruleset) Changes(set string) bool {
+	for _, c := range rs.Chains {
+		for _, r := range c.Rules {
+			for _, s := range r.Statements {
+				if s.Change != nil && s.Change.Set == set {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// String is the set in one line.
+func (s *Set) String() string {
+	members := "empty"
+	if len(s.Members) > 0 {
+		members = list(s.Members)
+	}
+	return fmt.Sprintf("set %s: %s%s", word(s.Name), members, s.Live)
+}
+
+// String is what is live of a set, to follow its members; "" for nil.
+func (l *Live) String() string {
+	if l == nil {
+		return ""
+	}
+	kind := "live"
+	if l.Dynamic {
+		kind = "dynamic"
+	}
+	words := []string{fmt.Sprintf("; %s, at most %d", kind, l.Size())}
+	if l.Timeout != 0 {
+		words = append(words, "for "+(time.Duration(l.Timeout)*time.Second).String())
+	}
+	if l.Counters {
+		words = append(words, "counted")
+	}
+	if f := l.Feed; f != nil {
+		words = append(words, "from "+word(f.File+f.URL))
+	}
+	return strings.Join(words, ", ")
+}
+
+// String is the change in words.
+func (c *SetChange) String() string {
+	side := "source"
+	if c.Field == FieldDstAddr {
+		side = "destination"
+	}
+	if c.Delete {
+		return fmt.Sprintf("delete %s from @%s", side, word(c.Set))
+	}
+	text := fmt.Sprintf("add %s to @%s", side, word(c.Set))
+	switch {
+	case c.Timeout > 0:
+		text += " for " + (time.Duration(c.Timeout) * time.Second).String()
+	case c.Timeout < 0:
+		text += " for good"
+	}
+	if c.Renew {
+		text += ", anew each time"
+	}
+	return text
+}
+
+// problem is what is wrong with what is live of a set; "" if nothing.
+func (l *Live) problem() string {
+	switch {
+	case l == nil:
+		return ""
+	case l.Max > MaxElements:
+		return fmt.Sprintf("max %d: at most %d", l.Max, MaxElements)
+	case l.Timeout > maxTimeout:
+		return "timeout: longer than a year"
+	case !l.Dynamic && l.Feed == nil:
+		return "live, but neither dynamic nor with a feed"
+	case !l.Dynamic && (l.Timeout != 0 || l.Counters):
+		return "only elements of dynamic sets have timeouts and counters"
+	case l.Feed != nil && (l.Feed.File == "") == (l.Feed.URL == ""):
+		return "a feed has either a file or a url"
+	}
+	return ""
+}
+
+// change checks that a rule can change a set.
+func (c *checker) change(r *Rule, ch *SetChange) {
+	s := c.rs.Set(ch.Set)
+	switch {
+	case ch.Field != FieldSrcAddr && ch.Field != FieldDstAddr:
+		c.errs.Add(r.Pos, "set %q: %s cannot be added to it", ch.Set, ch.Field)
+	case s == nil:
+		c.errs.Add(r.Pos, "set %q: there is no such set", ch.Set)
+	case s.Live == nil || !s.Live.Dynamic:
+		c.errs.Add(r.Pos, "set %q: rules change it, but it is not dynamic", ch.Set).Help = "declare it dynamic"
+	case ch.Timeout > maxTimeout:
+		c.errs.Add(r.Pos, "set %q: a time longer than a year", ch.Set)
+	}
+}
