@@ -35,9 +35,10 @@ type Judgement struct {
 var private = []string{"ct", "ct_new", "frags", "ifaces", "addr_types", "cgroups"}
 
 // NewTwin compiles rules and loads them. Needs the rights that Apply needs; the caller closes it.
-func NewTwin(rs *ruleset.Ruleset) (*Twin, error) { return newTwin(rs, translator.Slots{}, nil) }
+func NewTwin(rs *ruleset.Ruleset) (*Twin, error) { return newTwin(rs, translator.Slots{}, nil, nil) }
 
-// Twin is the twin of the generation in force: the same code, with token buckets as full as they are now. Returns ErrNotLoaded.
+// Twin is the twin of the generation in force: the same code, with token buckets as full and elements of sets as they are now. What its rules
+// do to sets changes a copy. Returns ErrNotLoaded.
 func (d *Dataplane) Twin() (*Twin, error) {
 	g, rs, err := d.Live()
 	if err != nil {
@@ -48,10 +49,19 @@ func (d *Dataplane) Twin() (*Twin, error) {
 		return nil, err
 	}
 	defer limits.Close()
-	return newTwin(rs, g.Slots, limits)
+	tables, err := d.openTables(rs)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(tables)
+	t, err := newTwin(rs, g.Slots, limits, tables)
+	if err == nil {
+		err = t.copySets(d)
+	}
+	return t, err
 }
 
-func newTwin(rs *ruleset.Ruleset, slots translator.Slots, limits *ebpf.Map) (*Twin, error) {
+func newTwin(rs *ruleset.Ruleset, slots translator.Slots, limits *ebpf.Map, tables map[string]*ebpf.Map) (*Twin, error) {
 	if err := checkPermitted(); err != nil {
 		return nil, err
 	}
@@ -72,7 +82,7 @@ func newTwin(rs *ruleset.Ruleset, slots translator.Slots, limits *ebpf.Map) (*Tw
 			return nil, fmt.Errorf("cfg_owner: %s", err)
 		}
 	}
-	coll, err := ebpf.NewCollection(out.Spec)
+	coll, err := ebpf.NewCollectionWithOptions(out.Spec, ebpf.CollectionOptions{MapReplacements: tables})
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", errKernel(err))
 	}

@@ -42,6 +42,9 @@ func (t *transaction) openMaps() error {
 	if err := t.openDispatch(); err != nil {
 		return err
 	}
+	if err := t.openSets(); err != nil {
+		return err
+	}
 	if err := t.clearNewSlots(); err != nil {
 		return err
 	}
@@ -205,6 +208,7 @@ func (t *transaction) countKept() {
 // promote gives staged maps the pins of those that they take over from, and adds what the old counters have counted between the copy
 // and the flip. What the new ones count on the same rule within the microseconds of one addition is lost.
 func (t *transaction) promote() {
+	t.promoteSets()
 	for name, old := range t.staged {
 		if name == "counters" {
 			t.addLateCounts(old)

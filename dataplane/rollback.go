@@ -108,6 +108,9 @@ func (t *transaction) reuse() error {
 	if err := t.checkMaps(prev); err != nil {
 		return err
 	}
+	if err := t.checkSetMaps(rs, t.d.usedMaps(prev)); err != nil {
+		return err
+	}
 	n, err := t.nextNumber()
 	if err != nil {
 		return err

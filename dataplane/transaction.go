@@ -39,6 +39,7 @@ type transaction struct {
 	shared   map[string]*ebpf.Map     // those that every generation uses
 	staged   map[string]*ebpf.Map     // of these, the ones that take over from a pinned map (maps.go)
 	copied   [][]bpf.Counter          // what a staged counters map started with
+	taken    []takenOver              // maps of sets that take over from others
 	programs map[string]*ebpf.Program // of the next generation
 	ifaces   []iface                  // to be judged
 	attacher attacher

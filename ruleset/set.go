@@ -65,8 +65,11 @@ func (rs *Ruleset) Set(name string) *Set {
 	return nil
 }
 
-// Changes reports whether some rule changes a set.
-func (rs *Ruleset) Changes(set string) bool {
+// UsesSet reports whether some rule, reachable or not, matches or changes a set.
+func (rs *Ruleset) UsesSet(set string) bool {
+	if rs.any(func(m *Match) bool { return m.Set == set }) {
+		return true
+	}
 	for _, c := range rs.Chains {
 		for _, r := range c.Rules {
 			for _, s := range r.Statements {

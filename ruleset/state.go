@@ -5,7 +5,10 @@ import "net/netip"
 // State is what rules remember from packet to packet: the token buckets of limits, and the elements of live sets. A nil State remembers
 // nothing, so that every bucket is full and sets have their members only.
 type State struct {
-	Now      uint64 // ns; time moves only when the caller moves it
+	Now uint64 // ns; time moves only when the caller moves it
+	// Member, if there is one, knows further elements of live sets.
+	Member func(set string, a netip.Addr) bool
+
 	buckets  map[bucketKey]*bucket
 	elements map[string]map[netip.Prefix]uint64 // by set: when they are over in ns, 0 for never
 }
@@ -75,8 +78,11 @@ func (st *State) Put(set string, p netip.Prefix, until uint64) {
 
 // contains reports whether an address is in an element of a set that is not over.
 func (st *State) contains(set string, a netip.Addr) bool {
-	if st == nil || !a.IsValid() || len(st.elements[set]) == 0 {
+	if st == nil || set == "" || !a.IsValid() {
 		return false
+	}
+	if st.Member != nil && st.Member(set, a) {
+		return true
 	}
 	for n := range a.BitLen() + 1 {
 		p, _ := a.Prefix(n)

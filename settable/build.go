@@ -18,13 +18,14 @@ func (t *Table) Replace(root, levels int, entries []Entry) error {
 		}
 		return a.Bits - b.Bits
 	})
+	return t.again(func() error { return t.replace(root, levels, entries) })
+}
+
+func (t *Table) replace(root, levels int, entries []Entry) error {
 	b := builder{t: t, scratch: make([][]span, levels)}
 	next, err := b.build(entries, 0, Out)
 	if err != nil {
-		for _, c := range b.made {
-			t.dropNode(c)
-		}
-		return err
+		return err // what was made in vain is lost until the next sweep
 	}
 	old := t.cell(4 * root)
 	t.setCell(4*root, next)
@@ -35,7 +36,6 @@ func (t *Table) Replace(root, levels int, entries []Entry) error {
 type builder struct {
 	t       *Table
 	scratch [][]span // by level
-	made    []Cell   // the nodes, to be dropped after an error
 }
 
 // open is an entry that covers what comes behind it.
@@ -83,9 +83,5 @@ func (b *builder) build(entries []Entry, level int, around Cell) (Cell, error) {
 		spans = addSpan(spans, end, stack[len(stack)-1].cell)
 	}
 	b.scratch[level] = spans
-	c, err := b.t.store(spans, level)
-	if c.isNode() {
-		b.made = append(b.made, c)
-	}
-	return c, err
+	return b.t.store(spans, level)
 }

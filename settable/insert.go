@@ -4,10 +4,14 @@ import "slices"
 
 // Insert adds one entry to what a root holds. Nobody who is in the set is out of it meanwhile. After ErrFull a part of the entry's keys
 // may be in.
-func (t *Table) Insert(root, levels int, e Entry) error {
-	ins := &insertion{t: t, e: &e}
+func (t *Table) Insert(root int, e Entry) error {
+	return t.again(func() error { return t.insert(root, &e) })
+}
+
+func (t *Table) insert(root int, e *Entry) error {
+	ins := &insertion{t: t, e: e}
 	if err := ins.change(4*root, 0); err != nil {
-		return err // what was made in vain is lost until the table is made anew
+		return err // what was made in vain is lost until the next sweep
 	}
 	for _, c := range ins.gone {
 		t.dropNode(c)

@@ -111,39 +111,6 @@ func (t *Table) fillDirect(off int, spans []span) {
 	}
 }
 
-// alloc finds room for a node.
-func (t *Table) alloc(class int) (int, error) {
-	if off, ok := t.pop(class); ok {
-		return off, nil
-	}
-	need := classBytes(class)
-	end := t.Used()
-	if t.grow {
-		for len(t.mem) < end+need {
-			t.mem = append(t.mem, make([]byte, max(len(t.mem), end+need-len(t.mem)))...)
-		}
-	}
-	if end+need <= min(len(t.mem), unit<<ClassShift) {
-		t.setHead(headEnd, uint32((end+need)/unit))
-		return end, nil
-	}
-	t.settle()
-	if off, ok := t.pop(class); ok {
-		return off, nil
-	}
-	return 0, ErrFull
-}
-
-// pop takes a node off its class's list of free ones.
-func (t *Table) pop(class int) (int, bool) {
-	off := int(t.head(headFree+class)) * unit
-	if off == 0 {
-		return 0, false
-	}
-	t.setHead(headFree+class, uint32(t.cell(linkOf(off, class))))
-	return off, true
-}
-
 func linkOf(off, class int) int { return off + classBytes(class) - 4 }
 
 // drop gives back a node that readers may be in still, and the nodes below it.
@@ -161,27 +128,4 @@ func (t *Table) dropNode(c Cell) {
 	class, off := c.class(), c.offset()
 	t.setCell(linkOf(off, class), Cell(t.head(headLimbo+class)))
 	t.setHead(headLimbo+class, uint32(off/unit))
-}
-
-// settle makes nodes free that no reader can be in any more. If the process is killed in the middle, some of them are lost until the
-// table is made anew, and none is free twice.
-func (t *Table) settle() {
-	waited := false
-	for class := range 16 {
-		first := int(t.head(headLimbo+class)) * unit
-		if first == 0 {
-			continue
-		}
-		if !waited {
-			t.wait()
-			waited = true
-		}
-		last := first
-		for next := int(t.cell(linkOf(last, class))); next != 0; next = int(t.cell(linkOf(last, class))) {
-			last = next * unit
-		}
-		t.setHead(headLimbo+class, 0)
-		t.setCell(linkOf(last, class), Cell(t.head(headFree+class)))
-		t.setHead(headFree+class, uint32(first/unit))
-	}
 }

@@ -77,7 +77,7 @@ func TestRandom(t *testing.T) {
 		for range r.IntN(60) {
 			e := randomEntry(r, levels)
 			m = append(m, e)
-			if err := grown.Insert(0, levels, e); err != nil {
+			if err := grown.Insert(0, e); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -102,14 +102,14 @@ func TestManySpans(t *testing.T) {
 			e.Key[1] = uint16(i * 3)
 		}
 		m = append(m, e)
-		if err := table.Insert(0, 2, e); err != nil {
+		if err := table.Insert(0, e); err != nil {
 			t.Fatal(err)
 		}
 	}
 	check(t, table, m, r, 2)
 	e := settable.Entry{Key: settable.Key{64}, Bits: 10, Cell: settable.Until(9)}
 	m = append(m, e)
-	if err := table.Insert(0, 2, e); err != nil {
+	if err := table.Insert(0, e); err != nil {
 		t.Fatal(err)
 	}
 	check(t, table, m, r, 2)
@@ -127,21 +127,27 @@ func TestFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 2000 {
+	var last model
+	for i := range 2000 {
 		var m model
-		for range 30 {
+		for range 2 + i%40 {
 			m = append(m, randomEntry(r, 2))
 		}
+		last = append(model{}, m...)
 		if err := table.Replace(0, 2, m); err != nil {
 			t.Fatal(err)
 		}
 	}
+	check(t, table, last, r, 2)
 	if waits == 0 {
 		t.Error("nodes were used again without waiting for readers")
 	}
-	for i := range 100_000 {
+	if err := table.Replace(0, 2, nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 65536 {
 		e := settable.Entry{Key: settable.Key{uint16(i), uint16(i)}, Bits: 32, Cell: settable.Forever}
-		if err = table.Insert(0, 2, e); err != nil {
+		if err = table.Insert(0, e); err != nil {
 			break
 		}
 	}
@@ -177,4 +183,22 @@ func TestHolds(t *testing.T) {
 			t.Errorf("%x at %d: %t", test.cell, test.at, got)
 		}
 	}
+}
+
+// TestGrowing inserts entries that make nodes larger and larger, in a table that has little more room than they need.
+func TestGrowing(t *testing.T) {
+	table, err := settable.Open(make([]byte, 1<<17), func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(5, 5))
+	var m model
+	for i := range 2000 {
+		e := settable.Entry{Key: settable.Key{7, uint16(i * 32)}, Bits: 27 + i%2, Cell: settable.Forever}
+		m = append(m, e)
+		if err := table.Insert(0, e); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	check(t, table, m, r, 2)
 }

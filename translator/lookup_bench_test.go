@@ -212,7 +212,7 @@ func addTime(b *testing.B, s *SetMap) time.Duration {
 	r := rand.New(rand.NewPCG(3, 3))
 	start := time.Now()
 	for range 1000 {
-		if err := t.Insert(0, s.levels(), settable.PrefixEntry(feedPrefix(r, s.Family), settable.Forever)); err != nil {
+		if err := t.Insert(0, settable.PrefixEntry(feedPrefix(r, s.Family), settable.Forever)); err != nil {
 			b.Fatal(err)
 		}
 	}
