@@ -79,8 +79,10 @@ func (s *LiveSet) within(f ruleset.Family) *LiveSet {
 	return &LiveSet{Set: s.Set, families: f}
 }
 
-// TableRef and ElementsRef are the names of the set's maps in Output.Spec. A set that is not dynamic has no elements.
-func (s *LiveSet) TableRef() string    { return "table of " + s.Set.Name }
+// TableRef is the name of the set's table in Output.Spec.
+func (s *LiveSet) TableRef() string { return "table of " + s.Set.Name }
+
+// ElementsRef is the name of the hash of its elements, which only dynamic sets have.
 func (s *LiveSet) ElementsRef() string { return "elements of " + s.Set.Name }
 
 type refSpec struct {
