@@ -95,7 +95,7 @@ diff: setup ## PACKETS packets through RULESETS random rulesets in iptables and 
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v ./test/stateless -packets $(PACKETS) -rulesets $(RULESETS)
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSameAsIptables|TestRig|TestRandomRules' ./test/netns -packets $(STEPS) -mutants 1 -rulesets $(RULESETS)
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestRandom ./translator -long
-	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestStateful ./test/conntrack -sequences $(SEQUENCES)
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestStateful ./test/conntrack -sequences $(SEQUENCES) -waiting $$(($(SEQUENCES) / 10))
 
 .PHONY: diff-long
 diff-long: setup ## FRAMES frames, many of them damaged, through whole programs and through Go: verdict, who decided, mark

@@ -69,13 +69,16 @@ static __always_inline void make_key(struct ct_work *w, const struct fw_pkt *pkt
 {
 	__u32 sport = pkt->sport == FW_ABSENT16 ? 0 : pkt->sport, dport = pkt->dport == FW_ABSENT16 ? 0 : pkt->dport;
 	struct ct_key *k = &w->key;
-	int icmp = is_icmp(pkt);
+	int icmp = is_icmp(pkt), order;
 
 	if (pkt->proto == IPPROTO_DCCP) /* Linux 6.16 and later know no ports of it */
 		sport = dport = 0;
 	if (pkt->proto == IPPROTO_GRE) /* without PPTP's control connection nobody knows the id of the other direction */
 		dport = pkt->icmp_id;
-	w->low_src = compare_ends(pkt, sport, dport) <= 0;
+	order = compare_ends(pkt, sport, dport);
+	w->low_src = order <= 0;
+	if (icmp && !order) /* a host asks itself: the low end is the one that asks */
+		w->low_src = icmp_role(pkt) == ICMP_REQUEST;
 	__builtin_memcpy(k->lo_addr, w->low_src ? pkt->saddr : pkt->daddr, 16);
 	__builtin_memcpy(k->hi_addr, w->low_src ? pkt->daddr : pkt->saddr, 16);
 	k->lo_port = w->low_src ? sport : dport;

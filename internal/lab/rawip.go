@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -69,11 +70,14 @@ func (l *Local) open(family, proto int) error {
 	}
 	l.listen = append(l.listen, listener{fd, proto, family == unix.AF_INET6})
 	if family == unix.AF_INET6 {
-		for _, option := range []int{ipv6FlowInfo, unix.IPV6_RECVPKTINFO} {
+		for _, option := range []int{ipv6FlowInfo, unix.IPV6_RECVPKTINFO, unix.IPV6_RECVHOPLIMIT} {
 			if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, option, 1); err != nil {
 				return err
 			}
 		}
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVMARK, 1); err != nil {
+		return err
 	}
 	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
 }
@@ -94,6 +98,11 @@ func (l *Local) Join(n *NS, iface string, group netip.Addr) error {
 	return unix.SetsockoptIPv6Mreq(l.out6, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, &unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(index)})
 }
 
+// Mark gives what is sent from now on a mark.
+func (l *Local) Mark(mark int) error {
+	return errors.Join(unix.SetsockoptInt(l.out4, unix.SOL_SOCKET, unix.SO_MARK, mark), unix.SetsockoptInt(l.out6, unix.SOL_SOCKET, unix.SO_MARK, mark))
+}
+
 // Send sends an IP packet, header included, as a program of the namespace would.
 func (l *Local) Send(packet []byte) error {
 	if packet[0]>>4 == 4 {
@@ -107,7 +116,9 @@ type Delivered struct {
 	Family  int    // 4 or 6
 	Proto   int    //
 	ID      uint32 // IPv4 identification, IPv6 flow label
-	TTL     uint8  // IPv4 only
+	TTL     uint8  // or hop limit
+	TOS     uint8  // or traffic class
+	Mark    uint32
 	Source  netip.Addr
 	Dest    netip.Addr
 	Payload []byte // from the transport header on
@@ -138,23 +149,35 @@ func (s listener) delivered(b, oob []byte, from unix.Sockaddr) (Delivered, bool)
 			return Delivered{}, false
 		}
 		src, dst := netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
-		return Delivered{4, s.proto, uint32(binary.BigEndian.Uint16(b[4:])), b[8], src, dst, b[b[0]&15*4:]}, true
+		d := Delivered{Family: 4, Proto: s.proto, ID: uint32(binary.BigEndian.Uint16(b[4:])), TTL: b[8], TOS: b[1], Source: src, Dest: dst}
+		d.Payload = b[b[0]&15*4:]
+		d.control(oob)
+		return d, true
 	}
 	d := Delivered{Family: 6, Proto: s.proto, Payload: b}
 	if sa, ok := from.(*unix.SockaddrInet6); ok {
 		d.Source = netip.AddrFrom16(sa.Addr)
 	}
+	d.control(oob)
+	return d, true
+}
+
+// control reads what comes beside a packet.
+func (d *Delivered) control(oob []byte) {
 	msgs, _ := unix.ParseSocketControlMessage(oob)
 	for _, m := range msgs {
 		switch {
+		case m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SO_MARK && len(m.Data) >= 4:
+			d.Mark = binary.NativeEndian.Uint32(m.Data)
 		case m.Header.Level != unix.IPPROTO_IPV6:
 		case m.Header.Type == ipv6FlowInfo && len(m.Data) >= 4:
-			d.ID = binary.BigEndian.Uint32(m.Data) & 0xfffff
+			d.ID, d.TOS = binary.BigEndian.Uint32(m.Data)&0xfffff, uint8(binary.BigEndian.Uint32(m.Data)>>20)
+		case m.Header.Type == unix.IPV6_HOPLIMIT && len(m.Data) >= 4:
+			d.TTL = uint8(binary.NativeEndian.Uint32(m.Data))
 		case m.Header.Type == unix.IPV6_PKTINFO && len(m.Data) >= 16:
 			d.Dest = netip.AddrFrom16([16]byte(m.Data[:16]))
 		}
 	}
-	return d, true
 }
 
 // Close closes the sockets.

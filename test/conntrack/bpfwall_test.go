@@ -1,25 +1,30 @@
 package conntrack
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/bpfwall/bpfwall/bpf"
+	"github.com/bpfwall/bpfwall/internal/lab"
 	"github.com/bpfwall/bpfwall/ruleset"
 	"github.com/bpfwall/bpfwall/translator"
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 )
 
-// firewall is bpfwall's egress program with rules that write the state of each packet into its mark.
+// firewall is bpfwall's programs with rules that write the state of each packet into its mark.
 type firewall struct {
-	coll *ebpf.Collection
+	coll  *ebpf.Collection
+	place place
 }
 
 // tableSize is the room for flows of a batch.
 const tableSize = 1 << 16
 
-func newFirewall(t *testing.T, set setting) *firewall {
+func newFirewall(t *testing.T, at place, set setting) *firewall {
 	t.Helper()
 	if err := rlimit.RemoveMemlock(); err != nil {
 		t.Fatal(err)
@@ -40,23 +45,34 @@ func newFirewall(t *testing.T, set setting) *firewall {
 		t.Fatal(err)
 	}
 	t.Cleanup(coll.Close)
-	return &firewall{coll}
+	return &firewall{coll, at}
 }
 
-// marks are the rules: the mark becomes the state.
+// marks are the rules: the mark becomes the state, its second byte in output.
 func marks() *ruleset.Ruleset {
-	c := &ruleset.Chain{Name: "FORWARD", Hook: ruleset.HookForward, Policy: ruleset.Accept}
-	for s := range states {
-		if s == lost {
-			continue
+	rs := &ruleset.Ruleset{}
+	for _, h := range []ruleset.Hook{ruleset.HookInput, ruleset.HookForward, ruleset.HookOutput} {
+		shift := 0
+		if h == ruleset.HookOutput {
+			shift = 8
 		}
-		c.Rules = append(c.Rules, &ruleset.Rule{
-			Matches:    []ruleset.Match{{Field: ruleset.FieldState, Masked: []ruleset.Masked{{Value: uint64(s), Mask: uint64(s)}}}},
-			Statements: []ruleset.Statement{{SetMark: &ruleset.SetMark{Value: uint32(s), Mask: 0xffffffff}}},
-		})
+		c := &ruleset.Chain{Name: h.String(), Hook: h, Policy: ruleset.Accept}
+		for s := range states {
+			if s == lost {
+				continue
+			}
+			c.Rules = append(c.Rules, &ruleset.Rule{
+				Matches:    []ruleset.Match{{Field: ruleset.FieldState, Masked: []ruleset.Masked{{Value: uint64(s), Mask: uint64(s)}}}},
+				Statements: []ruleset.Statement{{SetMark: &ruleset.SetMark{Value: uint32(s) << shift, Mask: 0xff << shift}}},
+			})
+		}
+		rs.Chains = append(rs.Chains, c)
 	}
-	return &ruleset.Ruleset{Chains: []*ruleset.Chain{c}}
+	return rs
 }
+
+// marked are the states that a packet was found to have in output, and in input or forward.
+func marked(mark uint32) (sent, got state) { return state(mark >> 8), state(mark) }
 
 // skBuff is the beginning of struct __sk_buff (linux/bpf.h).
 type skBuff struct {
@@ -68,17 +84,51 @@ type skBuff struct {
 // tcxNext is what the program returns for a packet that it lets pass (TCX_NEXT).
 const tcxNext = 0xffffffff
 
-// judge gives a forwarded packet to the program.
-func (f *firewall) judge(frame []byte) (state, error) {
-	in, out := skBuff{IngressIfindex: 1}, skBuff{}
-	ret, err := f.coll.Programs["tc_egress"].Run(&ebpf.RunOptions{Data: frame, Context: &in, ContextOut: &out})
+// judge gives a packet of a side to the programs that see it.
+func (f *firewall) judge(side end, frame []byte) (state, error) {
+	switch {
+	case f.place == forwarded:
+		return f.run("tc_egress", skBuff{IngressIfindex: 1}, frame)
+	case f.place == hosted && side == hostA:
+		return f.run("tc_ingress", skBuff{}, frame)
+	case f.place == hosted:
+		return f.run("tc_egress", skBuff{}, frame)
+	}
+	return lost, errors.New("on lo the programs see the packets that the kernel sees")
+}
+
+// run puts a frame through a program: what state it has.
+func (f *firewall) run(prog string, in skBuff, frame []byte) (state, error) {
+	if prog == "tc_ingress" { // test runs are on lo, and whatever is not for its address is not for us
+		frame = slices.Concat(make([]byte, 6), frame[6:])
+	}
+	out := skBuff{}
+	ret, err := f.coll.Programs[prog].Run(&ebpf.RunOptions{Data: frame, Context: &in, ContextOut: &out})
 	if err != nil {
-		return lost, fmt.Errorf("tc_egress: %w", err)
+		return lost, fmt.Errorf("%s: %w", prog, err)
 	}
 	if ret != tcxNext {
 		return lost, nil
 	}
-	return state(out.Mark), nil
+	sent, got := marked(out.Mark)
+	return max(sent, got), nil
+}
+
+// attach puts the programs on lo of a host.
+func (f *firewall) attach(t *testing.T, host *lab.NS) {
+	t.Helper()
+	for name, hook := range map[string]ebpf.AttachType{"tc_egress": ebpf.AttachTCXEgress, "tc_ingress": ebpf.AttachTCXIngress} {
+		err := host.Do(func() error {
+			l, err := link.AttachTCX(link.TCXOptions{Interface: 1, Program: f.coll.Programs[name], Attach: hook})
+			if err == nil {
+				t.Cleanup(func() { l.Close() })
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // forget empties the tables.

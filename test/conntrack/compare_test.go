@@ -19,10 +19,13 @@ type rig struct {
 	entries  int           // of the kernel's tables that were compared
 }
 
-func newRig(t *testing.T, set setting) *rig {
+func newRig(t *testing.T, at place, set setting) *rig {
 	t.Helper()
-	r := &rig{kernel: newKernel(t), firewall: newFirewall(t, set)}
+	r := &rig{kernel: newKernel(t, at), firewall: newFirewall(t, at, set)}
 	set.kernel(t, r.kernel)
+	if at == looped {
+		r.firewall.attach(t, r.kernel.world.DUT)
+	}
 	return r
 }
 
@@ -131,8 +134,7 @@ func (r *rig) batch(scripts []*script) ([]answers, error) {
 
 // round plays packet i of each script.
 func (r *rig) round(scripts []*script, i int, out []answers) (done bool, err error) {
-	var bySide [2][][]byte
-	frames := make([][]byte, len(scripts))
+	frames, sides := make([][]byte, len(scripts)), make([]end, len(scripts))
 	wait := 0
 	for n, s := range scripts {
 		if i >= len(s.packets) {
@@ -144,28 +146,32 @@ func (r *rig) round(scripts []*script, i int, out []answers) (done bool, err err
 			continue
 		}
 		frames[n] = p.frame(s, uint32(n+1), uint32(n+1))
-		side := p.from.side()
-		bySide[side] = append(bySide[side], frames[n])
+		sides[n] = p.from.side()
 	}
 	if !slices.ContainsFunc(scripts, func(s *script) bool { return i < len(s.packets) }) {
 		return true, nil
 	}
 	time.Sleep(time.Duration(wait) * time.Millisecond)
 	r.waited += time.Duration(wait) * time.Millisecond
-	labels, err := r.kernel.round(bySide, len(scripts))
+	labels, err := r.kernel.round(frames, sides)
 	if err != nil {
 		return false, err
 	}
 	for n, f := range frames {
-		if f == nil {
+		if f == nil { // not there, or it could not be sent
 			if i < len(scripts[n].packets) {
 				out[n].kernel, out[n].bpfwall = append(out[n].kernel, lost), append(out[n].bpfwall, lost)
 			}
 			continue
 		}
-		s, err := r.firewall.judge(f)
-		if err != nil {
-			return false, fmt.Errorf("%s: %w", &scripts[n].packets[i], err)
+		s := r.kernel.marks[n]
+		if r.kernel.place != looped {
+			if s, err = r.firewall.judge(sides[n], f); err != nil {
+				return false, fmt.Errorf("%s: %w", &scripts[n].packets[i], err)
+			}
+		}
+		if labels[n] == lost && r.kernel.place != forwarded {
+			s = lost // no socket of ours gets everything that input has seen; its entry is compared all the same
 		}
 		out[n].kernel = append(out[n].kernel, labels[n])
 		out[n].bpfwall = append(out[n].bpfwall, s)

@@ -155,7 +155,7 @@ func keyEnd(family uint8, addr [4]uint32, port uint16) netip.AddrPort {
 func compareTables(scripts []*script, kernel, bpfwall table, out []answers) {
 	number := map[netip.Addr]int{}
 	for i, s := range scripts {
-		at := addresses(s.six, uint32(i+1))
+		at := s.ends(uint32(i + 1))
 		number[at[hostA]], number[at[hostB]] = i, i
 		out[i].entries = table{}
 	}

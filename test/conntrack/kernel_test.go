@@ -13,15 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernel is a router whose rules write the state of each packet into its TTL or hop limit.
+// kernel is a router or a host whose rules write the state of each packet into its TTL or hop limit, or its DSCP.
 type kernel struct {
+	place place
 	world *lab.World
 	far   [2]*lab.Port // the hosts' ends of the wires, by side
 	inner [2]*lab.Port // the router's, for fences
+	local *lab.Local   // unless it is a router
 	got   []state      // of this round, by id
+	marks []state      // the same as bpfwall sees it, on lo
 }
 
-func newKernel(t *testing.T) *kernel {
+func newKernel(t *testing.T, at place) *kernel {
 	t.Helper()
 	w, err := lab.New(lab.Options{Wires: true})
 	if err != nil {
@@ -35,7 +38,7 @@ func newKernel(t *testing.T) *kernel {
 	if err := w.DUT.Sysctl("net.netfilter.nf_conntrack_acct=1"); err != nil {
 		t.Fatal(err)
 	}
-	k := &kernel{world: w}
+	k := &kernel{place: at, world: w}
 	for i, wire := range []struct {
 		far   *lab.NS
 		iface string
@@ -43,7 +46,8 @@ func newKernel(t *testing.T) *kernel {
 		k.far[i] = open(t, wire.far.OpenPort, "eth0")
 		k.inner[i] = open(t, w.DUT.OpenFence, wire.iface)
 	}
-	if _, err := w.DUT.Run(strings.NewReader(labels()), "nft", "-f", "-"); err != nil {
+	k.openLocal(t)
+	if _, err := w.DUT.Run(strings.NewReader(at.labels()), "nft", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
 	return k
@@ -59,23 +63,21 @@ func open(t *testing.T, open func(string) (*lab.Port, error), iface string) *lab
 	return p
 }
 
-// labels are the router's rules.
-func labels() string {
-	var b strings.Builder
-	fmt.Fprintln(&b, "table inet label {\nchain forward {\ntype filter hook forward priority 0; policy accept;")
-	for s, name := range states {
-		if s != lost {
-			fmt.Fprintf(&b, "ct state %s ip ttl set %d\nct state %s ip6 hoplimit set %d\n", name, s, name, s)
+// round sends frames, which know their place by their IP identification or flow label, counted from 1, and returns their states. What
+// cannot be sent is nil afterwards.
+func (k *kernel) round(frames [][]byte, sides []end) ([]state, error) {
+	k.got, k.marks = make([]state, len(frames)), make([]state, len(frames))
+	var wires [2][][]byte
+	for i, f := range frames {
+		switch {
+		case f == nil:
+		case !k.isLocal(sides[i]):
+			wires[sides[i]] = append(wires[sides[i]], f)
+		case k.local.Send(f[14:]) != nil:
+			frames[i] = nil
 		}
 	}
-	fmt.Fprintln(&b, "}\n}")
-	return b.String()
-}
-
-// round sends frames, which know their place by their IP identification or flow label, counted from 1, and returns their states.
-func (k *kernel) round(frames [2][][]byte, n int) ([]state, error) {
-	k.got = make([]state, n)
-	for side, list := range frames {
+	for side, list := range wires {
 		if len(list) == 0 {
 			continue
 		}
@@ -83,7 +85,10 @@ func (k *kernel) round(frames [2][][]byte, n int) ([]state, error) {
 			return nil, fmt.Errorf("frame %d of %d: %w", sent, len(list), err)
 		}
 	}
-	return k.got, k.settle()
+	if err := k.settle(); err != nil || k.local == nil {
+		return k.got, err
+	}
+	return k.got, k.hear()
 }
 
 // settle waits until everything sent has come out.
@@ -136,12 +141,20 @@ func (k *kernel) seen(frame []byte) {
 		return
 	}
 	ip := frame[14:]
-	id, label := uint32(binary.BigEndian.Uint16(ip[4:])), state(ip[8])
+	id, ttl, tos := uint32(binary.BigEndian.Uint16(ip[4:])), ip[8], ip[1]
 	if ip[0]>>4 == 6 {
-		id, label = binary.BigEndian.Uint32(ip)&0xfffff, state(ip[7])
+		id, ttl, tos = binary.BigEndian.Uint32(ip)&0xfffff, ip[7], uint8(binary.BigEndian.Uint32(ip)>>20)
 	}
-	if _, ok := states[label]; ok && id > 0 && int(id) <= len(k.got) {
-		k.got[id-1] = label
+	if k.place == forwarded {
+		k.note(k.got, id, state(ttl))
+	} else {
+		k.note(k.got, id, state(tos>>2))
+	}
+}
+
+func (k *kernel) note(list []state, id uint32, label state) {
+	if _, ok := states[label]; ok && id > 0 && int(id) <= len(list) {
+		list[id-1] = label
 	}
 }
 

@@ -163,7 +163,7 @@ func (p *packet) payload(six bool, at [4]netip.Addr) []byte {
 
 // frame is the packet on the wire of its side, with the id to know it by.
 func (p *packet) frame(s *script, number, id uint32) []byte {
-	out := p.build(s.six, addresses(s.six, number))
+	out := p.build(s.six, s.ends(number))
 	leg := lab.LAN
 	if p.from.side() == hostB {
 		leg = lab.WAN
@@ -176,5 +176,34 @@ func (p *packet) frame(s *script, number, id uint32) []byte {
 type script struct {
 	name    string
 	six     bool
+	self    bool // both hosts have the address of B: for lo
 	packets []packet
+}
+
+// ends are the addresses of a script's ends, by its number.
+func (s *script) ends(number uint32) [4]netip.Addr {
+	at := addresses(s.six, number)
+	if s.self {
+		at[hostA] = at[hostB]
+	}
+	return at
+}
+
+// toSelf makes the hosts of a script one.
+func (s *script) toSelf() { s.self = true }
+
+// toOnePort gives both ends of its flows port 80, too.
+func (s *script) toOnePort() {
+	s.self = true
+	for i := range s.packets {
+		for p := &s.packets[i]; p != nil; p = p.quote {
+			if p.quote != nil {
+				q := *p.quote
+				p.quote = &q
+			}
+			if hasPorts(p.proto) {
+				p.sport, p.dport = 80, 80
+			}
+		}
+	}
 }

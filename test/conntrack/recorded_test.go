@@ -10,8 +10,18 @@ import (
 // Every script of testdata has the states that it says, in the kernel and in bpfwall.
 func TestRecorded(t *testing.T) {
 	needRoot(t)
-	r := newRig(t, setting{})
-	files, err := filepath.Glob("testdata/*.txt")
+	replay(t, newRig(t, forwarded, setting{}), "testdata/*.txt")
+}
+
+// The same on lo.
+func TestRecordedOnLo(t *testing.T) {
+	needRoot(t)
+	replay(t, newRig(t, looped, setting{}), "testdata/lo/*.txt")
+}
+
+func replay(t *testing.T, r *rig, pattern string) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}

@@ -55,7 +55,7 @@ func (s *script) reductions() []*script {
 	for size := last; size > 0; size /= 2 {
 		for from := 0; from+size <= last; from += size {
 			if packets := without(s.packets, from, from+size); packets != nil {
-				out = append(out, &script{s.name, s.six, packets})
+				out = append(out, &script{s.name, s.six, s.self, packets})
 			}
 		}
 	}
@@ -67,14 +67,14 @@ func (s *script) reductions() []*script {
 			}
 			packets := slices.Clone(s.packets)
 			packets[i] = p
-			out = append(out, &script{s.name, s.six, packets})
+			out = append(out, &script{s.name, s.six, s.self, packets})
 		}
 	}
 	if r := s.renumbered(); r != nil {
 		out = append(out, r)
 	}
 	if s.six {
-		out = append(out, &script{s.name, false, s.packets})
+		out = append(out, &script{s.name, false, s.self, s.packets})
 	}
 	return out
 }
@@ -154,7 +154,7 @@ func (s *script) renumbered() *script {
 	if shift == [2]uint32{} {
 		return nil
 	}
-	out := &script{s.name, s.six, slices.Clone(s.packets)}
+	out := &script{s.name, s.six, s.self, slices.Clone(s.packets)}
 	for i := range out.packets {
 		p := &out.packets[i]
 		if p.quote != nil {

@@ -19,7 +19,7 @@ var (
 // Random scripts have the same states in the kernel and in bpfwall, and leave the same entries.
 func TestStateful(t *testing.T) {
 	needRoot(t)
-	compareRandom(t, newRig(t, setting{}), *sequences, nil)
+	compareRandom(t, newRig(t, forwarded, setting{}), *sequences, nil)
 }
 
 // finding is a class of disagreements.
@@ -62,7 +62,7 @@ func (f *findings) add(s *script, got answers) {
 	e := f.classes[c]
 	e.count++
 	if e.example == nil || at+1 < len(e.example.packets) {
-		e.example = &script{name: s.name, six: s.six, packets: slices.Clone(s.packets[:at+1])}
+		e.example = &script{name: s.name, six: s.six, self: s.self, packets: slices.Clone(s.packets[:at+1])}
 	}
 }
 

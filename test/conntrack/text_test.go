@@ -30,6 +30,9 @@ func (s *script) String() string {
 	if s.six {
 		family = "ipv6"
 	}
+	if s.self {
+		family += " self"
+	}
 	fmt.Fprintln(&b, family)
 	for i := range s.packets {
 		p := &s.packets[i]
@@ -143,8 +146,8 @@ func parseScripts(text string) ([]*script, error) {
 			all = append(all, &script{})
 		}
 		s := all[len(all)-1]
-		if line == "ipv4" || line == "ipv6" {
-			s.six = line == "ipv6"
+		if family, self := strings.CutSuffix(line, " self"); family == "ipv4" || family == "ipv6" {
+			s.six, s.self = family == "ipv6", self
 			continue
 		}
 		if ms, ok := strings.CutPrefix(line, "wait "); ok {

@@ -86,7 +86,7 @@ func (c transition) name() string {
 // Every cell of the table is so in the kernel and in bpfwall: what the segment is, and the state after it.
 func TestTransitions(t *testing.T) {
 	needRoot(t)
-	r := newRig(t, setting{})
+	r := newRig(t, forwarded, setting{})
 	cells := cells(t)
 	if len(cells) != 2*6*10 {
 		t.Fatalf("%d transitions", len(cells))

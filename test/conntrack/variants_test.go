@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -74,6 +75,8 @@ func shortTimes() setting {
 	return s
 }
 
+var waiting = flag.Int("waiting", 400, "random scripts that TestStatefulSettings compares with short timeouts; 900 take 8 s")
+
 // The two agree under other settings, too.
 func TestStatefulSettings(t *testing.T) {
 	needRoot(t)
@@ -85,9 +88,9 @@ func TestStatefulSettings(t *testing.T) {
 	}{
 		{"not loose", setting{sysctls: []string{"tcp_loose=0"}, switches: map[string]uint8{"cfg_tcp_loose": 0}}, batchSize, nil},
 		{"liberal", setting{sysctls: []string{"tcp_be_liberal=1"}, switches: map[string]uint8{"cfg_tcp_liberal": 1}}, batchSize, nil},
-		{"short times", shortTimes(), 400, []int{5, 11, 19}},
+		{"short times", shortTimes(), *waiting, []int{5, 11, 19}},
 	} {
-		t.Run(c.name, func(t *testing.T) { compareRandom(t, newRig(t, c.set), c.scripts, c.waits) })
+		t.Run(c.name, func(t *testing.T) { compareRandom(t, newRig(t, forwarded, c.set), c.scripts, c.waits) })
 	}
 }
 
@@ -104,7 +107,7 @@ func TestRigNotices(t *testing.T) {
 		{"a retransmission timeout", setting{seconds: map[int]uint32{10: 303}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t, c.set)
+			r := newRig(t, forwarded, c.set)
 			found := newFindings()
 			found.run(t, r, randomScripts(*seed, 0, 2*batchSize, nil))
 			if len(found.classes) == 0 {
@@ -119,7 +122,7 @@ func compareRandom(t *testing.T, r *rig, scripts int, waits []int) {
 	t.Helper()
 	found := newFindings()
 	for n := 0; n < scripts; n += batchSize {
-		found.run(t, r, randomScripts(*seed, n, min(batchSize, scripts-n), waits))
+		found.run(t, r, r.kernel.place.change(randomScripts(*seed, n, min(batchSize, scripts-n), waits)))
 	}
 	t.Logf("%d scripts, %d packets, %d entries in %.1f s", scripts, r.packets, r.entries, r.spent.Seconds())
 	found.logMix(t)
