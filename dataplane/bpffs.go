@@ -5,9 +5,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+)
+
+const (
+	usualBPFFS  = "/sys/fs/bpf"
+	mountSource = "bpfwall" // of BPF file systems that we have mounted, in /proc/self/mountinfo
 )
 
 // mountBPFFS sees to it that dir is a BPF file system.
@@ -19,7 +25,7 @@ func mountBPFFS(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("bpf file system: %w", errKernel(err))
 	}
-	switch err := unix.Mount("bpf", dir, "bpf", 0, "mode=0700"); {
+	switch err := unix.Mount(mountSource, dir, "bpf", 0, "mode=0700"); {
 	case errors.Is(err, unix.EPERM):
 		return &NotPermittedError{For: "mounting the bpf file system on " + dir, Missing: []string{"CAP_SYS_ADMIN"}}
 	case errors.Is(err, unix.ENODEV):
@@ -28,6 +34,30 @@ func mountBPFFS(dir string) error {
 		return fmt.Errorf("mount -t bpf bpf %s: %w", dir, err)
 	}
 	return nil
+}
+
+// unmountBPFFS takes away a BPF file system for trials that mountBPFFS has mounted, once nothing is in it.
+func unmountBPFFS(dir string) {
+	dir, err := filepath.Abs(dir)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil || dir == usualBPFFS {
+		return
+	}
+	entries, err := os.ReadDir(dir)
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	kernels := func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), ".debug") } // bpf_preload puts two there
+	if err != nil || len(slices.DeleteFunc(entries, kernels)) > 0 {
+		return
+	}
+	for line := range strings.Lines(string(mounts)) {
+		f := strings.Fields(line)
+		if n := slices.Index(f, "-"); n > 4 && n+2 < len(f) && f[4] == dir && f[n+2] == mountSource {
+			_ = unix.Unmount(dir, 0)
+			return
+		}
+	}
 }
 
 // isBPFFS reports whether dir is there and on a BPF file system.

@@ -37,22 +37,27 @@ type Dataplane struct {
 //
 // Returns ErrPrivateBPFFS where pins would be lost, and ErrNoNamespace if there is no network namespace of that name.
 func Open(cfg Config) (*Dataplane, error) {
-	setDefault(&cfg.BPFFS, "/sys/fs/bpf")
-	setDefault(&cfg.StateDir, "/var/lib/bpfwall")
-	setDefault(&cfg.RunDir, "/run/bpfwall")
-	setDefault(&cfg.LockWait, 10*time.Second)
-	setDefault(&cfg.Keep, 20)
-	cfg.Keep = max(cfg.Keep, 2)
+	d := newDataplane(cfg)
 	if strings.ContainsAny(cfg.Netns, "/\x00") || cfg.Netns == "." || cfg.Netns == ".." {
 		return nil, fmt.Errorf("network namespace %q: %w", cfg.Netns, ErrNoNamespace)
 	}
 	if err := checkNetns(cfg.Netns); err != nil {
 		return nil, err
 	}
-	if err := checkNamespaces(cfg); err != nil {
+	if err := checkNamespaces(d.cfg); err != nil {
 		return nil, err
 	}
-	return &Dataplane{cfg: cfg, at: newLayout(cfg), reapEvery: 10 * time.Second}, nil
+	return d, nil
+}
+
+func newDataplane(cfg Config) *Dataplane {
+	setDefault(&cfg.BPFFS, usualBPFFS)
+	setDefault(&cfg.StateDir, "/var/lib/bpfwall")
+	setDefault(&cfg.RunDir, "/run/bpfwall")
+	setDefault(&cfg.LockWait, 10*time.Second)
+	setDefault(&cfg.Keep, 20)
+	cfg.Keep = max(cfg.Keep, 2)
+	return &Dataplane{cfg: cfg, at: newLayout(cfg), reapEvery: 10 * time.Second}
 }
 
 func setDefault[T comparable](v *T, def T) {
@@ -75,6 +80,7 @@ func (d *Dataplane) change(ctx context.Context, fn func() error) error {
 	if err := mountBPFFS(d.cfg.BPFFS); err != nil {
 		return err
 	}
+	defer unmountBPFFS(d.cfg.BPFFS)
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return fmt.Errorf("limit of locked memory: %w", errKernel(err))
 	}

@@ -14,13 +14,10 @@ import (
 // the generations. Returns ErrNotLoaded if there is nothing to remove.
 func (d *Dataplane) Disable(ctx context.Context) error {
 	return d.change(ctx, func() error {
-		if _, err := os.Stat(d.at.pins); errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(d.at.pins); errors.Is(err, os.ErrNotExist) && !holdsWithoutPins() {
 			return ErrNotLoaded
 		}
-		if gen, err := ebpf.LoadPinnedMap(d.at.mapPin("gen"), nil); err == nil {
-			_ = gen.Put(uint32(0), uint32(0))
-			_ = gen.Close()
-		}
+		d.openGates()
 		t := &transaction{d: d}
 		t.detachUnwanted()
 		if err := d.removePins(); err != nil {
@@ -28,6 +25,40 @@ func (d *Dataplane) Disable(ctx context.Context) error {
 		}
 		if len(t.result.Warnings) > 0 {
 			return fmt.Errorf("still attached: %s", t.result.Warnings[0])
+		}
+		return d.at.forgetCurrent()
+	})
+}
+
+// openGates has every dispatcher let pass, at once.
+func (d *Dataplane) openGates() {
+	if gen, err := ebpf.LoadPinnedMap(d.at.mapPin("gen"), nil); err == nil {
+		_ = gen.Put(uint32(0), uint32(0))
+		_ = gen.Close()
+	}
+}
+
+// holdsWithoutPins reports whether dispatchers are attached that need no pin: filters of clsact, whose pins somebody has removed.
+func holdsWithoutPins() bool {
+	has, err := clsact{}.attached()
+	return err == nil && len(has) > 0
+}
+
+// Forget removes the pins of a network namespace whose name is gone. Its link at LOCAL_IN keeps such a namespace, and its interfaces,
+// alive. Returns ErrNoNamespace if there are none.
+func Forget(ctx context.Context, cfg Config) error {
+	d := newDataplane(cfg)
+	d.cfg.Netns, cfg.Netns = "", d.cfg.Netns // there is nothing to enter any more
+	if cfg.Netns == "" || checkNetns(cfg.Netns) == nil {
+		return fmt.Errorf("network namespace %q: not gone", cfg.Netns)
+	}
+	return d.change(ctx, func() error {
+		if _, err := os.Stat(d.at.pins); err != nil {
+			return fmt.Errorf("network namespace %q: %w", cfg.Netns, ErrNoNamespace)
+		}
+		d.openGates()
+		if err := d.removePins(); err != nil {
+			return err
 		}
 		return d.at.forgetCurrent()
 	})

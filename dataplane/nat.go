@@ -39,6 +39,9 @@ func (t *transaction) chooseNAT() error {
 	if len(found) > 0 {
 		t.warn("the kernel translates addresses (%s): rules see packets between DNAT and SNAT, and input is judged at LOCAL_IN", strings.Join(found, "; "))
 	}
+	if tables := flowtables(); len(tables) > 0 {
+		t.warn("%s: beside NAT, what it forwards is misjudged, most of it dropped (docs/nat.md): remove it", strings.Join(tables, "; "))
+	}
 	if marksInput(t.rs) {
 		t.warn("MARK for packets that this host takes in: beside the kernel's NAT only the rules that follow see the mark, not the stack")
 	}
@@ -120,6 +123,23 @@ func natChains() ([]string, error) {
 		}
 	}
 	return found, nil
+}
+
+// flowtables lists the flowtables of nf_tables: their packets go from interface to interface without their conntrack entry.
+func flowtables() []string {
+	conn, err := nftables.New()
+	if err != nil {
+		return nil
+	}
+	tables, _ := conn.ListTables()
+	var found []string
+	for _, table := range tables {
+		all, _ := conn.ListFlowtables(table)
+		for _, f := range all {
+			found = append(found, fmt.Sprintf("flowtable %s of table %s %s", f.Name, familyName(table.Family), table.Name))
+		}
+	}
+	return found
 }
 
 func familyName(f nftables.TableFamily) string {

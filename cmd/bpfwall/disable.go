@@ -16,6 +16,9 @@ func (a *app) disable() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			fw, err := a.firewall()
+			if errors.Is(err, dataplane.ErrNoNamespace) && dataplane.Forget(cmd.Context(), a.config()) == nil {
+				return a.emit(schemaOf("disable"), func() { a.printf("the namespace is gone, and now what was left of its firewall is, too\n") })
+			}
 			if err != nil {
 				return err
 			}

@@ -15,13 +15,17 @@ import (
 
 // firewall is the one in the kernel that --netns and --root mean.
 func (a *app) firewall() (*dataplane.Dataplane, error) {
+	return dataplane.Open(a.config())
+}
+
+func (a *app) config() dataplane.Config {
 	cfg := dataplane.Config{Netns: a.netns}
 	if a.root != "" {
 		cfg.BPFFS = filepath.Join(a.root, "sys/fs/bpf")
 		cfg.StateDir = filepath.Join(a.root, "var/lib/bpfwall")
 		cfg.RunDir = filepath.Join(a.root, "run/bpfwall")
 	}
-	return dataplane.Open(cfg)
+	return cfg
 }
 
 // liveRules are the rules in force; nil if there are none, or the disk has lost them.
