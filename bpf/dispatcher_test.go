@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 )
 
 // The generation word chooses the program; without a word everything passes, without a program nothing does.
@@ -49,6 +50,42 @@ func TestDispatcher(t *testing.T) {
 	if n := b.stat(Stat(DispatcherFwStatFW_STAT_NO_PROGRAM)); n != 1 {
 		t.Errorf("%d counted", n)
 	}
+}
+
+// In XDP a generation without a program leaves everything to tc.
+func TestXDPDispatcher(t *testing.T) {
+	spec, err := LoadDispatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, spec)
+	for slot, answer := range []int32{1, 3} { // XDP_DROP, XDP_TX
+		p := load(t, &ebpf.CollectionSpec{Programs: map[string]*ebpf.ProgramSpec{"p": {
+			Type: ebpf.XDP, AttachType: ebpf.AttachXDP, Flags: spec.Programs["xdp_dispatch"].Flags, License: "GPL",
+			Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, answer), asm.Return()},
+		}}})
+		if err := b.Maps["progs_xdp"].Put(uint32(slot), p.Programs["p"]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(gen, want uint32) {
+		t.Helper()
+		if err := b.Maps["gen"].Put(uint32(0), gen); err != nil {
+			t.Fatal(err)
+		}
+		ret, err := b.Programs["xdp_dispatch"].Run(&ebpf.RunOptions{Data: frame(peer4, local4, protoUDP, udp(1, 2, 0))})
+		if err != nil || ret != want {
+			t.Errorf("generation %d: %d, want %d: %v", gen, ret, want, err)
+		}
+	}
+	check(0, 2)
+	check(1, 3)
+	check(2, 1)
+	check(3, 3)
+	if err := b.Maps["progs_xdp"].Delete(uint32(1)); err != nil {
+		t.Fatal(err)
+	}
+	check(3, 2)
 }
 
 // On lo both hooks give one packet one state: a datagram from one port to another is new twice, one to itself comes back as an answer.

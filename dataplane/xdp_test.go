@@ -149,6 +149,32 @@ func TestGuardInXDP(t *testing.T) {
 	}
 }
 
+// TestLogAndLimitInXDP: what a rule in XDP logs comes out, and limits hold there.
+func TestLogAndLimitInXDP(t *testing.T) {
+	w := newWorld(t)
+	rs := guarded(9)
+	dropped := rs.Chains[0].Rules[0]
+	dropped.Statements = []ruleset.Statement{{Log: &ruleset.Log{Prefix: "guard"}}}
+	dropped.Matches = append(dropped.Matches, ruleset.Match{Field: ruleset.FieldLimit, Limit: &ruleset.Limit{Rate: 1, Per: uint64(time.Hour), Burst: 4}})
+	w.apply(rs, Options{XDP: XDPNative})
+	w.say(10, 9)
+	ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
+	defer stop()
+	events := 0
+	must(t, w.open().Events(ctx, func(e Event) error {
+		if p := e.Packet; e.Hook != ruleset.HookPrerouting || p.In != "veth0" || p.DstPort != 9 || e.Point.Prefix != "guard" {
+			t.Errorf("event %+v", e)
+		}
+		if events++; events == 4 {
+			stop()
+		}
+		return nil
+	}))
+	if n := w.counter("guard/dropped"); events != 4 || n != 4 {
+		t.Errorf("%d events, %d dropped, want 4", events, n)
+	}
+}
+
 // TestFlipInXDP: one store changes XDP and tc, there and back, and a generation without prerouting rules leaves XDP.
 func TestFlipInXDP(t *testing.T) {
 	w := newWorld(t)
