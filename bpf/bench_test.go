@@ -6,6 +6,25 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+// The cost of LOCAL_IN to a packet that was judged at ingress already.
+func BenchmarkInputDispatcher(b *testing.B) {
+	spec, err := LoadDispatcher()
+	if err != nil {
+		b.Fatal(err)
+	}
+	needRoot(b)
+	coll, err := ebpf.NewCollection(spec)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer coll.Close()
+	data := ether(nil, 0x0800, ip4(peer4, local4, protoUDP, 0, nil, udp(1, 2, 100)))[14:]
+	b.ResetTimer()
+	if _, err := coll.Programs["nf_dispatch_input"].Run(&ebpf.RunOptions{Data: append(data, make([]byte, 14)...), Repeat: uint32(b.N)}); err != nil {
+		b.Fatal(err)
+	}
+}
+
 // The cost of a packet that is accepted, in ns, without the driver and the stack around it.
 func BenchmarkPacket(b *testing.B) {
 	for _, c := range []struct {

@@ -19,6 +19,7 @@ enum carry {
 	CARRY_ANSWER = 0x2000,	/* an answer that we made: not judged */
 	CARRY_INPUT = 0x1000,	/* received; if the stack delivers it here, LOCAL_IN judges it (nat.h). The low byte is the interface's */
 	CARRY_DAMAGED = 0x0200,	/* beside NAT: the transport checksum is wrong */
+	CARRY_PIECE = 0x0100,	/* with CARRY_INPUT: came as a fragment. No rule has seen it yet; LOCAL_IN or FORWARD judges the whole */
 	CARRY_GROUP = 0x0c00,	/* with CARRY_INPUT: it was a broadcast or multicast frame, PACKET_* */
 };
 
@@ -35,6 +36,12 @@ static __always_inline __u32 carry_received(const struct __sk_buff *skb)
 static __always_inline int was_received(const struct __sk_buff *skb)
 {
 	return skb->ingress_ifindex || (skb->tc_index & CARRY_INPUT);
+}
+
+/* A whole that netfilter's FORWARD judges, and egress not any more: both go by this. */
+static __always_inline int is_whole(__u32 carried)
+{
+	return (carried & (CARRY_INPUT | CARRY_PIECE)) == (CARRY_INPUT | CARRY_PIECE);
 }
 
 /*

@@ -122,20 +122,25 @@ type ClassifierCtWork struct {
 }
 
 type ClassifierFragFirst struct {
-	_         structs.HostLayout
-	Expires   uint64
-	Sport     uint32
-	Dport     uint32
-	TcpMss    uint32
-	End       uint32
-	TcpFlags  uint16
-	IcmpType  uint16
-	IcmpCode  uint16
-	IcmpId    uint16
-	Proto     uint8
-	CtState   uint8
-	Pad       uint16
-	InIfindex uint32
+	_          structs.HostLayout
+	Expires    uint64
+	Sport      uint32
+	Dport      uint32
+	TcpMss     uint32
+	End        uint32
+	TcpFlags   uint16
+	IcmpType   uint16
+	IcmpCode   uint16
+	IcmpId     uint16
+	Proto      uint8
+	CtState    uint8
+	Verdict    uint8
+	Pad        uint8
+	Generation uint32
+	Rule       uint32
+	Mark       uint32
+	InIfindex  uint32
+	Pad2       uint32
 }
 
 type ClassifierFragKey struct {
@@ -311,6 +316,8 @@ type ClassifierRejectNote struct {
 	Expires    uint64
 	With       uint32
 	Generation uint32
+	Hook       uint8
+	Pad        [7]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -332,6 +339,7 @@ const (
 	ClassifierMapHead              = "head"
 	ClassifierMapIfaces            = "ifaces"
 	ClassifierMapJudged            = "judged"
+	ClassifierMapJudgedNames       = "judged_names"
 	ClassifierMapLimits            = "limits"
 	ClassifierMapLogRate           = "log_rate"
 	ClassifierMapMacs              = "macs"
@@ -350,6 +358,7 @@ const (
 	ClassifierVarCfgConntrack      = "cfg_conntrack"
 	ClassifierVarCfgCtPerSource    = "cfg_ct_per_source"
 	ClassifierVarCfgCtTimeouts     = "cfg_ct_timeouts"
+	ClassifierVarCfgDefrag         = "cfg_defrag"
 	ClassifierVarCfgDry            = "cfg_dry"
 	ClassifierVarCfgForwarding     = "cfg_forwarding"
 	ClassifierVarCfgGeneration     = "cfg_generation"
@@ -357,6 +366,7 @@ const (
 	ClassifierVarCfgLogBurst       = "cfg_log_burst"
 	ClassifierVarCfgLogRate        = "cfg_log_rate"
 	ClassifierVarCfgMac            = "cfg_mac"
+	ClassifierVarCfgNamed          = "cfg_named"
 	ClassifierVarCfgNat            = "cfg_nat"
 	ClassifierVarCfgNever          = "cfg_never"
 	ClassifierVarCfgOwner          = "cfg_owner"
@@ -439,6 +449,7 @@ type ClassifierMapSpecs struct {
 	Head            *ebpf.MapSpec `ebpf:"head"`
 	Ifaces          *ebpf.MapSpec `ebpf:"ifaces"`
 	Judged          *ebpf.MapSpec `ebpf:"judged"`
+	JudgedNames     *ebpf.MapSpec `ebpf:"judged_names"`
 	Limits          *ebpf.MapSpec `ebpf:"limits"`
 	LogRate         *ebpf.MapSpec `ebpf:"log_rate"`
 	Macs            *ebpf.MapSpec `ebpf:"macs"`
@@ -459,6 +470,7 @@ type ClassifierVariableSpecs struct {
 	CfgConntrack      *ebpf.VariableSpec `ebpf:"cfg_conntrack"`
 	CfgCtPerSource    *ebpf.VariableSpec `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
+	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
 	CfgGeneration     *ebpf.VariableSpec `ebpf:"cfg_generation"`
@@ -466,6 +478,7 @@ type ClassifierVariableSpecs struct {
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.VariableSpec `ebpf:"cfg_log_rate"`
 	CfgMac            *ebpf.VariableSpec `ebpf:"cfg_mac"`
+	CfgNamed          *ebpf.VariableSpec `ebpf:"cfg_named"`
 	CfgNat            *ebpf.VariableSpec `ebpf:"cfg_nat"`
 	CfgNever          *ebpf.VariableSpec `ebpf:"cfg_never"`
 	CfgOwner          *ebpf.VariableSpec `ebpf:"cfg_owner"`
@@ -516,6 +529,7 @@ type ClassifierMaps struct {
 	Head            *ebpf.Map `ebpf:"head"`
 	Ifaces          *ebpf.Map `ebpf:"ifaces"`
 	Judged          *ebpf.Map `ebpf:"judged"`
+	JudgedNames     *ebpf.Map `ebpf:"judged_names"`
 	Limits          *ebpf.Map `ebpf:"limits"`
 	LogRate         *ebpf.Map `ebpf:"log_rate"`
 	Macs            *ebpf.Map `ebpf:"macs"`
@@ -543,6 +557,7 @@ func (m *ClassifierMaps) Close() error {
 		m.Head,
 		m.Ifaces,
 		m.Judged,
+		m.JudgedNames,
 		m.Limits,
 		m.LogRate,
 		m.Macs,
@@ -564,6 +579,7 @@ type ClassifierVariables struct {
 	CfgConntrack      *ebpf.Variable `ebpf:"cfg_conntrack"`
 	CfgCtPerSource    *ebpf.Variable `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
+	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
 	CfgGeneration     *ebpf.Variable `ebpf:"cfg_generation"`
@@ -571,6 +587,7 @@ type ClassifierVariables struct {
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.Variable `ebpf:"cfg_log_rate"`
 	CfgMac            *ebpf.Variable `ebpf:"cfg_mac"`
+	CfgNamed          *ebpf.Variable `ebpf:"cfg_named"`
 	CfgNat            *ebpf.Variable `ebpf:"cfg_nat"`
 	CfgNever          *ebpf.Variable `ebpf:"cfg_never"`
 	CfgOwner          *ebpf.Variable `ebpf:"cfg_owner"`

@@ -117,14 +117,17 @@ int xdp_dispatch(struct xdp_md *frame)
 	return XDP_PASS;
 }
 
-/* Netfilter's LOCAL_IN, on hosts where the kernel translates addresses: judges what ingress left to it. */
+/* Netfilter's LOCAL_IN and FORWARD: judges what ingress left to them. */
 SEC("netfilter")
 int nf_dispatch_input(struct bpf_nf_ctx *ctx)
 {
-	__u32 now = generation();
+	__u32 carried = ctx->skb->tc_index, now;
 
-	if (!(ctx->skb->tc_index & CARRY_INPUT) || !now)
+	if (!(carried & CARRY_INPUT) || (ctx->state->hook == NF_INET_FORWARD && !is_whole(carried)))
 		return 1; /* NF_ACCEPT */
+	now = generation();
+	if (!now)
+		return 1;
 	if (now & 1)
 		bpf_tail_call(ctx, &progs_input, 1);
 	else

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Fragments. With conntrack a datagram is judged as a whole: later fragments get what the first one said of the transport
- * header, and its state. A later fragment that comes before its first is dropped (the sender's datagram is lost, not let through).
+ * Fragments. With conntrack a datagram is judged as a whole. What is received as fragments is left to the stack, if that puts them
+ * together before it does anything else (cfg_defrag): netfilter's hooks have the whole (local_in.h). What is sent was one packet at
+ * OUTPUT, and comes to egress in order: the first fragment is judged, and the others follow its verdict.
+ *
+ * Where the stack does not, later fragments get what the first one said of the transport header, and its state. A later fragment
+ * that comes before its first is dropped (the sender's datagram is lost, not let through).
+ *
  * Without conntrack each is judged as it is, but for IPv4 in INPUT, which sees whole datagrams all the same.
  */
 #ifndef BPFWALL_FRAG_H
@@ -108,6 +113,57 @@ __noinline int fw_complete(struct fw_pkt *pkt, enum direction d)
 	if (d == EGRESS)
 		set_interfaces(pkt, f->in_ifindex, pkt->out_ifindex);
 	return -1;
+}
+
+static __always_inline int is_piece(const struct fw_pkt *pkt)
+{
+	return pkt->frag || pkt->more_frags;
+}
+
+/* At egress: notes what became of a first fragment. */
+__noinline int fw_remember_verdict(struct fw_pkt *pkt, __u32 verdict)
+{
+	struct frag_first *old, f;
+	struct frag_key k;
+
+	if (!pkt)
+		return 0;
+	frag_key(&k, pkt, EGRESS);
+	old = bpf_map_lookup_elem(&frags, &k);
+	if (!old)
+		return 0;
+	f = *old; /* not in place: its memory may be another datagram's by now */
+	f.rule = pkt->rule;
+	f.mark = pkt->mark;
+	f.generation = cfg_generation;
+	f.verdict = verdict & 0xff;
+	return bpf_map_update_elem(&frags, &k, &f, BPF_EXIST);
+}
+
+/* The rest of a packet: bytes of it, and no packet more. */
+static __always_inline void count_rest(__u32 rule, const struct fw_pkt *pkt)
+{
+	struct fw_counter *c = bpf_map_lookup_elem(&counters, &rule);
+
+	if (c)
+		c->bytes += pkt->length - (pkt->l4_off - pkt->l3_off);
+}
+
+/* At egress: what becomes of a later fragment, an enum fw_verdict; FW_CONTINUE: to be judged. */
+__noinline int fw_follow_first(struct fw_pkt *pkt)
+{
+	struct frag_first *f;
+	struct frag_key k;
+
+	if (!pkt)
+		return FW_DROP;
+	frag_key(&k, pkt, EGRESS);
+	f = bpf_map_lookup_elem(&frags, &k);
+	if (!f || !f->verdict || f->generation != cfg_generation)
+		return FW_CONTINUE;
+	count_rest(f->rule, pkt);
+	pkt->mark = f->mark;
+	return f->verdict;
 }
 
 /* Looks at a fragment after the first. Reports -1, or the enum fw_stat to drop it under. */

@@ -259,8 +259,13 @@ struct frag_first {
 	__u16 tcp_flags, icmp_type, icmp_code, icmp_id;
 	__u8 proto;
 	__u8 ct_state;		/* 0: not judged yet */
-	__u16 pad;
+	__u8 verdict;		/* enum fw_verdict; FW_CONTINUE: not judged yet */
+	__u8 pad;
+	__u32 generation;	/* that judged it */
+	__u32 rule;		/* as in fw_pkt */
+	__u32 mark;		/* that the rules gave it */
 	__u32 in_ifindex;	/* the buffers of later ones may still name a port of the bridge that they came in by */
+	__u32 pad2;
 };
 
 /* What is counted beside the rules. */

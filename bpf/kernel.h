@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What is read of the kernel's own structures: the tuples of a packet's nf_conn, and what the LOCAL_IN hook is given. Only the
+ * What is read of the kernel's own structures: the tuples of a packet's nf_conn, and what netfilter's hooks are given. Only the
  * members that are used; the loader finds their places in the running kernel's type information.
  */
 #ifndef BPFWALL_KERNEL_H
@@ -12,6 +12,7 @@ typedef struct { struct net *net; } possible_net_t;
 
 struct net_device {
 	int ifindex;
+	char name[16];
 	possible_net_t nd_net;
 } RELOCATED;
 
@@ -46,12 +47,16 @@ struct sk_buff {
 	__be16 protocol;
 	__u32 mark;
 	__u16 tc_index;
+	unsigned long _skb_refdst; /* where the stack sends it; 0: no route was looked up */
 	unsigned long _nfct;	/* struct nf_conn *, with enum ip_conntrack_info in the low three bits */
 } RELOCATED;
 
 struct nf_hook_state {
-	struct net_device *in;
+	__u8 hook;		/* NF_INET_ */
+	struct net_device *in, *out;
 } RELOCATED;
+
+enum { NF_INET_LOCAL_IN = 1, NF_INET_FORWARD = 2 }; /* linux/netfilter.h */
 
 struct bpf_nf_ctx {
 	const struct nf_hook_state *state;

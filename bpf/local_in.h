@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Input beside the kernel's NAT: judged at netfilter's LOCAL_IN, where the destination is the translated one and fragments are put
- * together. Ingress only marks what is to be judged there (CARRY_INPUT).
+ * What netfilter's hooks judge, where destinations are the translated ones and fragments are put together: at LOCAL_IN all input
+ * beside the kernel's NAT; at LOCAL_IN and FORWARD what came as fragments. Ingress only marks what is to be judged there (CARRY_INPUT).
  *
- * Nothing can be sent from LOCAL_IN. A packet that a rule rejects is dropped there and noted; ingress answers the next one like it,
- * which a client that got no answer sends soon.
+ * Nothing can be sent from these hooks. A packet that a rule rejects is dropped there and noted; ingress answers the next one like
+ * it, which a client that got no answer sends soon.
  */
 #ifndef BPFWALL_LOCAL_IN_H
 #define BPFWALL_LOCAL_IN_H
@@ -33,6 +33,8 @@ struct reject_note {
 	__u64 expires;
 	__u32 with;		/* enum reject_with */
 	__u32 generation;
+	__u8 hook;
+	__u8 pad[7];
 };
 
 struct {
@@ -70,19 +72,20 @@ static __always_inline void reject_key(struct __sk_buff *skb, struct reject_key 
 	k->proto = pkt->proto;
 }
 
-/* nfct: of the skb, see kernel.h. */
-static __always_inline void note_reject(struct fw_pkt *pkt, unsigned long nfct, __u32 with)
+/* nfct: of the skb, see kernel.h. A function with a stack of its own. */
+__noinline int fw_note_reject(struct fw_pkt *pkt, unsigned long nfct, __u32 with)
 {
 	struct reject_note n = { bpf_ktime_get_boot_ns() + REJECT_KEPT, with, cfg_generation };
 	struct translation t;
 	struct reject_key k;
 
-	if (is_icmp(pkt) && icmp_role(pkt) != ICMP_REQUEST)
-		return; /* their ids are easily guessed */
-	if (read_translation(&t, nfct))
+	if (!pkt || (is_icmp(pkt) && icmp_role(pkt) != ICMP_REQUEST))
+		return 0; /* their ids are easily guessed */
+	n.hook = pkt->hook;
+	if (cfg_nat && read_translation(&t, nfct))
 		sent_ends(pkt, &t);
 	reject_key(NULL, &k, pkt);
-	bpf_map_update_elem(&rejected, &k, &n, BPF_ANY);
+	return bpf_map_update_elem(&rejected, &k, &n, BPF_ANY);
 }
 
 /* At ingress: answers a packet like one that was rejected. Reports -1 if there was none, or the program's return value. */
@@ -97,14 +100,14 @@ static __always_inline int answer_rejected(struct __sk_buff *skb, struct fw_pkt 
 	if (!n)
 		return -1;
 	with = n->generation == cfg_generation && n->expires > bpf_ktime_get_boot_ns() ? n->with : REJECTS;
+	pkt->hook = n->hook;
 	bpf_map_delete_elem(&rejected, &k);
 	if (with >= REJECTS)
 		return -1;
-	pkt->hook = FW_HOOK_INPUT;
 	return fw_reject(skb, pkt, with);
 }
 
-/* At ingress: what LOCAL_IN, or egress, will want to know. */
+/* At ingress: what netfilter's hooks, or egress, will want to know. */
 static __always_inline int leave_to_stack(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 carried)
 {
 	int rc = answer_rejected(skb, pkt);
@@ -113,6 +116,8 @@ static __always_inline int leave_to_stack(struct __sk_buff *skb, struct fw_pkt *
 	if (rc != -1)
 		return rc;
 	remember_mac(pkt);
+	if (cfg_defrag && is_piece(pkt))
+		carry |= CARRY_PIECE;
 	if (pkt->notrack)
 		carry |= CARRY_NOTRACK;
 	if (is_damaged(skb, pkt, INGRESS))
@@ -123,7 +128,7 @@ static __always_inline int leave_to_stack(struct __sk_buff *skb, struct fw_pkt *
 	return pass(skb, pkt);
 }
 
-static __always_inline int drop_input(enum fw_stat why)
+static __always_inline int drop_whole(enum fw_stat why)
 {
 	count(why);
 	return NF_DROP;
@@ -145,7 +150,8 @@ static __always_inline int take_head(struct sk_buff *skb)
 	return bpf_dynptr_read(h->data, n, &p, 0, 0);
 }
 
-static __always_inline int describe_input(struct sk_buff *skb, const struct nf_hook_state *state, struct fw_pkt *pkt, __u32 carried)
+/* Everything that rules may read. Reports -1, or the enum fw_stat to drop under. */
+static __always_inline int describe_whole(struct sk_buff *skb, const struct nf_hook_state *state, struct fw_pkt *pkt, __u32 carried)
 {
 	__u32 group = (carried & CARRY_GROUP) >> CARRY_GROUP_SHIFT, family = skb->protocol == bpf_htons(ETH_P_IPV6) ? 6 : 4;
 	int rc;
@@ -166,31 +172,73 @@ static __always_inline int describe_input(struct sk_buff *skb, const struct nf_h
 	return -1;
 }
 
+/* The interfaces that are judged, if not all are. User space sets the size. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, char[16]);
+	__type(value, __u8);
+} judged_names SEC(".maps");
+
+/* FORWARD is judged at the interface that a packet leaves by. */
+static __always_inline int leaves_unjudged(const struct nf_hook_state *state)
+{
+	char name[16];
+
+	if (!cfg_named)
+		return 0;
+	__builtin_memcpy(name, state->out->name, sizeof(name));
+	return !bpf_map_lookup_elem(&judged_names, name);
+}
+
+static __always_inline int judge_whole_prerouting(struct fw_pkt *pkt, __u32 carried)
+{
+	return carried & CARRY_PIECE ? verdict_kind(judge_prerouting(pkt)) : FW_ACCEPT;
+}
+
+/* Gives the whole its state, and asks the rules of INPUT or FORWARD. */
+static __always_inline int judge_whole(struct fw_pkt *pkt, __u32 carried, enum fw_hook hook)
+{
+	int verdict, known = hook == FW_HOOK_INPUT && carried_state(pkt, carried);
+
+	if (cfg_conntrack && !known)
+		fw_track_head(pkt, !!(carried & CARRY_DAMAGED));
+	pkt->hook = hook;
+	verdict = hook == FW_HOOK_INPUT ? fw_input(pkt) : fw_forward(pkt);
+	if (verdict_kind(verdict) == FW_ACCEPT && !known && confirm(pkt, hook == FW_HOOK_INPUT ? CT_FLOW_LOCAL : CT_FLOW_FORWARDED))
+		return FW_DROP;
+	return verdict;
+}
+
 SEC("netfilter")
 int nf_input(struct bpf_nf_ctx *ctx)
 {
+	enum fw_hook hook = ctx->state->hook == NF_INET_FORWARD ? FW_HOOK_FORWARD : FW_HOOK_INPUT;
 	struct fw_pkt *pkt = scratch_pkt();
 	struct sk_buff *skb = ctx->skb;
 	__u32 carried = skb->tc_index;
-	int rc, verdict, known;
+	int rc, verdict;
 
 	if (!pkt)
-		return drop_input(FW_STAT_INTERNAL);
+		return drop_whole(FW_STAT_INTERNAL);
 	keep_helpers(pkt);
-	rc = describe_input(skb, ctx->state, pkt, carried);
+	rc = describe_whole(skb, ctx->state, pkt, carried);
 	if (rc >= 0)
-		return drop_input(rc);
-	known = carried_state(pkt, carried);
-	if (cfg_conntrack && !known)
-		fw_track_head(pkt, !!(carried & CARRY_DAMAGED));
-	pkt->hook = FW_HOOK_INPUT;
-	verdict = fw_input(pkt);
+		return drop_whole(rc);
+	if (judge_whole_prerouting(pkt, carried) != FW_ACCEPT)
+		return NF_DROP;
+	if (hook == FW_HOOK_FORWARD) {
+		if (leaves_unjudged(ctx->state))
+			return NF_ACCEPT;
+		set_interfaces(pkt, pkt->in_ifindex, ctx->state->out->ifindex);
+	}
+	verdict = judge_whole(pkt, carried, hook);
 	if (verdict_kind(verdict) == FW_ACCEPT)
-		return !known && confirm(pkt, CT_FLOW_LOCAL) ? NF_DROP : NF_ACCEPT;
+		return NF_ACCEPT;
 	if (pkt->malformed && pkt->rule == FW_NO_RULE)
 		count(FW_STAT_MALFORMED);
 	if (verdict_kind(verdict) == FW_REJECT)
-		note_reject(pkt, skb->_nfct, verdict_reject(verdict));
+		fw_note_reject(pkt, skb->_nfct, verdict_reject(verdict));
 	return NF_DROP;
 }
 

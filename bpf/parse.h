@@ -11,6 +11,8 @@ enum parse { PARSE_OK, PARSE_NOT_IP, PARSE_BAD_HEADER, PARSE_TOO_LONG, PARSE_INT
 /* The IPv6 extension headers that are walked; all others end the chain. linux/in6.h */
 enum { EXT_HOP = 0, EXT_ROUTING = 43, EXT_FRAGMENT = 44, EXT_DEST = 60 };
 
+#define FRAGMENT_HEADER 8 /* bytes, IPv6 */
+
 /* Where reading goes on: bytes from skb->data. What lies past end does not belong to the packet. */
 struct cursor {
 	__u32 off;

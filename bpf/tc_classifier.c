@@ -73,7 +73,7 @@ static __always_inline int describe(struct __sk_buff *skb, struct fw_pkt *pkt, e
 	set_pkt_type(skb, pkt);
 	set_addr_types(pkt);
 	pkt->mark = skb->mark;
-	if (cfg_nat && d == INGRESS)
+	if ((cfg_nat || cfg_defrag) && d == INGRESS)
 		return -1; /* the stack puts fragments together before anything else judges them */
 	return pkt->frag ? fw_later_fragment(pkt, d) : -1;
 }
@@ -227,6 +227,8 @@ int tc_ingress(struct __sk_buff *skb)
 	if (rc >= 0)
 		return drop(rc);
 	set_source_mac(skb, pkt);
+	if (cfg_defrag && is_piece(pkt))
+		return leave_to_stack(skb, pkt, carried);
 	rc = unseal(skb, pkt);
 	if (rc < 0)
 		rc = judge_prerouting(pkt);
@@ -235,6 +237,13 @@ int tc_ingress(struct __sk_buff *skb)
 	if (cfg_nat)
 		return leave_to_stack(skb, pkt, carried);
 	return is_local(skb, pkt) ? judge_input(skb, pkt, carried) : pass_through(skb, pkt);
+}
+
+/* The verdict on a first fragment is that on the datagram. */
+static __always_inline void remember_verdict(struct fw_pkt *pkt, int verdict)
+{
+	if (cfg_conntrack && pkt->more_frags)
+		fw_remember_verdict(pkt, verdict_kind(verdict));
 }
 
 static __always_inline int judge_forward(struct __sk_buff *skb, struct fw_pkt *pkt)
@@ -247,11 +256,10 @@ static __always_inline int judge_forward(struct __sk_buff *skb, struct fw_pkt *p
 	skb->tc_index = 0;
 	pkt->hook = FW_HOOK_FORWARD;
 	verdict = fw_forward(pkt);
-	if (verdict_kind(verdict) != FW_ACCEPT)
-		return refuse(skb, pkt, verdict);
-	if (confirm(pkt, CT_FLOW_FORWARDED))
-		return DROP;
-	return pass(skb, pkt);
+	if (verdict_kind(verdict) == FW_ACCEPT && confirm(pkt, CT_FLOW_FORWARDED))
+		verdict = FW_DROP;
+	remember_verdict(pkt, verdict);
+	return verdict_kind(verdict) == FW_ACCEPT ? pass(skb, pkt) : refuse(skb, pkt, verdict);
 }
 
 /*
@@ -294,6 +302,7 @@ static __always_inline int judge_output(struct __sk_buff *skb, struct fw_pkt *pk
 	track(skb, pkt, EGRESS);
 	pkt->hook = FW_HOOK_OUTPUT;
 	verdict = fw_output(pkt);
+	remember_verdict(pkt, verdict);
 	if (verdict_kind(verdict) != FW_ACCEPT)
 		return refuse(skb, pkt, verdict);
 	confirm(pkt, CT_FLOW_LOCAL);
@@ -310,6 +319,33 @@ static __always_inline int from_packet_socket(struct __sk_buff *skb)
 	return sk && sk->family == AF_PACKET;
 }
 
+/* A fragment after one that was accepted. */
+static __always_inline int pass_rest(struct __sk_buff *skb, const struct fw_pkt *pkt)
+{
+	if (was_received(skb))
+		skb->tc_index = 0;
+	else if (skb->ifindex == LOOPBACK)
+		skb->tc_index = CARRY_STATE | pkt->ct_state;
+	return pass(skb, pkt);
+}
+
+/*
+ * A fragment of a datagram that came in fragments and went through FORWARD, which has judged it (nf_input). What something else
+ * redirected past the stack has no route, and is judged here.
+ */
+static __always_inline int judged_whole(struct __sk_buff *skb)
+{
+	const struct sk_buff *k;
+
+	if (!cfg_defrag || !is_whole(skb->tc_index) || (cfg_named && !skb->ingress_ifindex))
+		return 0;
+	k = bpf_cast_to_kern_ctx(skb);
+	if (!k->_skb_refdst)
+		return 0;
+	skb->tc_index = 0;
+	return 1;
+}
+
 SEC("tc")
 int tc_egress(struct __sk_buff *skb)
 {
@@ -319,7 +355,7 @@ int tc_egress(struct __sk_buff *skb)
 	if (!pkt)
 		return drop(FW_STAT_INTERNAL);
 	keep_helpers(pkt);
-	if (take_answer(skb, EGRESS) || from_packet_socket(skb))
+	if (take_answer(skb, EGRESS) || from_packet_socket(skb) || judged_whole(skb))
 		return PASS;
 	rc = fw_parse(skb, pkt);
 	if (rc != PARSE_OK)
@@ -331,6 +367,13 @@ int tc_egress(struct __sk_buff *skb)
 	rc = describe(skb, pkt, EGRESS);
 	if (rc >= 0)
 		return drop(rc);
+	if (cfg_conntrack && pkt->more_frags && pkt->family == 6)
+		pkt->length -= FRAGMENT_HEADER; /* which the whole has not */
+	if (cfg_conntrack && pkt->frag) {
+		rc = fw_follow_first(pkt);
+		if (rc != FW_CONTINUE)
+			return rc == FW_ACCEPT ? pass_rest(skb, pkt) : DROP;
+	}
 	if (!was_received(skb))
 		return judge_output(skb, pkt);
 	if (cfg_nat && cfg_published && pkt->published)

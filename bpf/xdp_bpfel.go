@@ -109,20 +109,25 @@ type XdpCtWork struct {
 }
 
 type XdpFragFirst struct {
-	_         structs.HostLayout
-	Expires   uint64
-	Sport     uint32
-	Dport     uint32
-	TcpMss    uint32
-	End       uint32
-	TcpFlags  uint16
-	IcmpType  uint16
-	IcmpCode  uint16
-	IcmpId    uint16
-	Proto     uint8
-	CtState   uint8
-	Pad       uint16
-	InIfindex uint32
+	_          structs.HostLayout
+	Expires    uint64
+	Sport      uint32
+	Dport      uint32
+	TcpMss     uint32
+	End        uint32
+	TcpFlags   uint16
+	IcmpType   uint16
+	IcmpCode   uint16
+	IcmpId     uint16
+	Proto      uint8
+	CtState    uint8
+	Verdict    uint8
+	Pad        uint8
+	Generation uint32
+	Rule       uint32
+	Mark       uint32
+	InIfindex  uint32
+	Pad2       uint32
 }
 
 type XdpFragKey struct {
@@ -301,6 +306,7 @@ const (
 	XdpVarCfgConntrack      = "cfg_conntrack"
 	XdpVarCfgCtPerSource    = "cfg_ct_per_source"
 	XdpVarCfgCtTimeouts     = "cfg_ct_timeouts"
+	XdpVarCfgDefrag         = "cfg_defrag"
 	XdpVarCfgDry            = "cfg_dry"
 	XdpVarCfgForwarding     = "cfg_forwarding"
 	XdpVarCfgGeneration     = "cfg_generation"
@@ -308,6 +314,7 @@ const (
 	XdpVarCfgLogBurst       = "cfg_log_burst"
 	XdpVarCfgLogRate        = "cfg_log_rate"
 	XdpVarCfgMac            = "cfg_mac"
+	XdpVarCfgNamed          = "cfg_named"
 	XdpVarCfgNat            = "cfg_nat"
 	XdpVarCfgNever          = "cfg_never"
 	XdpVarCfgOwner          = "cfg_owner"
@@ -401,6 +408,7 @@ type XdpVariableSpecs struct {
 	CfgConntrack      *ebpf.VariableSpec `ebpf:"cfg_conntrack"`
 	CfgCtPerSource    *ebpf.VariableSpec `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
+	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
 	CfgGeneration     *ebpf.VariableSpec `ebpf:"cfg_generation"`
@@ -408,6 +416,7 @@ type XdpVariableSpecs struct {
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.VariableSpec `ebpf:"cfg_log_rate"`
 	CfgMac            *ebpf.VariableSpec `ebpf:"cfg_mac"`
+	CfgNamed          *ebpf.VariableSpec `ebpf:"cfg_named"`
 	CfgNat            *ebpf.VariableSpec `ebpf:"cfg_nat"`
 	CfgNever          *ebpf.VariableSpec `ebpf:"cfg_never"`
 	CfgOwner          *ebpf.VariableSpec `ebpf:"cfg_owner"`
@@ -494,6 +503,7 @@ type XdpVariables struct {
 	CfgConntrack      *ebpf.Variable `ebpf:"cfg_conntrack"`
 	CfgCtPerSource    *ebpf.Variable `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
+	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
 	CfgGeneration     *ebpf.Variable `ebpf:"cfg_generation"`
@@ -501,6 +511,7 @@ type XdpVariables struct {
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.Variable `ebpf:"cfg_log_rate"`
 	CfgMac            *ebpf.Variable `ebpf:"cfg_mac"`
+	CfgNamed          *ebpf.Variable `ebpf:"cfg_named"`
 	CfgNat            *ebpf.Variable `ebpf:"cfg_nat"`
 	CfgNever          *ebpf.Variable `ebpf:"cfg_never"`
 	CfgOwner          *ebpf.Variable `ebpf:"cfg_owner"`

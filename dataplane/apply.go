@@ -3,10 +3,7 @@ package dataplane
 import (
 	"context"
 	"fmt"
-	"maps"
 	"time"
-
-	"github.com/cilium/ebpf"
 
 	"github.com/bpfwall/bpfwall/ruleset"
 	"github.com/bpfwall/bpfwall/translator"
@@ -40,6 +37,7 @@ var applySteps = []step{
 	{"check", (*transaction).check},          // can this kernel, and may this host, run it?
 	{"compile", (*transaction).compile},      // rules that stay keep their counters' slots
 	{"open maps", (*transaction).openMaps},   // flows, counters, …: shared with the live generation
+	{"defrag", (*transaction).chooseDefrag},  // whoever is to put fragments together
 	{"load", (*transaction).load},            // aside; the verifier speaks here
 	{"save", (*transaction).save},            // on disk, for boot, history and rollback
 	{"fill slot", (*transaction).fillSlot},   // the one of the two that is not live
@@ -111,19 +109,18 @@ func (t *transaction) compile() error {
 // load verifies the programs in the kernel, with the shared maps in place of their own.
 func (t *transaction) load() error {
 	spec := t.out.Spec
-	if !t.next.NAT {
+	if !t.next.atNetfilter() {
 		delete(spec.Programs, inputProgram)
 	}
 	if err := setSwitches(spec, t.next, t.seal); err != nil {
 		return err
 	}
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: t.shared})
+	t.nameJudged(spec)
+	own, err := t.loadPrograms(spec)
 	if err != nil {
 		return t.d.loadError(err)
 	}
-	t.atEnd(func() error { coll.Close(); return nil })
-	t.programs = maps.Clone(coll.Programs)
-	return t.loadXDP(coll.Maps)
+	return t.loadXDP(own)
 }
 
 // flip makes the next generation live.

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -149,14 +150,10 @@ func hooks(ifaces []iface) map[hook]iface {
 // attachMissing attaches dispatchers where there are none yet.
 func (t *transaction) attachMissing() error {
 	disp := newDispatchers(t.dispatch)
-	disp.nat = t.next.NAT
 	t.atEnd(disp.close)
 	mode := t.opts.Mode
 	if mode == ModeAuto {
 		mode = ModeTCX
-	}
-	if err := t.attachInput(disp); err != nil {
-		return err
 	}
 	err := t.attachAs(mode, disp)
 	if t.opts.Mode == ModeAuto && errors.Is(err, ebpf.ErrNotSupported) {
@@ -270,8 +267,8 @@ func (d *Dataplane) attachers() map[Mode]attacher {
 // dispatchers loads the programs that stay attached, one variant for each length of link header.
 type dispatchers struct {
 	maps   map[string]*ebpf.Map
-	nat    bool // the one of LOCAL_IN too
 	loaded map[uint32]*ebpf.Collection
+	hooks  *ebpf.Collection // netfilter's
 }
 
 func newDispatchers(maps map[string]*ebpf.Map) *dispatchers {
@@ -279,26 +276,27 @@ func newDispatchers(maps map[string]*ebpf.Map) *dispatchers {
 }
 
 func (d *dispatchers) program(l2 uint32, dir direction) (*ebpf.Program, error) {
-	coll, err := d.load(l2)
+	if d.loaded[l2] == nil {
+		coll, err := d.load(l2, func(name string) bool { return name != inputDispatcher && name != xdpDispatcher })
+		if err != nil {
+			return nil, err
+		}
+		d.loaded[l2] = coll
+	}
+	return d.loaded[l2].Programs["tc_dispatch_"+string(dir)], nil
+}
+
+// netfilter is the program that stands at netfilter's hooks.
+func (d *dispatchers) netfilter() (p *ebpf.Program, err error) {
+	d.hooks, err = d.load(14, func(name string) bool { return name == inputDispatcher }) // it has no use for the length
 	if err != nil {
 		return nil, err
 	}
-	return coll.Programs["tc_dispatch_"+string(dir)], nil
+	return d.hooks.Programs[inputDispatcher], nil
 }
 
-// input is the program that stands at LOCAL_IN.
-func (d *dispatchers) input() (*ebpf.Program, error) {
-	coll, err := d.load(14) // it has no use for the length
-	if err != nil {
-		return nil, err
-	}
-	return coll.Programs[inputDispatcher], nil
-}
-
-func (d *dispatchers) load(l2 uint32) (*ebpf.Collection, error) {
-	if d.loaded[l2] != nil {
-		return d.loaded[l2], nil
-	}
+// load loads the dispatchers that are wanted, by name.
+func (d *dispatchers) load(l2 uint32, want func(string) bool) (*ebpf.Collection, error) {
 	spec, err := bpf.LoadDispatcher()
 	if err != nil {
 		return nil, fmt.Errorf("dispatcher: %s", err)
@@ -306,19 +304,18 @@ func (d *dispatchers) load(l2 uint32) (*ebpf.Collection, error) {
 	if err := spec.Variables["l2_len"].Set(l2); err != nil {
 		return nil, fmt.Errorf("dispatcher: %s", err)
 	}
-	if !d.nat {
-		delete(spec.Programs, inputDispatcher)
-	}
-	delete(spec.Programs, xdpDispatcher) // loaded by attachXDP
+	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !want(name) })
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: d.maps})
 	if err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", errKernel(err))
 	}
-	d.loaded[l2] = coll
 	return coll, nil
 }
 
 func (d *dispatchers) close() error {
+	if d.hooks != nil {
+		d.hooks.Close()
+	}
 	for _, c := range d.loaded {
 		c.Close()
 	}

@@ -5,55 +5,89 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
-// inputFamilies are the families of netfilter's hooks that the dispatcher of LOCAL_IN is attached for.
-var inputFamilies = map[string]link.NetfilterProtocolFamily{"ipv4": link.NetfilterProtoIPv4, "ipv6": link.NetfilterProtoIPv6}
+// netfilterHook is a hook of netfilter that has a dispatcher, for what ingress leaves to it.
+type netfilterHook struct {
+	name, pin string
+	family    link.NetfilterProtocolFamily
+	hook      link.NetfilterInetHook
+}
+
+var netfilterHooks = []netfilterHook{
+	{"LOCAL_IN, ipv4", "input-ipv4", link.NetfilterProtoIPv4, link.NetfilterInetLocalIn},
+	{"LOCAL_IN, ipv6", "input-ipv6", link.NetfilterProtoIPv6, link.NetfilterInetLocalIn},
+	{"FORWARD, ipv4", "forward-ipv4", link.NetfilterProtoIPv4, link.NetfilterInetForward},
+	{"FORWARD, ipv6", "forward-ipv6", link.NetfilterProtoIPv6, link.NetfilterInetForward},
+}
 
 // defragment is BPF_F_NETFILTER_IP_DEFRAG: the hook sees whole datagrams.
 const defragment = link.NetfilterAttachFlags(1)
 
-// inputPin is the pin of the link of LOCAL_IN.
-func (l layout) inputPin(family string) string { return filepath.Join(l.links, "input-"+family) }
+// netfilterPin is the pin of a link of netfilter's.
+func (l layout) netfilterPin(h netfilterHook) string { return filepath.Join(l.links, h.pin) }
 
-// attachInput attaches the dispatcher of LOCAL_IN if the generation needs it. There it stays until the firewall is turned off: it lets
-// through what ingress did not leave to it.
-func (t *transaction) attachInput(disp *dispatchers) error {
-	if !t.next.NAT {
+// chooseDefrag attaches to netfilter, which has the kernel put fragments together, if the rules are such that netfilter would do so.
+// (Beside NAT the kernel's own connection tracking does.)
+// Where the kernel cannot, before Linux 6.6, later fragments are judged by their first one.
+func (t *transaction) chooseDefrag() error {
+	t.next.Defrag = !t.next.NAT && t.rs.UsesConntrack()
+	err := t.attachNetfilter()
+	if err == nil || t.next.NAT {
+		return err
+	}
+	t.next.Defrag, t.next.NoDefrag = false, err.Error()
+	t.warn("%s", t.next.fragments())
+	return nil
+}
+
+// fragments tells what is not as it should be with fragments; "": nothing.
+func (g *Generation) fragments() string {
+	if g.NoDefrag == "" {
+		return ""
+	}
+	return fmt.Sprintf("fragments are not put together (%s; that needs Linux 6.6): later ones are judged by their first one, and dropped if they come before it", g.NoDefrag)
+}
+
+// attachNetfilter attaches the dispatchers of netfilter's hooks if the generation needs them. They let through what ingress did not leave
+// to them.
+func (t *transaction) attachNetfilter() error {
+	if !t.next.atNetfilter() {
 		return nil
 	}
-	p, err := disp.input()
+	disp := newDispatchers(t.dispatch)
+	t.atEnd(disp.close)
+	p, err := disp.netfilter()
 	if err != nil {
 		return err
 	}
-	for name, family := range inputFamilies {
-		if err := t.attachFamily(name, family, p); err != nil {
-			return fmt.Errorf("LOCAL_IN, %s: %w", name, errKernel(err))
+	if err := makeDirs(t.d.at.links); err != nil {
+		return err
+	}
+	for _, h := range netfilterHooks {
+		if err := t.attachHook(h, p); err != nil {
+			return fmt.Errorf("%s: %w", h.name, errKernel(err))
 		}
 	}
 	return nil
 }
 
-func (t *transaction) attachFamily(name string, family link.NetfilterProtocolFamily, p *ebpf.Program) error {
-	pin := t.d.at.inputPin(name)
+func (t *transaction) attachHook(h netfilterHook, p *ebpf.Program) error {
+	pin := t.d.at.netfilterPin(h)
 	same, err := attaches(pin, p)
 	if same || err != nil {
 		return err
 	}
-	l, err := attachFree(link.NetfilterOptions{
-		Program: p, ProtocolFamily: family, Hook: link.NetfilterInetLocalIn, NetfilterFlags: defragment,
-	})
+	l, err := attachFree(link.NetfilterOptions{Program: p, ProtocolFamily: h.family, Hook: h.hook, NetfilterFlags: defragment})
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	if err := makeDirs(t.d.at.links); err != nil {
-		return err
-	}
 	_, had := os.Stat(pin)
 	_ = os.Remove(pin) // of another version's dispatcher, which the new one stands beside now
 	if err := l.Pin(pin); err != nil {
@@ -63,6 +97,49 @@ func (t *transaction) attachFamily(name string, family link.NetfilterProtocolFam
 		t.onError(func() { _ = os.Remove(pin) })
 	}
 	return nil
+}
+
+// inFlight is longer than a packet is on its way from ingress to netfilter's hooks.
+const inFlight = 50 * time.Millisecond
+
+// detachNetfilter detaches from netfilter if the generation does not need it: as long as a link is there, the kernel puts fragments
+// together before rules see them. Until then what the generation before left to the hooks finds an empty slot there, and is dropped.
+func (t *transaction) detachNetfilter() {
+	if t.next.atNetfilter() {
+		return
+	}
+	waited := false
+	for _, h := range netfilterHooks {
+		pin := t.d.at.netfilterPin(h)
+		if _, err := os.Stat(pin); err != nil {
+			continue
+		}
+		if !waited {
+			time.Sleep(inFlight)
+		}
+		waited = true
+		if err := os.Remove(pin); err != nil {
+			t.warn("%s: %s", h.name, err)
+		}
+	}
+}
+
+// netfilterStatus tells which links are not there.
+func (d *Dataplane) netfilterStatus(s *Status) {
+	if text := s.Generation.fragments(); text != "" {
+		s.warn(text)
+	}
+	if !s.Generation.atNetfilter() {
+		return
+	}
+	for _, h := range netfilterHooks {
+		l, err := link.LoadPinnedLink(d.at.netfilterPin(h), nil)
+		if err != nil {
+			s.warn(fmt.Sprintf("%s: not attached, so that fragments and, beside NAT, input are not judged (%s): apply again", h.name, err))
+			continue
+		}
+		_ = l.Close()
+	}
 }
 
 // attachFree attaches between mangle (-150) and filter (0), at the nearest priority to filter's that nothing else has: a BPF program

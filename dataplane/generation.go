@@ -41,6 +41,8 @@ type Generation struct {
 	Confirmed  bool   `json:"confirmed,omitempty"`   // see Confirm
 	Forwarding bool   `json:"forwarding,omitempty"`  // the host forwarded packets when the programs were loaded
 	NAT        bool   `json:"nat,omitempty"`         // it judges beside the kernel's NAT
+	Defrag     bool   `json:"defrag,omitempty"`      // fragments that arrive are judged at netfilter's hooks, when they are put together
+	NoDefrag   string `json:"no_defrag,omitempty"`   // why they are not, though the rules read the state
 	// Guard: there are prerouting rules. NoXDP says why XDP judges them nowhere, XDP why not on an interface, "" on those where it does.
 	Guard bool              `json:"guard,omitempty"`
 	NoXDP string            `json:"no_xdp,omitempty"`
@@ -50,6 +52,9 @@ type Generation struct {
 	Slots   translator.Slots      `json:"slots"`
 	Logs    []translator.LogPoint `json:"logs,omitempty"`
 }
+
+// atNetfilter reports whether it judges packets at netfilter's hooks.
+func (g *Generation) atNetfilter() bool { return g.NAT || g.Defrag }
 
 const (
 	tmpPrefix = ".tmp-" // of directories that are being written

@@ -12,7 +12,7 @@ import (
 //	  maps/NAME                 shared by all generations
 //	  links/IFINDEX-ingress     what keeps the dispatchers attached
 //	  links/IFINDEX-xdp         the same in XDP, or IFINDEX-xdp-generic
-//	  links/input-ipv4          and the one of LOCAL_IN, beside NAT
+//	  links/input-ipv4          and those of netfilter's hooks
 //	  progs/gen-42/PROGRAM      the live and the previous generation's
 //
 // and on disk:

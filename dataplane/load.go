@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
 )
 
 // setSwitches fixes what the programs are to know of the host and of themselves.
@@ -20,8 +22,8 @@ func setSwitches(spec *ebpf.CollectionSpec, g *Generation, seal uint64) error {
 	}
 	for name, value := range map[string]any{
 		"cfg_seal":       seal,
-		"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number, "cfg_nat": g.NAT,
-		"cfg_checksums": checksums() && canCast(),
+		"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number, "cfg_nat": g.NAT, "cfg_defrag": g.Defrag,
+		"cfg_checksums": checksums() && canCast(), "cfg_named": len(g.Options.Interfaces) > 0,
 	} {
 		v := spec.Variables[name]
 		if v == nil {
@@ -32,6 +34,50 @@ func setSwitches(spec *ebpf.CollectionSpec, g *Generation, seal uint64) error {
 		}
 	}
 	return nil
+}
+
+// nameJudged tells the programs which interfaces are judged, if not all are.
+func (t *transaction) nameJudged(spec *ebpf.CollectionSpec) {
+	m := spec.Maps["judged_names"]
+	for _, name := range t.opts.Interfaces {
+		var key [unix.IFNAMSIZ]byte
+		copy(key[:unix.IFNAMSIZ-1], name)
+		m.Contents = append(m.Contents, ebpf.MapKV{Key: key, Value: uint8(1)})
+	}
+	m.MaxEntries = max(1, uint32(len(m.Contents)))
+}
+
+// loadPrograms loads the maps that are this generation's own, and then the programs, all at the same time: the verifier takes as long
+// as everything else of an apply together.
+func (t *transaction) loadPrograms(spec *ebpf.CollectionSpec) (maps map[string]*ebpf.Map, err error) {
+	programs := spec.Programs
+	spec.Programs = nil
+	own, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: t.shared})
+	if err != nil {
+		return nil, err
+	}
+	t.atEnd(func() error { own.Close(); return nil })
+	t.programs = map[string]*ebpf.Program{}
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	for name, p := range programs {
+		one := *spec
+		one.Programs = map[string]*ebpf.ProgramSpec{name: p}
+		group.Go(func() {
+			coll, loadErr := ebpf.NewCollectionWithOptions(&one, ebpf.CollectionOptions{MapReplacements: own.Maps})
+			mu.Lock()
+			defer mu.Unlock()
+			if loadErr != nil {
+				err = loadErr
+				return
+			}
+			t.programs[name] = coll.DetachProgram(name)
+			t.atEnd(t.programs[name].Close)
+			coll.Close()
+		})
+	}
+	group.Wait()
+	return own.Maps, err
 }
 
 // forwarding reports whether this network namespace passes packets on from one interface to another. It is read when a generation
@@ -88,7 +134,7 @@ func (t *transaction) save() error {
 	return nil
 }
 
-// slotMaps says which program goes into which map. Only generations that judge beside the kernel's NAT have inputProgram, and only those
+// slotMaps says which program goes into which map. Only generations that judge at netfilter's hooks have inputProgram, and only those
 // with prerouting rules that XDP can judge have xdpProgram.
 var slotMaps = map[string]string{
 	"progs_ingress": "tc_ingress", "progs_egress": "tc_egress", "progs_input": inputProgram, "progs_xdp": xdpProgram,

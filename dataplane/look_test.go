@@ -209,7 +209,7 @@ func TestNAT(t *testing.T) {
 	w.nft("delete table ip nat")
 	w.apply(inputRules(82), Options{BesideNAT: true})
 	check("made ready", true, 0)
-	must(t, os.Remove(d.at.inputPin("ipv4")))
+	must(t, os.Remove(d.at.netfilterPin(netfilterHooks[0])))
 	check("a link that is lost", true, 1)
 	_, err = d.Refresh(context.Background())
 	must(t, err)

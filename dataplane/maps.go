@@ -54,22 +54,36 @@ func (t *transaction) openMaps() error {
 // openDispatch opens the maps of the dispatchers.
 func (t *transaction) openDispatch() error {
 	if t.dispatch != nil {
-		return nil
+		return t.openDispatchStats()
 	}
 	spec, err := bpf.LoadDispatcher()
 	if err != nil {
 		return fmt.Errorf("dispatcher: %s", err)
 	}
 	t.dispatch = map[string]*ebpf.Map{}
-	for _, name := range append(dispatchMaps, "stats") {
-		m := t.shared[name]
-		if m == nil {
-			if m, err = t.openMap(spec.Maps[name]); err != nil {
-				return fmt.Errorf("map %s: %w", name, errKernel(err))
-			}
+	for _, name := range dispatchMaps {
+		if t.dispatch[name], err = t.openMap(spec.Maps[name]); err != nil {
+			return fmt.Errorf("map %s: %w", name, errKernel(err))
 		}
-		t.dispatch[name] = m
 	}
+	return t.openDispatchStats()
+}
+
+// openDispatchStats takes the map that the programs count in too: the pinned one, until openMaps may have one of another shape made.
+func (t *transaction) openDispatchStats() error {
+	if m := t.shared["stats"]; m != nil {
+		t.dispatch["stats"] = m
+		return nil
+	}
+	m, err := ebpf.LoadPinnedMap(t.d.at.mapPin("stats"), nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("map stats: %w", errKernel(err))
+	}
+	t.atEnd(m.Close)
+	t.dispatch["stats"] = m
 	return nil
 }
 

@@ -3,20 +3,18 @@ package dataplane
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
-	"github.com/cilium/ebpf/link"
 	"github.com/google/nftables"
 
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
-// inputProgram judges input at netfilter's LOCAL_IN, and inputDispatcher stands there.
+// inputProgram judges at netfilter's hooks, and inputDispatcher stands there.
 const (
 	inputProgram    = "nf_input"
 	inputDispatcher = "nf_dispatch_input"
@@ -78,15 +76,6 @@ func (d *Dataplane) natStatus(s *Status) {
 		if found, err := natRules(); err == nil && len(found) > 0 {
 			s.warn(fmt.Sprintf("nat rules of the kernel came after the apply (%s), and packets are misjudged: apply again", strings.Join(found, "; ")))
 		}
-		return
-	}
-	for _, name := range slices.Sorted(maps.Keys(inputFamilies)) {
-		l, err := link.LoadPinnedLink(d.at.inputPin(name), nil)
-		if err != nil {
-			s.warn(fmt.Sprintf("LOCAL_IN, %s: not attached, so that input is not judged (%s): apply again", name, err))
-			continue
-		}
-		_ = l.Close()
 	}
 }
 

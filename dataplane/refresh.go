@@ -13,6 +13,7 @@ import (
 var refreshSteps = []step{
 	{"sweep", (*transaction).sweep},
 	{"stay", (*transaction).stay},
+	{"netfilter", (*transaction).attachNetfilter},
 	{"attach", (*transaction).attachMissing},
 	{"attach XDP", (*transaction).attachXDP},
 	{"detach", func(t *transaction) error { t.detachUnwanted(); return nil }},

@@ -6,6 +6,7 @@ func (t *transaction) retire() error {
 	at, next := t.d.at, t.next
 	t.promote()
 	t.detachUnwanted()
+	t.detachNetfilter()
 	if err := t.d.startReaper(); err != nil {
 		t.warn("flows that are over are removed at the next apply only: %s", err)
 		_, _ = t.d.dropExpired()

@@ -13,6 +13,7 @@ import (
 var rollbackSteps = []step{
 	{"sweep", (*transaction).sweep},
 	{"reuse", (*transaction).reuse},
+	{"netfilter", (*transaction).attachNetfilter},
 	{"save", (*transaction).save},
 	{"fill slot", (*transaction).fillSlot},
 	{"attach", (*transaction).attachMissing},
@@ -133,7 +134,7 @@ func (t *transaction) reuse() error {
 func (t *transaction) loadPinned(g *Generation) (map[string]*ebpf.Program, error) {
 	programs := map[string]*ebpf.Program{}
 	names := []string{"tc_ingress", "tc_egress", "fw_judge"}
-	if g.NAT {
+	if g.atNetfilter() {
 		names = append(names, inputProgram)
 	}
 	if g.judgesInXDP() {

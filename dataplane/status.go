@@ -116,6 +116,7 @@ func guardHook(i iface, g *Generation, modes map[hook]Mode) Hook {
 // hostStatus looks for what changed on the host since the apply and matters.
 func (d *Dataplane) hostStatus(s *Status) error {
 	d.natStatus(s)
+	d.netfilterStatus(s)
 	if rs, err := d.at.readRuleset(s.Generation.Number); err == nil {
 		d.cgroupStatus(s, rs)
 	}

@@ -49,6 +49,9 @@ var explained = []struct {
 	{"every fragment of a datagram is judged, and so takes a token of a limit; the kernel judges the whole datagram once", func(d disagreement) bool {
 		return d.packet().pkt.DstPort == 1194 && len(d.got) == 0
 	}},
+	{"fragments for the host are judged at LOCAL_IN, where nothing can be sent: what INPUT rejects is answered from the second datagram on", func(d disagreement) bool {
+		return len(d.packet().frames) > 1 && len(d.want) == 1 && strings.HasPrefix(d.want[0], "answered") && len(d.got) == 0
+	}},
 	{"every fragment of a datagram is judged by its own length", func(d disagreement) bool {
 		return len(d.packet().frames) > 1 && strings.Contains(d.flow.aim.rule, "--length")
 	}},

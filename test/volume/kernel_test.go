@@ -72,7 +72,8 @@ type machine struct {
 
 	coll   *ebpf.Collection
 	ids    map[uint32]string
-	router bool // the programs that load loads are those of a router
+	firsts map[datagram]ruleset.VerdictKind // what became of the first fragments that were judged at egress
+	router bool                             // the programs that load loads are those of a router
 }
 
 // newMachine moves the test's thread to a network namespace and a CPU of its own. Neither is given back: the thread ends with the test.
@@ -162,6 +163,7 @@ func (m *machine) load(rs *ruleset.Ruleset) error {
 	if m.coll, err = ebpf.NewCollection(out.Spec); err != nil {
 		return err
 	}
+	m.firsts = map[datagram]ruleset.VerdictKind{}
 	m.ids = map[uint32]string{translator.NoRule: ""}
 	for id, slot := range out.Slots.Counters {
 		m.ids[slot] = id

@@ -73,10 +73,16 @@ func (m *machine) expected(rs *ruleset.Ruleset, f *frame) fate {
 	if p.Fragment && p.Proto == 6 && saw.FragEdge < 20 {
 		return refused // RFC 1858
 	}
+	if rs.UsesConntrack() && f.egress && p.Fragment && saw.Hook == 0 {
+		return m.following(saw)
+	}
 	if rs.UsesConntrack() && !tracked(p, saw) {
 		return refused
 	}
 	v, last := m.walk(rs, f, p)
+	if f.egress && saw.MoreFrags == 1 && saw.Hook >= uint8(ruleset.HookForward) {
+		m.firsts[datagramOf(saw)] = v.Kind
+	}
 	out := fate{verdict: v.Kind, judged: last.Reason == "", rule: last.DecidedBy()}
 	switch {
 	case v.Kind == ruleset.Accept:
@@ -85,6 +91,26 @@ func (m *machine) expected(rs *ruleset.Ruleset, f *frame) fate {
 		return untouched // no socket waits for it here
 	}
 	return out
+}
+
+// datagram is what the fragments of one have in common.
+type datagram struct {
+	saddr, daddr [4]uint32
+	id           uint32
+	family       uint8
+}
+
+func datagramOf(saw *bpf.Pkt) datagram {
+	return datagram{saddr: saw.Saddr, daddr: saw.Daddr, id: saw.FragId, family: saw.Family}
+}
+
+// following is the fate of a later fragment that was not judged: it passes only if its first one was accepted. It may be dropped all
+// the same, because it overlaps the first one or that is forgotten.
+func (m *machine) following(saw *bpf.Pkt) fate {
+	if m.run.ret == tcPass && m.firsts[datagramOf(saw)] == ruleset.Accept {
+		return untouched
+	}
+	return refused
 }
 
 // walk judges the packet on the hooks that the program runs. It returns the last one's trace.
