@@ -23,6 +23,8 @@ FUZZTIME ?= 10m
 PACKETS ?= 10000000
 RULESETS ?= 200
 STEPS ?= 1000000
+MUTANTS_OF_RULES ?= 1
+BULK ?= 64
 FRAMES ?= 20000000
 MUTANTS ?= 0
 SEQUENCES ?= 200000
@@ -90,16 +92,33 @@ fuzz: ## every fuzz target for FUZZTIME each
 			echo "$$dir $$target"; $(GO) test $(EXEC) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $$dir; \
 		done; done
 
+# The sizes of diff; those of diff-long are above. What is given on the command line goes for either.
+diff: PACKETS = 1000000
+diff: RULESETS = 40
+diff: STEPS = 100000
+diff: SEQUENCES = 20000
+diff: FRAMES = 2000000
+diff: SWAPS = 100
+diff: KILLS = 30
+diff: MUTANTS_OF_RULES = 4
+diff: BULK = 8
+
 .PHONY: diff
-diff: setup ## PACKETS packets through RULESETS random rulesets in iptables and in bpfwall, STEPS packets of flows through one, random rules through Eval and programs, SEQUENCES sequences through both conntracks
-	$(GO) test $(EXEC) -count=1 -timeout 0 -v ./test/stateless -packets $(PACKETS) -rulesets $(RULESETS)
-	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSameAsIptables|TestRig|TestRandomRules' ./test/netns -packets $(STEPS) -mutants 1 -rulesets $(RULESETS)
-	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestRandom ./translator -long
-	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestStateful ./test/conntrack -sequences $(SEQUENCES) -waiting $$(($(SEQUENCES) / 10))
+diff: comparisons ## everything that is compared with the kernel's firewall or with Go, and what nothing may disturb: a tenth of diff-long
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSwapUnderLoad|TestKilledApply|Flood' ./test/netns -swaps $(SWAPS) -kills $(KILLS)
 
 .PHONY: diff-long
-diff-long: setup ## FRAMES frames, many of them damaged, through whole programs and through Go: verdict, who decided, mark
-	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestWhole ./test/volume -frames $(FRAMES) -each 40000
+diff-long: comparisons soak ## PACKETS packets through RULESETS random rulesets without state, STEPS packets of flows, SEQUENCES sequences of states, FRAMES damaged frames, floods, SWAPS swaps, KILLS kills, BULK MB each way
+
+.PHONY: comparisons
+comparisons: setup
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v ./test/stateless -packets $(PACKETS) -rulesets $(RULESETS)
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestStateful ./test/conntrack -sequences $(SEQUENCES) -waiting $$(($(SEQUENCES) / 10))
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSameAsIptables|TestRig|TestRandomRules|TestCasesInKernel|TestOddFrames|TestFragments' ./test/netns \
+		-packets $(STEPS) -mutants $(MUTANTS_OF_RULES) -rulesets $(RULESETS)
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestRandom ./translator -long
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v ./test/volume -frames $(FRAMES) -each 40000
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestBulk|TestPathMTU' ./test/netns -bulk $(BULK)
 
 .PHONY: mutate
 mutate: setup ## change the C one constant or comparison at a time and list what no test notices; MUTANTS=100 for a sample

@@ -21,8 +21,8 @@ import (
 )
 
 var (
-	swaps = flag.Int("swaps", 40, "swaps of TestSwapUnderLoad")
-	kills = flag.Int("kills", 15, "kills of TestKilledApply")
+	swaps = flag.Int("swaps", 25, "swaps of TestSwapUnderLoad")
+	kills = flag.Int("kills", 10, "kills of TestKilledApply")
 	rate  = flag.Int("rate", 50_000, "packets a second of TestSwapUnderLoad, in all")
 )
 
