@@ -53,6 +53,15 @@ func classifier(tb testing.TB, on ...string) *ebpf.CollectionSpec {
 	return spec
 }
 
+// withLimit limits the flows of a source, too.
+func withLimit(tb testing.TB, spec *ebpf.CollectionSpec) *ebpf.CollectionSpec {
+	tb.Helper()
+	if err := spec.Variables["cfg_ct_per_source"].Set(uint32(100)); err != nil {
+		tb.Fatal(err)
+	}
+	return spec
+}
+
 var everySwitch = []string{"cfg_conntrack", "cfg_forwarding", "cfg_prerouting", "cfg_raw_output", "cfg_ifnames", "cfg_addrtypes",
 	"cfg_tcp_options", "cfg_mac", "cfg_reads_transport", "cfg_checksums"}
 
@@ -63,7 +72,7 @@ func TestObjectsLoad(t *testing.T) {
 	}
 	for name, spec := range map[string]*ebpf.CollectionSpec{
 		"classifier, nothing on":    classifier(t),
-		"classifier, everything on": classifier(t, everySwitch...),
+		"classifier, everything on": withLimit(t, classifier(t, everySwitch...)),
 		"xdp, nothing on":           xdp(t),
 		"xdp, everything on":        xdp(t, xdpSwitches...),
 		"dispatcher":                dispatcher,

@@ -9,12 +9,12 @@ import (
 // The programs of a host whose kernel translates addresses load; what they do is tested with real NAT in test/netns.
 func TestLoadsBesideNAT(t *testing.T) {
 	spec := classifier(t)
-	for _, name := range []string{"cfg_nat", "cfg_conntrack", "cfg_mac", "cfg_tcp_options", "cfg_addrtypes", "cfg_ifnames", "cfg_reads_transport"} {
+	for _, name := range []string{"cfg_nat", "cfg_conntrack", "cfg_mac", "cfg_tcp_options", "cfg_addrtypes", "cfg_ifnames", "cfg_reads_transport", "cfg_checksums"} {
 		if err := spec.Variables[name].Set(uint8(1)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	newBench(t, spec)
+	newBench(t, withLimit(t, spec))
 }
 
 // BenchmarkInput is what input costs: all of it at tc ingress, or beside NAT at ingress and at LOCAL_IN; ns a packet.

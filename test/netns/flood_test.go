@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -227,6 +228,36 @@ func (w *wires) flows(t *testing.T) int {
 	return len(list.Flows)
 }
 
+// notice is what watch says of an event.
+type notice struct{ Rule, Verdict, Packet string }
+
+// watchOne begins to watch; what it returns waits for the first event.
+func (w *wires) watchOne(t *testing.T) func() notice {
+	t.Helper()
+	cmd, err := w.DUT.Command("watch", "--json", "--count", "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(700 * time.Millisecond) // until it listens
+	return func() (e notice) {
+		t.Helper()
+		timer := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		defer timer.Stop()
+		if err := json.NewDecoder(out).Decode(&e); err != nil {
+			t.Error(err)
+		}
+		_ = cmd.Wait()
+		return e
+	}
+}
+
 const perSourceRules = `version = 1
 [conntrack]
 per_source = 100
@@ -243,8 +274,12 @@ func TestPerSourceLimit(t *testing.T) {
 			Proto: unix.IPPROTO_UDP, SrcPort: uint16(10000 + i), DstPort: 53}
 		frames = append(frames, p.Frame())
 	}
+	event := w.watchOne(t)
 	if n := w.pass(t, 0, frames); n != 100 {
 		t.Errorf("%d flows, want 100", n)
+	}
+	if e := event(); e.Rule != "source-full" || e.Verdict != "drop" || !strings.Contains(e.Packet, "10.1.9.9") {
+		t.Errorf("event %+v", e)
 	}
 	if n := w.flows(t); n != 100 {
 		t.Errorf("%d entries, want 100", n)
