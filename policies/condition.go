@@ -268,7 +268,12 @@ func macOperand(p *parser, m *ruleset.Match, v text) {
 // addrOperand is an address, prefix or range, or a set. A set that is not alone is written out; collect makes a set of its own of it.
 func addrOperand(p *parser, m *ruleset.Match, v text) {
 	if m.Set != "" {
-		m.Addrs, m.Set = slices.Clone(p.sets[m.Set].Members), ""
+		if first := p.sets[m.Set]; first.Live != nil {
+			m.Live = append(m.Live, m.Set)
+		} else {
+			m.Addrs = slices.Clone(first.Members)
+		}
+		m.Set = ""
 	}
 	name, isSet := strings.CutPrefix(v.s, "@")
 	if !isSet {
@@ -279,8 +284,10 @@ func addrOperand(p *parser, m *ruleset.Match, v text) {
 	}
 	switch set := p.useSet(v, name); {
 	case set == nil:
-	case len(m.Addrs) == 0:
+	case len(m.Addrs)+len(m.Live) == 0:
 		m.Set = name
+	case set.Live != nil:
+		m.Live = append(m.Live, name)
 	default:
 		m.Addrs = append(m.Addrs, set.Members...)
 	}

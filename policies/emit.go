@@ -3,6 +3,7 @@ package policies
 import (
 	"fmt"
 	"hash/fnv"
+	"strings"
 
 	"github.com/bpfwall/bpfwall/ruleset"
 )
@@ -105,13 +106,13 @@ func (b *builder) readLimit() {
 }
 
 func (b *builder) checkOver(v text) {
-	words := []string{"drop", "reject", "next"}
+	words := []string{"drop", "reject", "next", "ban 1h in @set"}
 	switch {
 	case v.s == "reject" && b.where == inGuard:
 		b.p.fail(v.pos, "over: guard cannot reject")
 	case v.s == "drop" || v.s == "reject" || v.s == "next":
-	case len(v.s) > 3 && v.s[:3] == "ban":
-		b.p.fail(v.pos, "over = %q: not supported yet", v.s).Help = "it needs sets that change at run time"
+	case strings.HasPrefix(v.s, "ban "):
+		b.ban = b.p.ban(v, strings.TrimPrefix(v.s, "ban "))
 	default:
 		b.p.unknown(v, "word", v.s, words)
 	}
@@ -123,6 +124,7 @@ func (b *builder) readStatements() {
 			b.statements = append(b.statements, ruleset.Statement{SetMark: &ruleset.SetMark{Value: uint32(m.Value), Mask: uint32(m.Mask)}})
 		}
 	}
+	b.readBan()
 	if b.t.truth("notrack") {
 		b.statements = append(b.statements, ruleset.Statement{NoTrack: &ruleset.NoTrack{}})
 	}
@@ -254,6 +256,9 @@ func (b *builder) sequence(matches []ruleset.Match) []*ruleset.Rule {
 	}
 	if b.limit != nil && b.over == "drop" {
 		add("/over", verdict(ruleset.Drop), nil)
+	}
+	if b.limit != nil && b.ban != nil {
+		add("/over", verdict(ruleset.Drop), []ruleset.Statement{{Change: b.ban}})
 	}
 	return out
 }

@@ -123,6 +123,9 @@ func (p *parser) set(v text, name string) *ruleset.Set {
 	}
 	d.busy = true
 	s := &ruleset.Set{Name: name, Members: p.members(d.t, name), Pos: d.t.keyPos(name)}
+	if inner := d.t.table(name); inner.m != nil {
+		s.Live = p.live(inner, name)
+	}
 	d.busy = false
 	p.sets[name] = s
 	return s
@@ -146,8 +149,12 @@ func (p *parser) member(v text) []ruleset.AddrRange {
 		return nil
 	}
 	if name, ok := strings.CutPrefix(v.s, "@"); ok {
-		if s := p.useSet(v, name); s != nil {
+		s := p.useSet(v, name)
+		if s != nil && s.Live == nil {
 			return s.Members
+		}
+		if s != nil {
+			p.fail(v.pos, "set %q changes at run time, so that it cannot be a part of another", name).Help = "name both where they are used"
 		}
 		return nil
 	}
@@ -158,28 +165,47 @@ func (p *parser) member(v text) []ruleset.AddrRange {
 }
 
 func (p *parser) setTable(t table, name string) []ruleset.AddrRange {
+	var out []ruleset.AddrRange
+	for _, v := range t.texts("members") {
+		out = append(out, p.member(v)...)
+	}
 	path, ok := t.text("file")
-	if !ok {
+	switch {
+	case t.has("refresh"):
+		return out // fetched later
+	case !ok:
 		if len(t.m) == 0 || t.has("note") && len(t.m) == 1 {
-			p.fail(t.self(), "set %q: has no members; give a list, or file", name)
+			p.fail(t.self(), "set %q: has no members; give a list, file, url or dynamic = true", name)
 		}
-		return nil
+		return out
 	}
-	full := path.s
-	if !filepath.IsAbs(full) {
-		full = filepath.Join(filepath.Dir(p.src.name), full)
-	}
+	full := p.besides(path.s)
 	text, err := p.opts.ReadFile(full)
 	if err != nil {
 		p.fail(path.pos, "set %q: %v", name, err)
 		return nil
 	}
-	return p.listFile(full, text)
+	list, errs := parseList(full, text)
+	p.errs = append(p.errs, errs...)
+	return append(out, list...)
 }
 
-// listFile reads addresses, one a line. What follows # or ; is a comment.
-func (p *parser) listFile(name string, content []byte) []ruleset.AddrRange {
-	var out []ruleset.AddrRange
+// besides is a path that is relative to the policy's directory.
+func (p *parser) besides(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(p.src.name), path)
+}
+
+// ParseList reads addresses, prefixes and ranges, one a line. What follows # or ; is a comment. The error is a ruleset.ErrorList of every
+// line that is nothing of this.
+func ParseList(name string, content []byte) ([]ruleset.AddrRange, error) {
+	list, errs := parseList(name, content)
+	return list, errs.Err()
+}
+
+func parseList(name string, content []byte) (out []ruleset.AddrRange, errs ruleset.ErrorList) {
 	for i, line := range bytes.Split(content, []byte("\n")) {
 		if c := bytes.IndexAny(line, "#;"); c >= 0 {
 			line = line[:c]
@@ -191,12 +217,12 @@ func (p *parser) listFile(name string, content []byte) []ruleset.AddrRange {
 		a, problem, hint := parseAddr(s)
 		if problem != "" {
 			pos := ruleset.Pos{File: name, Line: i + 1, Col: bytes.Index(line, []byte(s)) + 1, Len: len(s)}
-			p.fail(pos, "address %q: %s", s, problem).Hint = hint
+			errs.Add(pos, "address %q: %s", s, problem).Hint = hint
 			continue
 		}
 		out = append(out, a)
 	}
-	return out
+	return out, errs
 }
 
 // place is how zones and interfaces, in any mixture, become alternatives of matches for one side of a packet.

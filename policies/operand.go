@@ -25,6 +25,9 @@ func (x *renderer) operands(m *ruleset.Match) (k string, out []string) {
 		for _, a := range m.Addrs {
 			out = append(out, addrText(a))
 		}
+		for _, name := range m.Live {
+			out = append(out, "@"+name)
+		}
 	case kind == ruleset.KindBits:
 		out = x.bitNames(m)
 	case kind == ruleset.KindFlags:

@@ -314,6 +314,7 @@ func limitText(l *ruleset.Limit) string {
 
 func (x *renderer) statements() []string {
 	var out []string
+	var changes []string
 	logs, marks := 0, 0
 	for _, s := range x.rule.Statements {
 		switch {
@@ -325,7 +326,12 @@ func (x *renderer) statements() []string {
 			out = append(out, fmt.Sprintf(`set_mark = "%#x/%#x"`, s.SetMark.Value, s.SetMark.Mask))
 		case s.NoTrack != nil:
 			out = append(out, "notrack = true")
+		case s.Change != nil:
+			changes = append(changes, quote(changeText(s.Change)))
 		}
+	}
+	if changes != nil {
+		out = append(out, "change = ["+strings.Join(changes, ", ")+"]")
 	}
 	if logs > 1 || marks > 1 {
 		x.w.errs.Add(x.rule.Pos, "rule: two statements of one kind cannot be written")

@@ -30,6 +30,7 @@ type builder struct {
 	statements []ruleset.Statement
 	limit      *ruleset.Match
 	over       string
+	ban        *ruleset.SetChange // of what exceeds the limit
 	log        logging
 	alts       [][]ruleset.Match // any of these
 	state      []ruleset.Match   // kept apart for the rule's stages

@@ -329,6 +329,10 @@ func (w *writer) writeSets(b *bytes.Buffer) {
 		b.WriteString("\n[sets]\n")
 	}
 	for _, s := range w.rs.Sets {
+		if s.Live != nil {
+			writeLive(b, s)
+			continue
+		}
 		fmt.Fprintf(b, "%s = [\n", key(s.Name))
 		for _, m := range s.Members {
 			fmt.Fprintf(b, "  %s,\n", quote(addrText(m)))

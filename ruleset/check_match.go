@@ -23,8 +23,12 @@ func (c *checker) match(chain *Chain, m *Match, pos Pos) {
 	for _, problem := range m.problems(chain.Family) {
 		c.errs.Add(pos, "%s: %s", m.Field, problem)
 	}
-	if m.Set != "" && c.rs.Set(m.Set) == nil {
-		c.errs.Add(pos, "%s: there is no set %q", m.Field, m.Set)
+	for _, name := range m.sets() {
+		if s := c.rs.Set(name); s == nil {
+			c.errs.Add(pos, "%s: there is no set %q", m.Field, name)
+		} else if s.Live == nil && name != m.Set {
+			c.errs.Add(pos, "%s: the set %q is not live, and stands among others", m.Field, name)
+		}
 	}
 }
 
@@ -88,7 +92,7 @@ func (m *Match) operandsGiven(want Kind) []string {
 		name  string
 		given bool
 	}{
-		{"ranges", len(m.Ranges) > 0}, {"masked numbers", len(m.Masked) > 0}, {"addresses", len(m.Addrs) > 0},
+		{"ranges", len(m.Ranges) > 0}, {"masked numbers", len(m.Masked) > 0}, {"addresses", len(m.Addrs) > 0 || len(m.Live) > 0 && m.Set == ""},
 		{"a set", m.Set != ""}, {names, len(m.Names) > 0}, {"a rate", m.Limit != nil},
 	} {
 		if o.given {

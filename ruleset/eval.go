@@ -102,7 +102,7 @@ func (e *evaluation) holds(r *Rule, i int) bool {
 	case KindIface:
 		return slices.ContainsFunc(m.Names, func(n string) bool { return IfaceMatches(n, p.iface(m.Field)) })
 	case KindAddr:
-		return e.rs.contains(m, p.addr(m.Field)) || e.state.contains(m.Set, p.addr(m.Field))
+		return e.contains(m, p.addr(m.Field))
 	case KindCgroup:
 		return slices.ContainsFunc(m.Names, func(n string) bool { return CgroupMatches(n, p.Cgroup) })
 	case KindLimit:
@@ -124,13 +124,16 @@ func (m *Match) number(v uint64) bool {
 		slices.ContainsFunc(m.Masked, func(k Masked) bool { return v&k.Mask == k.Value || bits && v&k.Mask != 0 })
 }
 
-// contains reports whether a is one of the addresses that a match names. An address of the other family is not.
-func (rs *Ruleset) contains(m *Match, a netip.Addr) bool {
-	addrs := m.Addrs
-	if set := rs.Set(m.Set); set != nil {
-		addrs = set.Members
+// contains reports whether a is one of the addresses that a match names, or in one of its sets. An address of the other family is not.
+func (e *evaluation) contains(m *Match, a netip.Addr) bool {
+	has := func(r AddrRange) bool { return r.Contains(a) }
+	if slices.ContainsFunc(m.Addrs, has) {
+		return true
 	}
-	return slices.ContainsFunc(addrs, func(r AddrRange) bool { return r.Contains(a) })
+	return slices.ContainsFunc(m.sets(), func(name string) bool {
+		set := e.rs.Set(name)
+		return set != nil && slices.ContainsFunc(set.Members, has) || e.state.contains(name, a)
+	})
 }
 
 // IfaceMatches reports whether an interface is meant by a name: the same name, or a prefix of it and "+".

@@ -12,6 +12,7 @@ type Match struct {
 	Masked []Masked    `json:"masked,omitempty"` // KindNumber, KindFlags, KindBits
 	Addrs  []AddrRange `json:"addrs,omitempty"`  // KindAddr
 	Set    string      `json:"set,omitempty"`    // KindAddr: the members of a set, instead of Addrs
+	Live   []string    `json:"live,omitempty"`   // KindAddr: live sets, besides the other operands
 	Names  []string    `json:"names,omitempty"`  // KindIface: exact names, or prefixes ending in "+"; KindCgroup: paths and units
 	Limit  *Limit      `json:"limit,omitempty"`  // FieldLimit
 	Pos    Pos         `json:"pos,omitzero"`

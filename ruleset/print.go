@@ -144,8 +144,8 @@ func (m *Match) operands() string {
 	if len(m.Addrs) > 0 {
 		out = append(out, list(m.Addrs))
 	}
-	if m.Set != "" {
-		out = append(out, "@"+word(m.Set))
+	for _, name := range m.sets() {
+		out = append(out, "@"+word(name))
 	}
 	for _, n := range m.Names {
 		out = append(out, word(n))

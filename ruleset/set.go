@@ -2,6 +2,7 @@ package ruleset
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -65,9 +66,17 @@ func (rs *Ruleset) Set(name string) *Set {
 	return nil
 }
 
+// sets are all that a match names.
+func (m *Match) sets() []string {
+	if m.Set == "" {
+		return m.Live
+	}
+	return append([]string{m.Set}, m.Live...)
+}
+
 // UsesSet reports whether some rule, reachable or not, matches or changes a set.
 func (rs *Ruleset) UsesSet(set string) bool {
-	if rs.any(func(m *Match) bool { return m.Set == set }) {
+	if rs.any(func(m *Match) bool { return slices.Contains(m.sets(), set) }) {
 		return true
 	}
 	for _, c := range rs.Chains {

@@ -113,7 +113,7 @@ func (t *test) indexable() bool {
 		return !t.Not && len(t.Ranges) > 0 && len(t.Masked) == 0 && t.Field != ruleset.FieldTCPOption && t.Field != ruleset.FieldFamily
 	case ruleset.KindAddr:
 		holes := func(a ruleset.AddrRange) bool { _, ok := prefixOf(a); return !ok && a.Mask.IsValid() }
-		return !t.Not && len(t.Addrs) > 0 && len(t.sets) == 0 && t.live == nil && !slices.ContainsFunc(t.Addrs, holes)
+		return !t.Not && len(t.Addrs) > 0 && len(t.sets) == 0 && len(t.live) == 0 && !slices.ContainsFunc(t.Addrs, holes)
 	}
 	return false
 }

@@ -100,12 +100,12 @@ func (s *step) String() string {
 // String is the test in words: the maps in place of the addresses that are in them.
 func (t *test) String() string {
 	m := t.Match
-	if len(t.sets) == 0 && t.live == nil {
+	if len(t.sets) == 0 && len(t.live) == 0 {
 		return m.String()
 	}
 	var names []string
-	if t.live != nil {
-		names = append(names, t.live.Set.Name)
+	for _, s := range t.live {
+		names = append(names, s.Set.Name)
 	}
 	for _, s := range t.sets {
 		names = append(names, s.Name)

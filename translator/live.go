@@ -71,11 +71,8 @@ func (p *plan) liveList() []*LiveSet {
 	return out
 }
 
-// within is the set as a chain of a family asks for it; nil for nil.
+// within is the set as a chain of a family asks for it.
 func (s *LiveSet) within(f ruleset.Family) *LiveSet {
-	if s == nil {
-		return nil
-	}
 	return &LiveSet{Set: s.Set, families: f}
 }
 

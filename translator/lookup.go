@@ -30,9 +30,7 @@ func (t *test) lookups() int {
 	for _, s := range t.sets {
 		n += branchesPerLevel * s.levels()
 	}
-	if t.live != nil {
-		n += 4 * branchesPerLevel * wordsIPv6
-	}
+	n += len(t.live) * 4 * branchesPerLevel * wordsIPv6
 	return n
 }
 

@@ -202,8 +202,8 @@ func (m *matcher) address(t *test) cond {
 				of = append(of, s.lookup(m.layout.members[ruleset.Fields[t.Field].Member].off))
 			}
 		}
-		if t.live != nil {
-			of = append(of, t.live.conds(f, m.layout, m.layout.members[ruleset.Fields[t.Field].Member].off)...)
+		for _, s := range t.live {
+			of = append(of, s.conds(f, m.layout, m.layout.members[ruleset.Fields[t.Field].Member].off)...)
 		}
 		any = append(any, allOf{m.isFamily(f), of})
 	}

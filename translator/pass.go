@@ -95,7 +95,7 @@ func mergeAddrs(in []ruleset.AddrRange) []ruleset.AddrRange {
 // price orders tests by what they cost: a load and a comparison, a tree, a map.
 func (t *test) price() int {
 	switch {
-	case t.live != nil:
+	case len(t.live) > 0:
 		return 200
 	case len(t.sets) > 0:
 		return 100

@@ -67,10 +67,10 @@ const (
 type test struct {
 	ruleset.Match
 	limitSlot uint32
-	cgroups   uint64    // the bits of Names
-	named     string    // the set that the addresses are of
-	sets      []*SetMap // maps that hold operands
-	live      *LiveSet  // what else is in the set
+	cgroups   uint64     // the bits of Names
+	named     string     // the set that the addresses are of
+	sets      []*SetMap  // maps that hold operands
+	live      []*LiveSet // sets that hold more than the operands
 }
 
 // action is a statement, with the id of its log point.
@@ -183,7 +183,7 @@ func (t *test) families() []ruleset.Family {
 }
 
 func (t *test) hasFamily(f ruleset.Family) bool {
-	return t.live != nil && t.live.families.Covers(f) ||
+	return slices.ContainsFunc(t.live, func(s *LiveSet) bool { return s.families.Covers(f) }) ||
 		slices.ContainsFunc(t.Addrs, func(a ruleset.AddrRange) bool { return familyOf(a.From) == f }) ||
 		slices.ContainsFunc(t.sets, func(s *SetMap) bool { return s.Family == f })
 }

@@ -52,16 +52,22 @@ func setMaps(p *plan) error {
 
 // resolve puts a set's members in place of its name, without those that the chain's packets cannot have.
 func (p *plan) resolve(b *block, t *test) {
-	set := p.rs.Set(t.Set)
-	if set == nil {
-		return
-	}
-	t.named, t.Set, t.Addrs, t.live = t.Set, "", nil, p.live[t.Set].within(b.chain.Family)
-	for _, a := range mergeAddrs(set.Members) {
-		if b.chain.Family.Covers(familyOf(a.From)) {
-			t.Addrs = append(t.Addrs, a)
+	for _, name := range append([]string{t.Set}, t.Live...) {
+		set := p.rs.Set(name)
+		if set == nil {
+			continue
+		}
+		t.named = t.Set
+		if live := p.live[name]; live != nil {
+			t.live = append(t.live, live.within(b.chain.Family))
+		}
+		for _, a := range mergeAddrs(set.Members) {
+			if b.chain.Family.Covers(familyOf(a.From)) {
+				t.Addrs = append(t.Addrs, a)
+			}
 		}
 	}
+	t.Set, t.Live = "", nil
 }
 
 // moveAddrs moves the prefixes among a test's addresses into maps, family by family, if they are many.
@@ -105,7 +111,7 @@ func (p *plan) setMap(name string, f ruleset.Family, members []netip.Prefix, mad
 // dropNever drops rules that ask for an address of an empty list, and tests that ask for an address outside of one.
 func dropNever(b *block) {
 	empty := func(t *test) bool {
-		return ruleset.Fields[t.Field].Kind == ruleset.KindAddr && len(t.Addrs) == 0 && len(t.sets) == 0 && t.live == nil
+		return ruleset.Fields[t.Field].Kind == ruleset.KindAddr && len(t.Addrs) == 0 && len(t.sets) == 0 && len(t.live) == 0
 	}
 	b.steps = slices.DeleteFunc(b.steps, func(s *step) bool {
 		return slices.ContainsFunc(s.tests, func(t *test) bool { return empty(t) && !t.Not })
