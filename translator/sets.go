@@ -75,7 +75,7 @@ func (p *plan) moveAddrs(t *test, made map[string]*SetMap) {
 	for _, f := range t.families() {
 		var move []netip.Prefix
 		keep := slices.DeleteFunc(slices.Clone(t.Addrs), func(a ruleset.AddrRange) bool {
-			parts, ok := prefixesOf(a)
+			parts, ok := Prefixes(a)
 			if familyOf(a.From) != f || !ok {
 				return false
 			}
@@ -183,8 +183,8 @@ func prefixOf(r ruleset.AddrRange) (netip.Prefix, bool) {
 	return netip.PrefixFrom(r.From, ones), true
 }
 
-// prefixesOf is the operand as prefixes; none if its mask is not one.
-func prefixesOf(r ruleset.AddrRange) ([]netip.Prefix, bool) {
+// Prefixes is an operand as prefixes; not ok if its mask is none.
+func Prefixes(r ruleset.AddrRange) ([]netip.Prefix, bool) {
 	if p, ok := prefixOf(r); ok {
 		return []netip.Prefix{p}, true
 	}

@@ -34,7 +34,7 @@ func TestPrefixesOf(t *testing.T) {
 		{"fd00::1", "fd00::2", []string{"fd00::1/128", "fd00::2/128"}},
 		{"::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", []string{"::/0"}},
 	} {
-		got, ok := prefixesOf(ruleset.AddrRange{From: netip.MustParseAddr(test.from), To: netip.MustParseAddr(test.to)})
+		got, ok := Prefixes(ruleset.AddrRange{From: netip.MustParseAddr(test.from), To: netip.MustParseAddr(test.to)})
 		var text []string
 		for _, p := range got {
 			text = append(text, p.String())

@@ -120,7 +120,7 @@ func (a *app) explanation(lit *packet.Literal, policy string, flags importFlags)
 		if err != nil {
 			return nil, err
 		}
-		return explain(in.Ruleset, lit), nil
+		return explain(in.Ruleset, lit, nil), nil
 	}
 	fw, err := a.firewall()
 	if err != nil {
@@ -139,7 +139,7 @@ func (a *app) explanation(lit *packet.Literal, policy string, flags importFlags)
 	if err != nil {
 		return nil, err
 	}
-	ex := explain(rs, lit)
+	ex := explain(rs, lit, fw.State())
 	if gen.NAT && rs.PublishedAsInput {
 		ex.Note = publishedNotes[lit.Hook]
 	}
@@ -164,8 +164,8 @@ func (ex *explanation) measure(j dataplane.Judgement, generation uint32) {
 }
 
 // explain puts the evaluator's traces into an answer.
-func explain(rs *ruleset.Ruleset, lit *packet.Literal) *explanation {
-	verdict, traces := rs.Walk(lit.Hook, &lit.Packet, nil)
+func explain(rs *ruleset.Ruleset, lit *packet.Literal, st *ruleset.State) *explanation {
+	verdict, traces := rs.Walk(lit.Hook, &lit.Packet, st)
 	last := traces[len(traces)-1]
 	ex := &explanation{
 		schema: schemaOf("explain"), Packet: lit.String(), Hook: last.Hook.String(), Verdict: verdict.String(),

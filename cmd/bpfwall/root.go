@@ -118,7 +118,7 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 // verbs are the commands, a file each, in the order in which help lists them.
 func (a *app) verbs() []*cobra.Command {
 	return []*cobra.Command{
-		a.check(), a.importing(), a.plan(), a.apply(), a.confirming(), a.rollback(), a.history(), a.status(), a.show(), a.explain(),
+		a.check(), a.importing(), a.plan(), a.apply(), a.confirming(), a.rollback(), a.history(), a.status(), a.show(), a.set(), a.explain(),
 		a.test(), a.watch(), a.refresh(), a.boot(), a.disable(), a.version(),
 	}
 }
