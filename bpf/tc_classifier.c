@@ -282,8 +282,7 @@ __noinline int fw_judge_published(struct __sk_buff *skb, struct fw_pkt *pkt)
 	hide_interface(pkt);
 	verdict = pkt->hook == FW_HOOK_INPUT ? fw_input(pkt) : fw_output(pkt);
 	if (verdict_kind(verdict) == FW_ACCEPT) {
-		confirm(pkt, CT_FLOW_FORWARDED);
-		return pass(skb, pkt);
+		return confirm(pkt, CT_FLOW_FORWARDED) ? DROP : pass(skb, pkt);
 	}
 	pkt->in_ifindex = in;
 	pkt->hook = FW_HOOK_FORWARD; /* that is how an answer finds its way */
