@@ -31,17 +31,19 @@ __noinline int fw_find_interface(__u32 last)
 	return found;
 }
 
-/* At egress: what a packet carries from an interface that is new, and that no ingress of ours judges yet, is of anybody's making. */
-static __always_inline void doubt_carried(struct __sk_buff *skb)
+/*
+ * What a packet carries from an interface that is new, and that no ingress of ours judges yet, is of anybody's making. All that is
+ * believed is where it is to be judged: it is, in either place.
+ */
+static __always_inline __u32 believed(__u32 in, __u32 carried)
 {
-	__u32 in = skb->ingress_ifindex, key = in & 0xffff;
+	__u32 key = in & 0xffff;
 	struct iface *i;
 
 	if (!in)
-		return;
+		return carried;
 	i = bpf_map_lookup_elem(&ifaces, &key);
-	if (!i || i->ifindex != in)
-		skb->tc_index = 0;
+	return i && i->ifindex == in ? carried : carried & (CARRY_INPUT | CARRY_PIECE);
 }
 
 /* At egress. Ingress noted the last byte. */

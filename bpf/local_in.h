@@ -216,7 +216,7 @@ int nf_input(struct bpf_nf_ctx *ctx)
 	enum fw_hook hook = ctx->state->hook == NF_INET_FORWARD ? FW_HOOK_FORWARD : FW_HOOK_INPUT;
 	struct fw_pkt *pkt = scratch_pkt();
 	struct sk_buff *skb = ctx->skb;
-	__u32 carried = skb->tc_index;
+	__u32 carried = believed(ctx->state->in->ifindex, skb->tc_index);
 	int rc, verdict;
 
 	if (!pkt)

@@ -359,7 +359,7 @@ int tc_egress(struct __sk_buff *skb)
 	rc = fw_parse(skb, pkt);
 	if (rc != PARSE_OK)
 		return unparsed(rc);
-	doubt_carried(skb);
+	skb->tc_index = believed(skb->ingress_ifindex, skb->tc_index);
 	set_interfaces(pkt, came_in_by(skb), skb->ifindex);
 	if (!pkt->in_ifindex)
 		set_owner(skb, pkt);
