@@ -178,7 +178,18 @@ func (m *machine) load(rs *ruleset.Ruleset) error {
 		}
 	}
 	m.lookup.fd = uint32(m.coll.Maps["scratch"].FD())
-	return m.putAddrTypes()
+	return errors.Join(m.putAddrTypes(), m.putRootGroup(rs))
+}
+
+// putRootGroup tells the programs of the control group that every socket is in; no other is known to them.
+func (m *machine) putRootGroup(rs *ruleset.Ruleset) error {
+	var bits uint64
+	for i, name := range rs.Cgroups() {
+		if ruleset.CgroupMatches(name, "/") {
+			bits |= 1 << i
+		}
+	}
+	return m.coll.Maps["cgroups"].Put(uint64(1), bpf.CgroupBits{Bits: [2]uint64{bits, bits}}) // 1: the root of the hierarchy
 }
 
 // putAddrTypes tells the programs what addrTypes says.

@@ -14,10 +14,11 @@ import (
 // report makes a disagreement as small as it can and prints it as a row for known.
 func report(t *testing.T, m *machine, rs *ruleset.Ruleset, f *frame, seed uint64, diff string) {
 	t.Helper()
+	saw := *m.pkt()
 	one := *f
 	one.data = slices.Clone(f.data)
 	if d := m.differ(rs, &one); d == "" {
-		t.Errorf("seed %d: only after the frames before it: %s\n%s\n%s", seed, &one, diff, rs)
+		t.Errorf("seed %d: only after the frames before it: %s\n%s\nthe program saw %+v\n%s\n%s", seed, &one, diff, saw, rs, identities(rs))
 		return
 	}
 	rs = m.shrinkRules(rs, &one)
@@ -29,6 +30,17 @@ func report(t *testing.T, m *machine, rs *ruleset.Ruleset, f *frame, seed uint64
 	}
 	t.Errorf("seed %d:\n%s\n%s\nas a row of known:\n\t{%t, %s,\n\t\t`%s`},",
 		seed, diff, strings.TrimSpace(rs.String()), m.router, &one, text)
+}
+
+// identities lists the rules by ID, as diff names them.
+func identities(rs *ruleset.Ruleset) string {
+	var b strings.Builder
+	for _, c := range rs.Chains {
+		for i, r := range c.Rules {
+			fmt.Fprintf(&b, "%s: rule %d of %s\n", r.ID, i+1, c.Name)
+		}
+	}
+	return b.String()
 }
 
 // String is the frame as Go has it.
