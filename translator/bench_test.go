@@ -62,7 +62,7 @@ func unmatched() *ruleset.Packet {
 	}
 }
 
-// TestLoadLarge loads long chains within the time that an apply may take.
+// TestLoadLarge loads long chains, far from the verifier's bounds.
 func TestLoadLarge(t *testing.T) {
 	for _, n := range []int{1000, 10000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -84,8 +84,8 @@ func TestLoadLarge(t *testing.T) {
 				n, compiled.Round(time.Millisecond), (took - compiled).Round(time.Millisecond), size, verified, len(out.plan.functions))
 			j.agree(t, out.plan.rs, unmatched(), ruleset.HookInput, nil)
 			j.agree(t, out.plan.rs, near(n), ruleset.HookInput, nil)
-			if n == 1000 && took > time.Second {
-				t.Errorf("%d rules took %v, more than a second", n, took)
+			if verified > 1_000_000/4 {
+				t.Errorf("%d rules: the verifier looked at %d instructions, a quarter of what it may", n, verified)
 			}
 		})
 	}
