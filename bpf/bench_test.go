@@ -4,9 +4,10 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 )
 
-// The cost of LOCAL_IN to a packet that was judged at ingress already.
+// What netfilter's hooks cost a packet that tc judges: the dispatcher lets it go. Ingress and egress: BenchmarkPacket/defrag.
 func BenchmarkInputDispatcher(b *testing.B) {
 	spec, err := LoadDispatcher()
 	if err != nil {
@@ -35,6 +36,7 @@ func BenchmarkPacket(b *testing.B) {
 		{"names", []string{"cfg_reads_transport", "cfg_ifnames"}},
 		{"conntrack", []string{"cfg_reads_transport", "cfg_conntrack"}},
 		{"checksum", []string{"cfg_reads_transport", "cfg_conntrack", "cfg_checksums"}},
+		{"defrag", []string{"cfg_reads_transport", "cfg_conntrack", "cfg_defrag"}},
 		{"router", []string{"cfg_reads_transport", "cfg_conntrack", "cfg_forwarding"}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
@@ -53,5 +55,21 @@ func BenchmarkPacket(b *testing.B) {
 				b.Fatal(ret, err)
 			}
 		})
+	}
+}
+
+// A netfilter program that does nothing: what of the above is the running.
+func BenchmarkEmptyNetfilter(b *testing.B) {
+	needRoot(b)
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "accept", Type: ebpf.Netfilter, AttachType: ebpf.AttachNetfilter, License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 1), asm.Return()}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close()
+	data := append(ip4(peer4, local4, protoUDP, 0, nil, udp(1, 2, 100)), make([]byte, 14)...)
+	b.ResetTimer()
+	if _, err := p.Run(&ebpf.RunOptions{Data: data, Repeat: uint32(b.N)}); err != nil {
+		b.Fatal(err)
 	}
 }

@@ -5,6 +5,10 @@ import (
 	"os"
 	"testing"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
@@ -44,4 +48,49 @@ func TestDefragmentsForConntrackOnly(t *testing.T) {
 			t.Errorf("%s: attached after disable", h.name)
 		}
 	}
+}
+
+// Where the kernel cannot put fragments together for programs, the apply does without, and says so. Before Linux 6.6 it cannot at all;
+// here it finds no room at the hook.
+func TestFragmentsWithoutDefragmentation(t *testing.T) {
+	w := newWorld(t)
+	d := w.open()
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "accept", Type: ebpf.Netfilter, AttachType: ebpf.AttachNetfilter, License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 1), asm.Return()},
+	})
+	must(t, err)
+	defer p.Close()
+	var crowd []link.Link
+	w.in(w.host, func() error {
+		for {
+			l, err := attachFree(link.NetfilterOptions{Program: p, ProtocolFamily: link.NetfilterProtoIPv4, Hook: link.NetfilterInetForward})
+			if err != nil {
+				return nil
+			}
+			crowd = append(crowd, l)
+		}
+	})
+	rs := inputRules(80)
+	rs.Chains[0].Rules[0].Matches = append(rs.Chains[0].Rules[0].Matches, ruleset.Match{
+		Field: ruleset.FieldState, Masked: []ruleset.Masked{{Value: ruleset.StateNew, Mask: ruleset.StateNew}},
+	})
+	check := func(what string, res *Result, want bool) {
+		t.Helper()
+		s, err := d.Status()
+		must(t, err)
+		if s.Generation.Defrag != want || (len(s.Warnings) == 0) != want || (len(res.Warnings) == 0) != want {
+			t.Errorf("%s: defrag %t, warnings %q, %q", what, s.Generation.Defrag, res.Warnings, s.Warnings)
+		}
+		for _, h := range netfilterHooks {
+			if _, err := os.Stat(d.at.netfilterPin(h)); (err == nil) != want {
+				t.Errorf("%s: %s: attached %t", what, h.name, !want)
+			}
+		}
+	}
+	check("no room", w.apply(rs, Options{}), false)
+	for _, l := range crowd {
+		must(t, l.Close())
+	}
+	check("room", w.apply(rs, Options{}), true)
 }

@@ -2,6 +2,7 @@ package netns
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -390,4 +391,87 @@ func countsByRule(t *testing.T, n *lab.NS, engine string) map[string]string {
 		}
 	}
 	return out
+}
+
+// TestFragmentsJudgedWhole: rules of FORWARD and INPUT see the length and the transport header of the whole.
+func TestFragmentsJudgedWhole(t *testing.T) {
+	got := map[string]map[string]string{}
+	lines := []string{":INPUT DROP [0:0]", ":FORWARD DROP [0:0]", ":OUTPUT ACCEPT [0:0]"}
+	for _, chain := range []string{"INPUT", "FORWARD"} {
+		lines = append(lines, "-A "+chain+" -m conntrack --ctstate INVALID", "-A "+chain+" -p udp -m udp --dport 1001 -m length --length 260:65535 -j ACCEPT", "-A "+chain+" -p udp -m udp --dport 1001 -m length --length 0:100 -j ACCEPT",
+			"-A "+chain+" -p tcp -m tcp --dport 1001 --tcp-flags SYN,RST,ACK SYN -j ACCEPT", "-A "+chain+" -p tcp -m tcp --dport 1002 -m tcp --tcp-flags SYN,RST,ACK SYN -j DROP",
+			"-A "+chain+" -p udp -m udp --dport 1003 -j REJECT", "v6 -A "+chain+" -p icmp -j ACCEPT")
+	}
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			w := newWorld(t, lab.Options{})
+			if err := e.apply(w.DUT, rules(t, lines...)); err != nil {
+				t.Fatal(err)
+			}
+			onOneCPU(t, func() { got[e.name] = sendWholes(t, w) })
+			for rule, matched := range countsByRule(t, w.DUT, e.name) {
+				if matched != "0 packets, 0 bytes" && rule != "v6 7" && rule != "v6 14" { // those of the neighbours
+					got[e.name]["rule "+rule] = matched
+				}
+			}
+		})
+	}
+	if diff := cmp.Diff(got["iptables"], got["bpfwall"]); diff != "" {
+		t.Errorf("-iptables +bpfwall:\n%s", diff)
+	}
+	t.Log(got["bpfwall"])
+}
+
+// sendWholes sends datagrams of two lengths in fragments, segments whose header is cut in two, and twice a datagram that is rejected:
+// tells what came, and whether the second one was answered.
+func sendWholes(t *testing.T, w *lab.World) map[string]string {
+	results, id := map[string]string{}, uint32(500)
+	wire := openPort(t, w.Client.OpenPort, "eth0")
+	for _, f := range families {
+		for _, to := range []struct {
+			name string
+			ns   *lab.NS
+			addr netip.Addr
+		}{{"to the host", w.DUT, f.lan}, {"through", w.Server, f.server}} {
+			open := listenUDP(t, to.ns, to.addr, 1001)
+			send := func(proto uint8, port uint16, bytes, size int) {
+				id++
+				p := lab.Packet{SrcMAC: lab.LAN.FarMAC, DstMAC: lab.LAN.DUTMAC, Src: f.client, Dst: to.addr, ID: id, TTL: 64,
+					Proto: proto, SrcPort: uint16(id), DstPort: port, Payload: make([]byte, bytes), Flags: lab.SYN, Window: 1000}
+				sendAll(t, wire, p.Fragments(size))
+			}
+			send(unix.IPPROTO_UDP, 1001, 300, 64)
+			send(unix.IPPROTO_UDP, 1001, 160, 64)
+			for _, port := range []uint16{1001, 1002} {
+				send(unix.IPPROTO_TCP, port, 100, 24)
+				if f.client.Is4() { // in IPv6 the first fragment must have the whole header: RFC 7112
+					send(unix.IPPROTO_TCP, port, 100, 8)
+					send(unix.IPPROTO_TCP, port, 100, 16)
+				}
+			}
+			id++
+			sendAll(t, wire, [][]byte{lastDatagram(f.client, to.addr, id)})
+			results[f.name+", "+to.name] = fmt.Sprint(receivedUntil(t, open))
+			results[f.name+", "+to.name+": rejected"] = secondAnswer(t, w.Client, netip.AddrPortFrom(to.addr, 1003))
+		}
+	}
+	return results
+}
+
+// secondAnswer sends a datagram of 4000 bytes twice to a port that is rejected.
+func secondAnswer(t *testing.T, from *lab.NS, to netip.AddrPort) string {
+	t.Helper()
+	c, err := from.Dial("udp", to, short)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range 2 {
+		_, _ = c.Write(make([]byte, 4000))
+		_ = c.SetReadDeadline(time.Now().Add(short))
+		if _, err = c.Read(make([]byte, 9)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+	}
+	return how(err)
 }
