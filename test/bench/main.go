@@ -2,8 +2,8 @@
 //
 // First the programs alone: the time of one run over a packet, by the kernel's own test runs (BPF_PROG_TEST_RUN), for rulesets of
 // several sizes, beside a program that does nothing. Then whole firewalls: frames through a router between two hosts, under
-// bpfwall, iptables-legacy, iptables-nft, nft and no firewall, in turns, so that what else the machine does hits all alike. Compare the
-// ratios; the times are this machine's.
+// bpfwall, iptables-legacy, iptables-nft, nft and no firewall, in turns, so that what else the machine does hits all alike. And what it
+// costs to drop frames before connection tracking, in XDP and later. Compare the ratios; the times are this machine's.
 package main
 
 import (
@@ -22,7 +22,7 @@ var (
 	rounds   = flag.Int("rounds", 5, "measurements of each kind; medians are printed")
 	seconds  = flag.Float64("seconds", 0.5, "length of a measurement of frames")
 	jsonFile = flag.String("json", "", "write the results to this file too")
-	only     = flag.String("only", "", "programs or frames: one part")
+	only     = flag.String("only", "", "programs, frames or guard: one part")
 )
 
 // report is everything that was measured.
@@ -31,6 +31,7 @@ type report struct {
 	CPUs     int
 	Programs []programResult `json:",omitempty"`
 	Frames   []frameResult   `json:",omitempty"`
+	Guards   []guardResult   `json:",omitempty"`
 }
 
 func main() {
@@ -50,17 +51,24 @@ func run() error {
 	}
 	r := report{Kernel: strings.TrimSpace(string(release)), CPUs: runtime.NumCPU()}
 	fmt.Printf("Linux %s, %d CPUs\n", r.Kernel, r.CPUs)
-	if *only != "frames" {
+	part := func(name string) bool { return *only == "" || *only == name }
+	if part("programs") {
 		if r.Programs, err = measurePrograms(); err != nil {
 			return err
 		}
 		printPrograms(r.Programs)
 	}
-	if *only != "programs" {
+	if part("frames") {
 		if r.Frames, err = measureFrames(); err != nil {
 			return err
 		}
 		printFrames(r.Frames)
+	}
+	if part("guard") {
+		if r.Guards, err = measureGuards(); err != nil {
+			return err
+		}
+		printGuards(r.Guards)
 	}
 	if *jsonFile == "" {
 		return nil
