@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -280,11 +281,15 @@ func objectID(path string) string {
 func TestErrorsUndo(t *testing.T) {
 	w := newWorld(t)
 	boom := errors.New("boom")
-	for round := range 3 {
-		if round > 0 {
+	flip := slices.IndexFunc(applySteps, func(s step) bool { return s.name == "flip" })
+	for round := range 4 {
+		switch round {
+		case 1, 2:
 			w.apply(inputRules(uint64(80+round)), Options{})
+		case 3:
+			w.apply(guarded(9), Options{XDP: XDPNative})
 		}
-		for _, s := range applySteps[:9] {
+		for _, s := range applySteps[:flip+1] {
 			before := w.snapshot()
 			d := w.open()
 			d.before = func(step string) error {
@@ -293,7 +298,7 @@ func TestErrorsUndo(t *testing.T) {
 				}
 				return nil
 			}
-			if _, err := d.Apply(context.Background(), inputRules(90), Meta{}, Options{}); !errors.Is(err, boom) {
+			if _, err := d.Apply(context.Background(), guarded(10), Meta{}, Options{XDP: XDPNative}); !errors.Is(err, boom) {
 				t.Fatalf("%s: %v", s.name, err)
 			}
 			after := w.snapshot()
