@@ -21,6 +21,7 @@ type extension struct {
 	name   string
 	protos []uint8 // of which the rule has to ask for one
 	in     bool    // only for received packets
+	out    bool    // only for packets of this host
 	four   bool    // IPv4 only
 	six    bool    // IPv6 only
 	forms  []func(g *generator) condition
@@ -47,6 +48,7 @@ var extensions = []extension{
 	{name: "pkttype", forms: []func(*generator) condition{packetType}},
 	{name: "addrtype", forms: []func(*generator) condition{addressType}},
 	{name: "set", forms: []func(*generator) condition{inSet}},
+	{name: "owner", out: true, forms: []func(*generator) condition{owner}},
 	{name: "comment", forms: []func(*generator) condition{comment}},
 }
 
@@ -54,6 +56,7 @@ var extensions = []extension{
 var notHere = map[string]string{
 	"conntrack": "reads the state: TestRandomRules, TestStateful",
 	"state":     "reads the state: TestRandomRules, TestStateful",
+	"cgroup":    "needs control groups: TestOwnersAsIptables",
 	"limit":     "depends on time, and takes a token for each packet: TestSameAsIptables",
 }
 
@@ -263,6 +266,12 @@ func inSet(g *generator) condition {
 		r.source(g, p)
 		r.destination(g, p)
 	}}
+}
+
+// owner is about the socket that packets of this host are sent by, which is root's.
+func owner(g *generator) condition {
+	text := g.pick(" --uid-owner 0", " --uid-owner 1000", " --uid-owner 0-99", " --gid-owner 0", " --gid-owner 5-70000", " --socket-exists")
+	return condition{g.not() + text, func(*generator, *probe) {}}
 }
 
 func comment(g *generator) condition {

@@ -203,7 +203,7 @@ func (g *generator) conditions(c *chain) []condition {
 				e = &extensions[g.rng.IntN(len(extensions))]
 			}
 		}
-		if !e.usable(g.six, proto, received) || slices.ContainsFunc(out, func(o condition) bool { return strings.HasPrefix(o.text, " -m "+e.name+" ") }) {
+		if !e.usable(g.six, proto, received, c.hook == "OUTPUT") || slices.ContainsFunc(out, func(o condition) bool { return strings.HasPrefix(o.text, " -m "+e.name+" ") }) {
 			continue
 		}
 		cond := e.forms[g.rng.IntN(len(e.forms))](g)
@@ -213,9 +213,9 @@ func (g *generator) conditions(c *chain) []condition {
 	return out
 }
 
-func (e *extension) usable(six bool, proto int, received bool) bool {
+func (e *extension) usable(six bool, proto int, received, own bool) bool {
 	switch {
-	case e.four && six, e.six && !six, e.in && !received:
+	case e.four && six, e.six && !six, e.in && !received, e.out && !own:
 		return false
 	}
 	return len(e.protos) == 0 || proto >= 0 && slices.Contains(e.protos, uint8(proto))
