@@ -116,5 +116,6 @@ type value struct {
 	mask  uint64
 	parts []ruleset.Range
 	addrs []ruleset.AddrRange
-	todo  string // why it has no equivalent; "" if it has
+	sides []string // src and dst, of -m set
+	todo  string   // why it has no equivalent; "" if it has
 }

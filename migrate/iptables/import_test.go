@@ -161,39 +161,6 @@ func TestMarksOfTheKernel(t *testing.T) {
 	}
 }
 
-func TestIPSets(t *testing.T) {
-	const sets = `create nets hash:net family inet
-add nets 10.0.0.0/8
-add nets 192.0.2.1-192.0.2.9
-create six hash:ip family inet6
-add six 2001:db8::1
-create holes hash:net
-add holes 10.0.0.0/8
-add holes 10.1.0.0/16 nomatch
-create pairs hash:ip,port
-add pairs 10.0.0.1,tcp:80
-`
-	for _, tc := range []struct{ match, want string }{
-		{"--match-set nets src", ""},
-		{"! --match-set nets dst", ""},
-		{"--match-set nets src,dst", `set "nets": only one address can be looked up in it`},
-		{"--match-set nets src --packets-gt 5", "--packets-gt: of a set only membership is looked at"},
-		{"--match-set six src", `set "six": its addresses are ipv6`},
-		{"--match-set holes src", `set "holes": sets with exceptions (nomatch)`},
-		{"--match-set pairs src,dst", `set "pairs": sets of type hash:ip,port hold more than addresses`},
-		{"--match-set none src", `set "none" is not given; pass --ipset FILE (written by ipset save)`},
-	} {
-		text := "*filter\n-A INPUT -m set " + tc.match + " -j DROP\nCOMMIT\n"
-		rs, report := importText(t, text, Options{IPSets: []Source{{Name: "sets", Text: []byte(sets)}}})
-		if got := report.Rules[0].Why; got != tc.want {
-			t.Errorf("%s: %q, want %q", tc.match, got, tc.want)
-		}
-		if used := tc.want == ""; used != (len(rs.Sets) == 1) {
-			t.Errorf("%s: %d sets", tc.match, len(rs.Sets))
-		}
-	}
-}
-
 func TestIPSetErrors(t *testing.T) {
 	for _, tc := range []struct{ text, want string }{
 		{"add nets 10.0.0.0/8", `s:1:5: set "nets": not created`},

@@ -73,7 +73,6 @@ var (
 		known("RATEEST", 0, 0, "rates are not estimated", "*rateest-name=text *rateest-interval=text *rateest-ewmalog=text"),
 		known("REDIRECT", 0, 0, "addresses are not translated", "to-ports=natports random").only("nat").on(hookPrerouting | hookOutput),
 		known("SECMARK", 0, 0, "there are no security marks", "*selctx=text").only("mangle|security"),
-		known("SET", 0, 0, "sets are not changed by rules", "?add-set=two ?del-set=two exist timeout=u32 ?map-set=two map-mark map-prio map-queue"),
 		known("SNAT", 0, 0, "addresses are not translated", "*to-source=nat random random-fully persistent").only("nat"),
 		known("SNPT", 6, 0, "addresses are not translated", "*src-pfx=host *dst-pfx=host").only("mangle"),
 		known("SYNPROXY", 0, 0, "there is no SYN proxy", "sack-perm timestamp wscale=u32 mss=u32 ecn"),

@@ -12,6 +12,9 @@ type lowering struct {
 	report  *Report
 	sets    map[string]*ipset
 
+	wants     *setChain        // of the rule at hand
+	setChains []*ruleset.Chain // made of sets
+
 	family ruleset.Family
 	table  *table
 	names  map[string]string // the chains of the table, by the names that they get
@@ -75,6 +78,8 @@ func (l *lowering) lowerTable(t *table, taken map[string]bool) {
 			continue
 		}
 		l.ruleset.Chains = append(l.ruleset.Chains, out)
+		l.ruleset.Chains = append(l.ruleset.Chains, l.setChains...)
+		l.setChains = nil
 	}
 }
 
@@ -98,8 +103,12 @@ func (l *lowering) chain(c *chain, e *effects) *ruleset.Chain {
 
 // rule lowers one rule: several rules where one cannot say it, none and the reason where none can.
 func (l *lowering) rule(r *rule) ([]*ruleset.Rule, Entry) {
+	l.wants = nil
 	conditions, note, lost := l.conditions(r)
 	a := l.action(r)
+	if a.lost == "" {
+		a.lost = l.changedSet(a)
+	}
 	if lost == nil {
 		lost = loss(r, conditions, a)
 	}
@@ -115,6 +124,12 @@ func (l *lowering) rule(r *rule) ([]*ruleset.Rule, Entry) {
 			rule.Statements = []ruleset.Statement{*a.statement}
 		}
 		out = append(out, rule)
+	}
+	if l.wants != nil {
+		if why := l.chainOf(l.wants, out); why != "" {
+			return nil, Entry{Status: NotDone, Why: why, Mark: r.pos}
+		}
+		return out, Entry{Status: Rewritten, Why: "a chain of rules for the " + itoa(uint64(len(l.wants.each))) + " elements of the set"}
 	}
 	if how := l.changes(r, len(conditions), len(places), a); how != "" {
 		return out, Entry{Status: Rewritten, Why: how}

@@ -101,3 +101,8 @@ func (r *Report) leave(t *table) {
 		}
 	}
 }
+
+// note adds something worth knowing that is about no rule.
+func (r *Report) note(pos ruleset.Pos, text string) {
+	r.Notes = append(r.Notes, pos.String()+": "+text)
+}

@@ -35,6 +35,12 @@ var targets = []extension{
 		{"or-mark", u32, 0, 1, nil, ""},
 		{"xor-mark", u32, 0, 1, nil, ""},
 	}},
+	{name: "SET", act: setTarget, check: needsOption, options: []option{
+		{"add-set", kind{2, readSet}, 0, 1, nil, ""},
+		{"del-set", kind{2, readSet}, 0, 2, nil, ""},
+		{"exist", flagOnly, 0, 0, nil, ""}, {"timeout", u32, 0, 0, nil, ""},
+		{"map-set", two, 0, 0, nil, ""}, {"map-mark", flagOnly, 0, 0, nil, ""}, {"map-prio", flagOnly, 0, 0, nil, ""}, {"map-queue", flagOnly, 0, 0, nil, ""},
+	}},
 	{name: "NOTRACK", act: notrack, tables: "raw"},
 	{name: "CT", act: ct, tables: "raw", options: []option{
 		{"notrack", flagOnly, 0, 0, nil, ""}, {"helper", text, 0, 0, nil, ""}, {"timeout", text, 0, 0, nil, ""}, {"ctevents", text, 0, 0, nil, ""},
