@@ -2,12 +2,18 @@ package bpf
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 )
 
 // limited is a tracker of flows of which a source may have so many.
@@ -128,6 +134,47 @@ func TestPerSourceChurn(t *testing.T) {
 	}
 	if began != want {
 		t.Errorf("%d flows began, want %d", began, want)
+	}
+}
+
+// Neither do CPUs that begin flows at the same time let one more through.
+func TestPerSourceRace(t *testing.T) {
+	const limit, tries = 200, 3000
+	b := limited(t, limit, 32, 64)
+	home, err := unix.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(home)
+	var passed atomic.Int32
+	var wait sync.WaitGroup
+	for cpu := range min(4, runtime.NumCPU()) {
+		ports := 1000 + cpu*tries
+		wait.Go(func() {
+			runtime.LockOSThread() // for good: the thread stays on its CPU and in this network namespace
+			var one unix.CPUSet
+			one.Set(cpu)
+			if err := errors.Join(unix.SchedSetaffinity(0, &one), unix.Setns(home, unix.CLONE_NEWNET)); err != nil {
+				t.Error(err)
+				return
+			}
+			for i := range tries {
+				ctx := skBuff{Ifindex: uint32(b.ifindex), CB: [5]uint32{15}}
+				data := frame(peer4, local4, protoUDP, udp(ports+i, 53, 9))
+				ret, err := b.Programs["tc_ingress"].Run(&ebpf.RunOptions{Data: data, Context: &ctx})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if ret == pass {
+					passed.Add(1)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if passed.Load() != limit {
+		t.Errorf("%d flows began, want %d", passed.Load(), limit)
 	}
 }
 
