@@ -98,10 +98,15 @@ type datagram struct {
 	saddr, daddr [4]uint32
 	id           uint32
 	family       uint8
+	proto        uint8 // IPv4 only (RFC 791); of IPv6 fragments the first one's counts
 }
 
 func datagramOf(saw *bpf.Pkt) datagram {
-	return datagram{saddr: saw.Saddr, daddr: saw.Daddr, id: saw.FragId, family: saw.Family}
+	d := datagram{saddr: saw.Saddr, daddr: saw.Daddr, id: saw.FragId, family: saw.Family}
+	if saw.Family == 4 {
+		d.proto = saw.Proto
+	}
+	return d
 }
 
 // following is the fate of a later fragment that was not judged: it passes only if its first one was accepted. It may be dropped all
