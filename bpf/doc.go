@@ -2,8 +2,9 @@
 // answers, the dispatchers that choose a generation, and their Go bindings.
 //
 // Classifier holds the programs of one generation (tc_ingress, tc_egress, fw_judge) with a stub function for each hook, which
-// the translator replaces. Dispatcher holds what stays attached, Reaper the timer that clears away flows that are over, Cgroup
-// what notes the owners of sockets. Layouts shared with C come from fw.h alone.
+// the translator replaces; Xdp holds the one that judges prerouting rules before them, in XDP. Dispatcher holds what stays attached,
+// Reaper the timer that clears away flows that are over, Cgroup what notes the owners of sockets. Layouts shared with C come from fw.h
+// alone.
 //
 // To read the C, start with tc_classifier.c, which is the way of a packet; each step is a header of its own:
 //
@@ -17,5 +18,7 @@
 //	ct_icmp.h                   ICMP errors
 //	hooks.h limit.h log.h       the stubs, and what generated code may call
 //	reject.h answer.h carry.h   answers, and what one hook tells the next in skb->tc_index
+//	xdp_classifier.c xdp_head.h the XDP program, and how it reads frames
+//	seal.h                      what it tells tc ingress
 //	dhcp.h                      the packets that rules cannot keep from a packet socket
 package bpf

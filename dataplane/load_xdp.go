@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -25,6 +26,17 @@ func (t *transaction) chooseXDP() {
 
 // judgesInXDP reports whether a generation has a program for XDP.
 func (g *Generation) judgesInXDP() bool { return g.Guard && g.NoXDP == "" }
+
+// InXDP are the interfaces whose prerouting rules XDP judges, as it was at the last apply, rollback or refresh.
+func (g *Generation) InXDP() (names []string) {
+	for name, why := range g.XDP {
+		if why == "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
 
 // loadXDP verifies the XDP program, with the maps of the tc programs. A kernel that refuses it judges at tc.
 func (t *transaction) loadXDP(maps map[string]*ebpf.Map) error {

@@ -143,7 +143,7 @@ func (a *app) explanation(lit *packet.Literal, policy string, flags importFlags)
 	if gen.NAT && rs.PublishedAsInput {
 		ex.Note = publishedNotes[lit.Hook]
 	}
-	if why, tried := gen.XDP[lit.Packet.In]; tried && why == "" && ex.Note == "" {
+	if slices.Contains(gen.InXDP(), lit.Packet.In) && ex.Note == "" {
 		ex.Note = fmt.Sprintf("prerouting rules judge in XDP on %s: what they drop there, packet captures on this host do not show", lit.Packet.In)
 	}
 	ex.measure(all[len(all)-1], gen.Number)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,10 +45,15 @@ func (a *app) showRules() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			gen, _, err := fw.Live()
+			if err != nil {
+				return err
+			}
 			return a.emit(struct {
 				schema
 				Rules []ruleAnswer `json:"rules"`
-			}{schemaOf("show-rules"), list}, func() { a.printRules(list, sort == "") })
+				XDP   []string     `json:"xdp,omitempty"` // interfaces where it judges those of the prerouting hook
+			}{schemaOf("show-rules"), list, gen.InXDP()}, func() { a.printRules(list, sort == "", gen.InXDP()) })
 		},
 	}
 	cmd.Flags().BoolVar(&unused, "unused", false, "only rules that never matched")
@@ -97,8 +103,8 @@ func ruleAnswerOf(c dataplane.Counter) ruleAnswer {
 	return answer
 }
 
-// printRules prints a table; with heads, a line before each chain's rules.
-func (a *app) printRules(list []ruleAnswer, heads bool) {
+// printRules prints a table; with heads, a line before each chain's rules. xdp are the interfaces where prerouting is in XDP.
+func (a *app) printRules(list []ruleAnswer, heads bool, xdp []string) {
 	p := paint(a.colours(a.color, 1))
 	var rows [][]string
 	for _, r := range list {
@@ -114,7 +120,7 @@ func (a *app) printRules(list []ruleAnswer, heads bool) {
 	lines := splitLines(columns(rows))
 	for i, line := range lines {
 		if heads && (i == 0 || list[i].Chain != list[i-1].Chain) {
-			a.printf("%s%s\n", p.bold(escape(list[i].Chain)), hookNote(list[i].Hook))
+			a.printf("%s%s\n", p.bold(escape(list[i].Chain)), hookNote(list[i].Hook, xdp))
 		}
 		a.printf("%s\n", line)
 	}
@@ -127,9 +133,12 @@ func ruleText(r ruleAnswer) string {
 	return r.Rule
 }
 
-func hookNote(hook string) string {
-	if hook == "" {
+func hookNote(hook string, xdp []string) string {
+	switch {
+	case hook == "":
 		return ""
+	case hook == ruleset.HookPrerouting.String() && len(xdp) > 0:
+		return "  on " + hook + ", in XDP on " + escape(strings.Join(xdp, " "))
 	}
 	return "  on " + hook
 }

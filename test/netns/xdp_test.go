@@ -58,8 +58,14 @@ func TestSwapsInXDP(t *testing.T) {
 		}
 	}
 	apply(0)
-	if text, err := w.DUT.Bpfwall("status"); err != nil || !strings.Contains(strings.Join(strings.Fields(text), " "), "lan0 guard xdp attached") {
-		t.Fatalf("%v: %s", err, text)
+	for command, want := range map[string]string{
+		"status":     "lan0 guard xdp attached",
+		"show rules": "on prerouting, in XDP on lan0 wan0",
+		"explain udp 192.0.2.10 to 192.0.2.1:9 in lan0": "note: prerouting rules judge in XDP on lan0",
+	} {
+		if text, err := w.DUT.Bpfwall(strings.Fields(command)...); err != nil || !strings.Contains(strings.Join(strings.Fields(text), " "), want) {
+			t.Errorf("%s: %v: %s\nwant %q", command, err, text, want)
+		}
 	}
 	var stop atomic.Bool
 	sent := make(chan uint64)
