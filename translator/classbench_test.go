@@ -37,6 +37,7 @@ func TestClassBench(t *testing.T) {
 			}
 			null := cost(t, nil, filters)
 			full := cost(t, filters, filters)
+			exact(t, filters)
 			for i, kind := range classbench.Kinds {
 				t.Logf("%-8s %6.1f ns over %.1f", kind, full[i]-null[i], null[i])
 			}
@@ -77,4 +78,45 @@ func cost(t *testing.T, rules, filters []classbench.Filter) (out []float64) {
 		j.coll.Close()
 	}
 	return out
+}
+
+// exact judges headers by a filter set and compares all counters with what the filters say.
+func exact(t *testing.T, filters []classbench.Filter) {
+	t.Helper()
+	rs := classbench.Ruleset("filters", filters)
+	o, err := Translate(rs, Slots{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.DeleteFunc(o.Spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return name != "fw_judge" })
+	n := 1 << 9
+	for n < 1<<26/len(filters) && n < 1<<15 {
+		n *= 2
+	}
+	if *long {
+		n = 1 << 20
+	}
+	headers := append(classbench.Headers(filters, classbench.Uniform, n/2, *seed), classbench.Headers(filters, classbench.Mixed, n/2, *seed)...)
+	classbench.Instrument(o.Spec, headers)
+	j := load(t, o)
+	if _, err := j.coll.Programs["fw_judge"].Run(&ebpf.RunOptions{Data: make([]byte, 64), Repeat: uint32(n)}); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]uint64{}
+	for _, h := range headers {
+		id := rs.Chains[0].PolicyID()
+		if i := classbench.Match(filters, h); i >= 0 {
+			id = rs.Chains[0].Rules[i].ID
+		}
+		want[id]++
+	}
+	wrong := 0
+	for id, slot := range o.Slots.Counters {
+		if got := j.counter(t, slot).Packets; got != want[id] {
+			if wrong++; wrong < 4 {
+				t.Errorf("%s: %d packets, want %d", id, got, want[id])
+			}
+		}
+	}
+	t.Logf("%d packets, %d counters wrong", n, wrong)
 }

@@ -118,24 +118,23 @@ func (l *lookup) window(s *classify.Search, size int32, found string) {
 	l.halve(s.At, s.Steps, s.Starts, size, found)
 }
 
-// halve finds the last of R0..R0+R4 whose number in an array is not above the value register. The first one's is not. Nothing branches
-// by what is found, except for numbers of 64 bits.
+// halve finds the last of R0..R0+R4 whose number in an array is not above the value register. The first one's is not. It branches by what
+// it finds: for packets like those before the processor knows the way, and need not wait for one load after the other; for others, an error
+// costs it no more than waiting does.
 func (l *lookup) halve(array, steps int, n uint64, size int32, found string) {
 	for range steps {
+		above := l.newLabel("above")
 		l.put(asm.JEq.Imm(asm.R4, 0, found),
 			asm.Mov.Reg(asm.R5, asm.R4), asm.Add.Imm(asm.R5, 1), asm.RSh.Imm(asm.R5, 1), asm.RSh.Imm(asm.R4, 1),
 			asm.Mov.Reg(asm.R2, asm.R0), asm.Add.Reg(asm.R2, asm.R5), asm.JGT.Imm(asm.R2, int32(n-1), found))
 		l.at(asm.R3, asm.R2, array, size)
-		if size == 2 {
-			l.put(asm.LoadMem(asm.R3, asm.R3, 0, asm.Word), asm.Mov.Reg(asm.R2, regVal), asm.Sub.Reg(asm.R2, asm.R3),
-				asm.ArSh.Imm(asm.R2, 63), asm.Xor.Imm(asm.R2, -1), asm.And.Reg(asm.R5, asm.R2), asm.Add.Reg(asm.R0, asm.R5))
-			continue
-		}
-		above := l.newLabel("above")
-		l.put(asm.LoadMem(asm.R3, asm.R3, 0, asm.DWord), asm.JGT.Reg(asm.R3, regVal, above), asm.Add.Reg(asm.R0, asm.R5))
+		l.put(asm.LoadMem(asm.R3, asm.R3, 0, sizes[size]), asm.JGT.Reg(asm.R3, regVal, above), asm.Add.Reg(asm.R0, asm.R5))
 		l.place(above)
 	}
 }
+
+// sizes is loads by the shift that makes an index an offset.
+var sizes = map[int32]asm.Size{2: asm.Word, 3: asm.DWord}
 
 // host goes on from the start in R0, whose upper half of an address may be that in the value register, to the interval.
 func (l *lookup) host(s *classify.Search, low fieldPart) {
@@ -208,8 +207,8 @@ func (l *lookup) items(next string) {
 		l.put(asm.Mov.Imm(asm.R0, 0))
 		l.placeLoop(loop)
 	}
-	l.put(asm.LoadMem(asm.R1, asm.R3, 8, asm.Word), asm.JGE.Reg(asm.R1, regBest, next),
-		asm.LoadMem(asm.R4, asm.R3, 12, asm.Byte), asm.LoadMem(asm.R5, asm.R10, stackPatterns, asm.DWord),
+	l.put(asm.LoadMem(asm.R1, asm.R3, classify.RuleOffset, asm.Word), asm.JGE.Reg(asm.R1, regBest, next),
+		asm.LoadMem(asm.R4, asm.R3, classify.PatternOffset, asm.Byte), asm.LoadMem(asm.R5, asm.R10, stackPatterns, asm.DWord),
 		asm.RSh.Reg(asm.R5, asm.R4), asm.And.Imm(asm.R5, 1), asm.JEq.Imm(asm.R5, 0, miss))
 	for i, f := range []ruleset.FieldID{ruleset.FieldSrcPort, ruleset.FieldDstPort} {
 		l.port(asm.R4, f)
@@ -220,7 +219,7 @@ func (l *lookup) items(next string) {
 	l.goTo(next)
 	l.place(miss)
 	if l.table.MaxList > 1 {
-		l.put(asm.LoadMem(asm.R4, asm.R3, 13, asm.Byte), asm.JNE.Imm(asm.R4, 0, next), asm.Add.Imm(asm.R3, classify.ItemSize),
+		l.put(asm.LoadMem(asm.R4, asm.R3, classify.LastOffset, asm.Byte), asm.JNE.Imm(asm.R4, 0, next), asm.Add.Imm(asm.R3, classify.ItemSize),
 			asm.Add.Imm(asm.R0, 1), asm.JLT.Imm(asm.R0, int32(l.table.MaxList), loop))
 	}
 }

@@ -49,26 +49,10 @@ func compareRandom(t *testing.T, g gen, engine Engine) {
 	rs := g.Ruleset()
 	j := newJudgeOf(t, rs, engine)
 	want := map[string]bpf.Counter{}
-	add := func(id string, p *ruleset.Packet) {
-		c := want[id]
-		want[id] = bpf.Counter{Packets: c.Packets + 1, Bytes: c.Bytes + uint64(p.Length)}
-	}
 	for range 60 {
 		p, h := g.Packet(), pick(g, ruleset.Hooks...)
 		j.agree(t, rs, &p, h, nil)
-		_, trace := rs.Eval(h, &p, nil)
-		for _, s := range trace.Steps {
-			switch {
-			case s.Rule == nil:
-				add(s.Chain.PolicyID(), &p)
-			case s.Failed == nil:
-				add(s.Rule.ID, &p)
-			}
-		}
+		expect(want, rs, h, &p)
 	}
-	for id, slot := range j.out.Slots.Counters {
-		if got := j.counter(t, slot); got != want[id] {
-			t.Errorf("counter of %s: %+v, want %+v\n%s", id, got, want[id], rs)
-		}
-	}
+	j.counted(t, rs, want)
 }

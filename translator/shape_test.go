@@ -3,6 +3,7 @@ package translator
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -14,6 +15,7 @@ var expanders = []struct {
 	expand func(*ruleset.Ruleset)
 }{
 	{"1000 rules in front that never match", deadRules},
+	{"5000 rules in front that go into a classifier and never match", deadAddresses},
 	{"20 chains around each base chain", nest},
 	{"a jump to an empty chain before every rule", emptyJumps},
 	{"every chain in two", halve},
@@ -33,6 +35,28 @@ func deadRules(rs *ruleset.Ruleset) {
 		if c.Hook != ruleset.HookNone {
 			c.Rules = append(dead, c.Rules...)
 		}
+	}
+}
+
+// deadAddresses puts rules about addresses in front that no packet of the tests has: near each other and in each other, with ports.
+func deadAddresses(rs *ruleset.Ruleset) {
+	for _, c := range rs.Chains {
+		if c.Hook == ruleset.HookNone {
+			continue
+		}
+		var dead []*ruleset.Rule
+		for i := range 5000 {
+			a := netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)})
+			if c.Family == ruleset.FamilyIPv6 {
+				a = netip.AddrFrom16([16]byte{0: 0x20, 1: 1, 14: byte(i >> 8), 15: byte(i)})
+			}
+			dead = append(dead, &ruleset.Rule{Matches: []ruleset.Match{
+				{Field: []ruleset.FieldID{ruleset.FieldSrcAddr, ruleset.FieldDstAddr}[i%2],
+					Addrs: []ruleset.AddrRange{ruleset.Prefix(netip.PrefixFrom(a, a.BitLen()-i%9))}},
+				{Field: ruleset.FieldDstPort, Not: i%5 == 0, Ranges: []ruleset.Range{{From: uint64(i % 80), To: uint64(i%80 + i%7)}}},
+			}, Verdict: ruleset.Verdict{Kind: ruleset.Drop}})
+		}
+		c.Rules = append(dead, c.Rules...)
 	}
 }
 

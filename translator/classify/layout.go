@@ -34,8 +34,13 @@ type Item struct {
 	_                                uint16
 }
 
-// ItemSize is the bytes of an Item.
-const ItemSize = 16
+// The bytes of an Item, and where in it the members behind the ports are.
+const (
+	ItemSize      = 16
+	RuleOffset    = 8
+	PatternOffset = 12
+	LastOffset    = 13
+)
 
 func (x box) item() Item {
 	return Item{SrcFrom: x.src.From, SrcLen: x.src.To - x.src.From, DstFrom: x.dst.From, DstLen: x.dst.To - x.dst.From,

@@ -87,7 +87,7 @@ func (r *reader) list(ref uint32) {
 		return
 	}
 	for off := r.Items + ItemSize*int(ref); ; off += ItemSize {
-		rule := r.u32(off + 8)
+		rule := r.u32(off + RuleOffset)
 		if rule >= r.best {
 			return
 		}
@@ -95,13 +95,13 @@ func (r *reader) list(ref uint32) {
 			r.best = rule
 			return
 		}
-		if r.Data[off+13] != 0 {
+		if r.Data[off+LastOffset] != 0 {
 			return
 		}
 	}
 }
 
 func (r *reader) meets(off int) bool {
-	return r.key.Patterns>>r.Data[off+12]&1 != 0 &&
+	return r.key.Patterns>>r.Data[off+PatternOffset]&1 != 0 &&
 		r.key.SrcPort-r.u16(off) <= r.u16(off+2) && r.key.DstPort-r.u16(off+4) <= r.u16(off+6)
 }

@@ -1,0 +1,131 @@
+package translator
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/bpfwall/bpfwall/bpf"
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// overlapping is a chain of rules that overlap in many ways: prefixes and ranges in one another, all but an address, near duplicates, rules
+// that others shadow; a few in between do more than decide.
+func (g gen) overlapping(f ruleset.Family, n int) *ruleset.Ruleset {
+	c := &ruleset.Chain{Name: "INPUT", Family: f, Hook: ruleset.HookInput, Policy: ruleset.Drop}
+	long := &ruleset.Chain{Name: "long", Family: f}
+	c.Rules = []*ruleset.Rule{{Verdict: ruleset.Verdict{Kind: ruleset.Jump, Chain: "long"}}}
+	for i := range n {
+		r := &ruleset.Rule{Pos: ruleset.Pos{File: "overlapping", Line: i + 1}, Matches: g.overlap(f)}
+		if i > 0 && g.IntN(3) == 0 {
+			near := long.Rules[g.IntN(i)].Matches
+			r.Matches = append(append([]ruleset.Match{}, near[:g.IntN(len(near)+1)]...), r.Matches...)
+		}
+		r.Verdict.Kind = pick(g, ruleset.Accept, ruleset.Drop, ruleset.Reject, ruleset.Return)
+		switch g.IntN(60) {
+		case 0:
+			r.Verdict.Kind = ruleset.Continue
+		case 1:
+			r.Statements = []ruleset.Statement{{SetMark: &ruleset.SetMark{Value: g.Uint32(), Mask: 0xff}}}
+		}
+		long.Rules = append(long.Rules, r)
+	}
+	return &ruleset.Ruleset{Chains: []*ruleset.Chain{c, long}}
+}
+
+// overlap is what a rule asks for: some of addresses, ports and the rest.
+func (g gen) overlap(f ruleset.Family) (out []ruleset.Match) {
+	add := func(m ruleset.Match) { m.Not = g.IntN(8) == 0; out = append(out, m) }
+	for _, id := range []ruleset.FieldID{ruleset.FieldSrcAddr, ruleset.FieldDstAddr} {
+		if g.IntN(5) > 0 {
+			m := ruleset.Match{Field: id}
+			for range pick(g, 1, 1, 1, 3) {
+				m.Addrs = append(m.Addrs, g.AddrRange(g.FamilyIn(f)))
+			}
+			add(m)
+		}
+	}
+	for _, id := range []ruleset.FieldID{ruleset.FieldSrcPort, ruleset.FieldDstPort} {
+		if g.IntN(3) == 0 {
+			m := ruleset.Match{Field: id}
+			for range pick(g, 1, 1, 4) {
+				from := uint64(g.IntN(40))
+				m.Ranges = append(m.Ranges, ruleset.Range{From: from, To: from + uint64(g.IntN(3)*g.IntN(30))})
+			}
+			add(m)
+		}
+	}
+	switch g.IntN(8) {
+	case 0, 1:
+		proto := pick[uint64](g, 6, 17, 1)
+		add(ruleset.Match{Field: ruleset.FieldProto, Ranges: []ruleset.Range{{From: proto, To: proto}}})
+	case 2:
+		add(ruleset.Match{Field: ruleset.FieldTCPFlags, Masked: []ruleset.Masked{{Value: 2, Mask: 0x17}}})
+	case 3:
+		add(ruleset.Match{Field: ruleset.FieldState, Masked: []ruleset.Masked{{Value: 10, Mask: 10}}})
+	case 4:
+		add(ruleset.Match{Field: ruleset.FieldInIface, Names: []string{pick(g, "eth0", "eth+")}})
+	case 5:
+		add(ruleset.Match{Field: ruleset.FieldICMPType, Ranges: []ruleset.Range{{From: 8, To: 8}}})
+	}
+	return out
+}
+
+// TestClassifierOverlaps compares classifiers of rules that overlap with the evaluator: verdicts, who decided, and all counters.
+func TestClassifierOverlaps(t *testing.T) {
+	first, n, packets := *seed, 9, 400
+	if first == 0 {
+		first = rand.Uint64N(1 << 32)
+	}
+	if *long {
+		n, packets = 30, 1_000_000
+	}
+	made := 0
+	for i := range n {
+		s := first + uint64(i)
+		t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) {
+			g := newGen(s)
+			rs := g.overlapping([]ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6, ruleset.FamilyAny}[i%3], []int{40, 150, 500}[i/3%3])
+			j := newJudge(t, rs)
+			made += len(j.out.plan.classifiers)
+			want := map[string]bpf.Counter{}
+			for range packets {
+				p := g.Packet()
+				j.agree(t, rs, &p, ruleset.HookInput, nil)
+				expect(want, rs, ruleset.HookInput, &p)
+			}
+			j.counted(t, rs, want)
+		})
+	}
+	if made < n {
+		t.Errorf("%d rulesets made %d classifiers", n, made)
+	}
+}
+
+// expect adds a packet to the counters of what it meets.
+func expect(want map[string]bpf.Counter, rs *ruleset.Ruleset, h ruleset.Hook, p *ruleset.Packet) {
+	_, trace := rs.Eval(h, p, nil)
+	for _, s := range trace.Steps {
+		id := ""
+		switch {
+		case s.Rule == nil:
+			id = s.Chain.PolicyID()
+		case s.Failed == nil:
+			id = s.Rule.ID
+		default:
+			continue
+		}
+		c := want[id]
+		want[id] = bpf.Counter{Packets: c.Packets + 1, Bytes: c.Bytes + uint64(p.Length)}
+	}
+}
+
+// counted compares all counters.
+func (j *judge) counted(t *testing.T, rs *ruleset.Ruleset, want map[string]bpf.Counter) {
+	t.Helper()
+	for id, slot := range j.out.Slots.Counters {
+		if got := j.counter(t, slot); got != want[id] {
+			t.Errorf("counter of %s: %+v, want %+v\n%s", id, got, want[id], rs)
+		}
+	}
+}
