@@ -1,31 +1,34 @@
 package classify
 
-// longLists are the lengths of lists above which they get a row over the ports, tried one after the other until the rows are small.
-var longLists = []int{8, 16, 32, 64}
+// attempts are the lengths of lists above which they get a row over the ports, and the words that all rows may have then: small tables
+// with longer lists come before large ones.
+func (b *builder) attempts() []attempt {
+	few, many := max(1<<16, 16*len(b.rules)), b.opt.MaxBytes/8
+	return []attempt{{8, few}, {16, few}, {32, few}, {64, few}, {16, many}, {64, many}}
+}
 
-// maxRows is how many words the rows may have.
-func (b *builder) maxRows() int { return max(1<<16, 16*len(b.rules)) }
+type attempt struct{ long, rows int }
 
 // items lays out the boxes of all lists, and is the ref of each list.
 func (b *builder) items(l *layout, t *Table) (refs []uint32, err error) {
-	for _, long := range longLists {
-		w := &writer{builder: b, long: long}
+	for _, a := range b.attempts() {
+		w := &writer{builder: b, attempt: a}
 		if w.write() {
 			return w.refs, w.finish(l, t)
 		}
 	}
-	return nil, limit("%d rules: their ports and addresses overlap too much", len(b.rules))
+	return nil, limit("%d rules: their ports and addresses overlap too much: more than %d bytes of lists", len(b.rules), b.opt.MaxBytes/2)
 }
 
 // writer writes items.
 type writer struct {
 	*builder
-	long  int
+	attempt
 	items []Item
 	refs  []uint32 // by list
 	stage *portStage
-	rows  []uint32
-	most  int // items of a list
+	table []uint32 // rows
+	most  int      // items of a list
 }
 
 // write reports whether the rows stay within their bound.
@@ -49,7 +52,7 @@ func (w *writer) write() bool {
 	if len(long) == 0 {
 		return true
 	}
-	if w.stage = newPortStage(boxes); w.stage == nil || w.stage.n*len(long) > w.maxRows() {
+	if w.stage = newPortStage(boxes); w.stage == nil || w.stage.n*len(long) > w.attempt.rows {
 		return false
 	}
 	ids := map[string]uint32{}
@@ -92,11 +95,11 @@ func (w *writer) list(boxes []box) uint32 {
 
 // row writes a list for each class of ports, and where they are. It is the row's place.
 func (w *writer) row(boxes []box, ids map[string]uint32) uint32 {
-	at := uint32(len(w.rows))
+	at := uint32(len(w.table))
 	for _, of := range w.stage.split(boxes) {
 		of = w.distinct(of)
 		if len(of) == 0 {
-			w.rows = append(w.rows, none)
+			w.table = append(w.table, none)
 			continue
 		}
 		key := make([]byte, 0, 5*len(of))
@@ -108,7 +111,7 @@ func (w *writer) row(boxes []box, ids map[string]uint32) uint32 {
 			ref = w.list(of)
 			ids[string(key)] = ref
 		}
-		w.rows = append(w.rows, ref)
+		w.table = append(w.table, ref)
 	}
 	return at
 }
@@ -132,15 +135,15 @@ func (w *writer) distinct(boxes []box) (out []box) {
 func (w *writer) finish(l *layout, t *Table) error {
 	t.MaxList, t.NumItems = w.most, len(w.items)
 	t.Items = put(l, w.items, w.most)
-	if len(w.items) >= RowRef || len(w.rows) >= RowRef {
+	if len(w.items) >= RowRef || len(w.table) >= RowRef {
 		return limit("%d rules: too many lists", len(w.builder.rules))
 	}
 	if w.stage == nil {
 		return nil
 	}
 	s := w.stage
-	t.Ports = &Ports2{Dsts: s.dsts, Size: len(s.combined), RowsSize: len(w.rows)}
+	t.Ports = &Ports2{Dsts: s.dsts, Size: len(s.combined), RowsSize: len(w.table)}
 	t.Ports.Src, t.Ports.Dst = put(l, s.srcClass, 0), put(l, s.dstClass, 0)
-	t.Ports.Combined, t.Ports.Rows = put(l, s.combined, 0), put(l, w.rows, s.n)
+	t.Ports.Combined, t.Ports.Rows = put(l, s.combined, 0), put(l, w.table, s.n)
 	return nil
 }
