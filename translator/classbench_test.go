@@ -68,7 +68,13 @@ func cost(t *testing.T, rules, filters []classbench.Filter) (out []float64) {
 			t.Fatalf("%-100v", err)
 		}
 		if i == 0 && len(rules) > 0 {
-			t.Logf("%d rules: translated in %v, loaded in %v", len(rules), translated.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
+			info, err := j.coll.Programs["fw_judge"].Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			verified, _ := info.VerifiedInstructions()
+			t.Logf("%d rules: translated in %v, loaded in %v, %d instructions verified", len(rules), translated.Round(time.Millisecond),
+				time.Since(start).Round(time.Millisecond), verified)
 		}
 		ns, err := classbench.Measure(j.coll.Programs["fw_judge"], 8)
 		if err != nil {

@@ -22,7 +22,6 @@ type classifier struct {
 	table    *classify.Table
 	patterns *patterns
 	fields   []fieldTable
-	answers  int    // offset in data: by rule, counter slot and code
 	data     []byte // from base on
 	order    binary.ByteOrder
 }
@@ -75,7 +74,10 @@ func newClassifier(f ruleset.Family, steps []*step, order binary.ByteOrder) (c *
 			rest = steps[i:]
 			break
 		}
-		r.Pattern = bit
+		r.Pattern, r.Slot, r.Code = bit, st.slot, uint16(st.code)
+		if st.verb == verbLeave {
+			r.Code = codeLeave
+		}
 		rules, c.rules = append(rules, r), append(c.rules, st)
 	}
 	if len(rules) == 0 {
@@ -129,11 +131,10 @@ func hasPort(f ruleset.FieldID) *test {
 	return &test{Match: ruleset.Match{Field: f, Ranges: []ruleset.Range{{To: 0xffff}}}}
 }
 
-// fill makes the map's contents: the table, what rules say, and the fields' tables.
+// fill makes the map's contents: the table, and the fields' tables.
 func (c *classifier) fill() {
 	var b bytes.Buffer
 	b.Write(c.table.Data)
-	c.answers = c.append(&b, c.answerWords())
 	for _, f := range c.patterns.fields() {
 		t := c.patterns.table(f)
 		c.fields = append(c.fields, fieldTable{f, c.append(&b, t), len(t)})
@@ -148,22 +149,6 @@ func (c *classifier) append(b *bytes.Buffer, array []uint64) (off int) {
 	off = b.Len()
 	_ = binary.Write(b, c.order, array) // a buffer takes all
 	return off
-}
-
-// answerWords is each rule's counter slot, and its code in the upper half.
-func (c *classifier) answerWords() []uint64 {
-	out := make([]uint64, len(c.rules))
-	for i, s := range c.rules {
-		code := s.code
-		if s.verb == verbLeave {
-			code = codeLeave
-		}
-		out[i] = uint64(code)<<32 | uint64(s.slot)
-		if c.order == binary.BigEndian {
-			out[i] = uint64(s.slot)<<32 | uint64(code)
-		}
-	}
-	return out
 }
 
 // leaves reports whether a rule of it returns.

@@ -23,7 +23,7 @@ const (
 // is what codeCost says.
 const (
 	codeCost    = 32   // what may stand in code: rules one after the other, or the longest way through forks over them
-	forksUpTo   = 1024 // rules that forks are tried for: making them takes more than linear time
+	forksUpTo   = 512  // rules that forks are tried for: making them takes more than linear time
 	forcedFrom  = 3    // rules of a run from which a forced classifier is made
 	classifyMin = 17   // rules of a run from which one may pay
 )

@@ -15,6 +15,7 @@ const (
 
 	stackPatterns = -40 // the patterns that the packet meets
 	stackPorts    = -48 // the class of its ports, or portsUnknown
+	stackAnswer   = -56 // of the best rule: slot and code
 )
 
 const portsUnknown = -1
@@ -37,7 +38,7 @@ func (w *lowering) classify(c *classifier, leave, next string) {
 	if c.table.Ports != nil {
 		w.put(asm.Mov.Imm(asm.R1, portsUnknown), asm.StoreMem(asm.R10, stackPorts, asm.R1, asm.DWord))
 	}
-	w.put(asm.Mov.Imm32(regBest, -1))
+	w.put(asm.Mov.Imm32(regBest, -1), asm.StoreMem(asm.R10, stackAnswer, regBest, asm.DWord))
 	done := w.newLabel("answer")
 	for i, s := range c.table.Subsets {
 		if i > 0 {
@@ -97,6 +98,8 @@ func (l *lookup) record(s *classify.Search, to asm.Register, field ruleset.Field
 		l.host(s, words[1])
 		intervals = h.N
 	}
+	// The sum and difference keep the number, and hide from the verifier what it learned of it on this way: it follows one way, not all.
+	l.put(asm.Add.Reg(asm.R0, regVal), asm.Sub.Reg(asm.R0, regVal))
 	l.put(asm.JGT.Imm(asm.R0, int32(intervals-1), l.none), asm.Mul.Imm(asm.R0, int32(4*len(l.table.Subsets))))
 	l.at(to, asm.R0, s.Records, 0)
 }
@@ -163,8 +166,8 @@ func (l *lookup) subset(i int, s classify.Subset) {
 	if l.table.Ports != nil {
 		l.row(next)
 	}
-	l.put(asm.JGT.Imm(asm.R1, int32(l.table.NumItems-1), next))
-	l.at(asm.R3, asm.R1, l.table.Items, 4)
+	l.put(asm.JGT.Imm(asm.R1, int32(l.table.Units-1), next))
+	l.at(asm.R3, asm.R1, l.table.Items, classify.UnitShift)
 	l.items(next)
 	l.place(next)
 }
@@ -215,7 +218,9 @@ func (l *lookup) items(next string) {
 		l.put(asm.LoadMem(asm.R5, asm.R3, int16(4*i), asm.Half), asm.Sub.Reg(asm.R4, asm.R5),
 			asm.LoadMem(asm.R5, asm.R3, int16(4*i+2), asm.Half), asm.JGT.Reg(asm.R4, asm.R5, miss))
 	}
-	l.put(asm.Mov.Reg(regBest, asm.R1))
+	// The verifier must not learn that the rule is in front of the best one: it would have to follow every number of rules that were found so far.
+	l.put(asm.LoadMem(regBest, asm.R3, classify.RuleOffset, asm.Word), asm.LoadMem(asm.R4, asm.R3, classify.AnswerOffset, asm.DWord),
+		asm.StoreMem(asm.R10, stackAnswer, asm.R4, asm.DWord))
 	l.goTo(next)
 	l.place(miss)
 	if l.table.MaxList > 1 {
@@ -226,10 +231,11 @@ func (l *lookup) items(next string) {
 
 // answer does what the best rule says: counts it and decides, or leaves the chain.
 func (l *lookup) answer(leave string) {
-	l.put(asm.JGT.Imm(regBest, int32(len(l.rules)-1), l.none))
-	l.at(asm.R1, regBest, l.answers, 3)
 	rule := l.layout.whole("rule")
-	l.put(asm.LoadMem(asm.R2, asm.R1, 0, asm.Word), asm.LoadMem(regCode, asm.R1, 4, asm.Word), asm.StoreMem(regPkt, rule.off, asm.R2, rule.size))
+	l.put(asm.JGT.Imm(regBest, int32(len(l.rules)-1), l.none),
+		asm.LoadMem(asm.R2, asm.R10, stackAnswer, asm.Word),
+		asm.LoadMem(regCode, asm.R10, stackAnswer+4, asm.Half),
+		asm.StoreMem(regPkt, rule.off, asm.R2, rule.size))
 	if l.leaves() {
 		l.put(asm.JNE.Imm(regCode, codeLeave, l.decided))
 		l.countOn()

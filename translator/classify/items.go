@@ -84,9 +84,9 @@ func (w *writer) boxes(id listID) (out []box) {
 
 // list writes a list, and is the number of its first item.
 func (w *writer) list(boxes []box) uint32 {
-	at := uint32(len(w.items))
+	at := uint32(itemUnits * len(w.items))
 	for _, x := range boxes {
-		w.items = append(w.items, x.item())
+		w.items = append(w.items, w.item(x))
 	}
 	w.items[len(w.items)-1].Last = 1
 	w.most = max(w.most, len(boxes))
@@ -133,9 +133,9 @@ func (w *writer) distinct(boxes []box) (out []box) {
 
 // finish lays out what was written.
 func (w *writer) finish(l *layout, t *Table) error {
-	t.MaxList, t.NumItems = w.most, len(w.items)
+	t.MaxList, t.Units = w.most, itemUnits*len(w.items)
 	t.Items = put(l, w.items, w.most)
-	if len(w.items) >= RowRef || len(w.table) >= RowRef {
+	if itemUnits*len(w.items) >= RowRef || len(w.table) >= RowRef {
 		return limit("%d rules: too many lists", len(w.builder.rules))
 	}
 	if w.stage == nil {

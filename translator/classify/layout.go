@@ -25,24 +25,32 @@ func put[T uint16 | uint32 | uint64 | Item](l *layout, array []T, spare int) int
 	return off
 }
 
-// Item is a box as it is compared: 16 bytes.
+// Item is a box as it is compared, and what its rule answers.
 type Item struct {
 	SrcFrom, SrcLen, DstFrom, DstLen uint16
 	Rule                             uint32
 	Pattern                          uint8
 	Last                             uint8 // 1: of its list
 	_                                uint16
+	Slot                             uint32 // from here on, 8 bytes: the answer
+	Code, _                          uint16
 }
 
-// The bytes of an Item, and where in it the members behind the ports are.
+// The bytes of an Item, and where in it the members behind the ports are. Refs to items count units.
 const (
-	ItemSize      = 16
+	ItemSize      = 24
 	RuleOffset    = 8
 	PatternOffset = 12
 	LastOffset    = 13
+	AnswerOffset  = 16
+
+	UnitShift = 3 // a unit is 8 bytes
+	itemUnits = ItemSize >> UnitShift
 )
 
-func (x box) item() Item {
+// item is a box as an Item.
+func (b *builder) item(x box) Item {
+	r := &b.rules[x.rule]
 	return Item{SrcFrom: x.src.From, SrcLen: x.src.To - x.src.From, DstFrom: x.dst.From, DstLen: x.dst.To - x.dst.From,
-		Rule: uint32(x.rule), Pattern: x.pattern}
+		Rule: uint32(x.rule), Slot: r.Slot, Code: r.Code, Pattern: x.pattern}
 }

@@ -86,7 +86,7 @@ func (r *reader) list(ref uint32) {
 	if ref == none {
 		return
 	}
-	for off := r.Items + ItemSize*int(ref); ; off += ItemSize {
+	for off := r.Items + int(ref)<<UnitShift; ; off += ItemSize {
 		rule := r.u32(off + RuleOffset)
 		if rule >= r.best {
 			return

@@ -42,7 +42,7 @@ var mutations = []struct {
 		}
 	}},
 	{"lists end after their first rule", 300, nil, func(t *Table) {
-		for i := range t.NumItems {
+		for i := range t.Units / itemUnits {
 			t.Data[t.Items+ItemSize*i+LastOffset] = 1
 		}
 	}},

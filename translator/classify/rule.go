@@ -19,6 +19,9 @@ type Rule struct {
 	Src, Dst           []Span  // sorted and apart; nil: all
 	SrcPorts, DstPorts []Ports // sorted and apart; nil: all. Packets without ports count as having 0: the pattern has to tell
 	Pattern            uint8   // bit of Key.Patterns that has to be set
+
+	Slot uint32 // what a lookup that ends with the rule answers
+	Code uint16
 }
 
 // Key is what a packet is.

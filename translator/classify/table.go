@@ -25,13 +25,13 @@ type Table struct {
 	Src, Dst *Search
 	Subsets  []Subset // in the order in which they are asked
 	Items    int      // offset: of Items
-	NumItems int
-	Ports    *Ports2 // nil: no list is long
-	MaxList  int     // items that are compared for a cell, at most
+	Units    int      // of 8 bytes, that Items are
+	Ports    *Ports2  // nil: no list is long
+	MaxList  int      // items that are compared for a cell, at most
 	Rules    int
 }
 
-// Subset is where the cells of a subset are: {uint32 ref, uint32 owner}, where owner is the source's word. A ref is the number of the
+// Subset is where the cells of a subset are: {uint32 ref, uint32 owner}, where owner is the source's word. A ref is the unit of the
 // first Item to compare, or with bit 31 set what to add to the class of both ports to find that number in Rows.
 type Subset struct {
 	Cells int    // offset
