@@ -22,10 +22,10 @@ const (
 // not; a classifier of 50 or of 100,000 rules takes 10 to 20 ns while its lines are in the cache and 40 to 200 where they are not, which
 // is what codeCost says.
 const (
-	codeCost    = 32   // what may stand in code: rules one after the other, or the longest way through forks over them
-	forksUpTo   = 512  // rules that forks are tried for: making them takes more than linear time
-	forcedFrom  = 3    // rules of a run from which a forced classifier is made
-	classifyMin = 17   // rules of a run from which one may pay
+	codeCost    = 32  // what may stand in code: rules one after the other, or the longest way through forks over them
+	forksUpTo   = 512 // rules that forks are tried for: making them takes more than linear time
+	forcedFrom  = 3   // rules of a run from which a forced classifier is made
+	classifyMin = 17  // rules of a run from which one may pay
 )
 
 // engines chooses, for every run of rules that a classifier can take, what finds the first one: it is left to the forks, or becomes

@@ -29,6 +29,7 @@ type writer struct {
 	stage *portStage
 	table []uint32 // rows
 	most  int      // items of a list
+	key   []byte
 }
 
 // write reports whether the rows stay within their bound.
@@ -102,10 +103,11 @@ func (w *writer) row(boxes []box, ids map[string]uint32) uint32 {
 			w.table = append(w.table, none)
 			continue
 		}
-		key := make([]byte, 0, 5*len(of))
+		key := w.key[:0]
 		for _, x := range of {
 			key = append(key, byte(x.rule), byte(x.rule>>8), byte(x.rule>>16), byte(x.rule>>24), x.pattern)
 		}
+		w.key = key
 		ref, ok := ids[string(key)]
 		if !ok {
 			ref = w.list(of)
@@ -118,8 +120,9 @@ func (w *writer) row(boxes []box, ids map[string]uint32) uint32 {
 
 // distinct leaves out boxes whose pattern an earlier one covers: the ports are the same for all. Those that stay need not ask for
 // ports any more, so that lists of different ports are shared.
-func (w *writer) distinct(boxes []box) (out []box) {
+func (w *writer) distinct(boxes []box) []box {
 	var covered uint64
+	out := boxes[:0]
 	for _, x := range boxes {
 		if covered>>x.pattern&1 != 0 {
 			continue

@@ -13,6 +13,7 @@ type portStage struct {
 	combined           []uint32 // srcClass*dsts + dstClass → class of both
 	n                  int      // of those
 	patterns           []portPair
+	buffer             [][]box
 	inside             [][]int32 // by pair of ranges: the classes of both that it contains
 }
 
@@ -121,9 +122,15 @@ func (s *portStage) pattern(x box) int {
 	return n
 }
 
-// split is, for every class of both ports, those of the boxes whose ranges contain it.
+// split is, for every class of both ports, those of the boxes whose ranges contain it. The result is good until the next call.
 func (s *portStage) split(boxes []box) [][]box {
-	out := make([][]box, s.n)
+	if s.buffer == nil {
+		s.buffer = make([][]box, s.n)
+	}
+	out := s.buffer
+	for i := range out {
+		out[i] = out[i][:0]
+	}
 	for _, x := range boxes {
 		for _, class := range s.inside[s.pattern(x)] {
 			out[class] = append(out[class], x)
