@@ -3,8 +3,8 @@
 //
 // Classifier holds the programs of one generation (tc_ingress, tc_egress, fw_judge) with a stub function for each hook, which
 // the translator replaces; Xdp holds the one that judges prerouting rules before them, in XDP. Dispatcher holds what stays attached,
-// Reaper the timer that clears away flows that are over, Cgroup what notes the owners of sockets. Layouts shared with C come from fw.h
-// alone.
+// Reaper and SetReaper the timers that clear away flows, and elements of sets, that are over, Cgroup what notes the owners of sockets.
+// Layouts shared with C come from fw.h and set_reaper.c.
 //
 // To read the C, start with tc_classifier.c, which is the way of a packet; each step is a header of its own:
 //

@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/cilium/ebpf"
 
@@ -20,20 +19,10 @@ func (d *Dataplane) startReaper() error {
 		return fmt.Errorf("reaper: %w", errKernel(err))
 	}
 	defer coll.Close()
-	pin := d.at.mapPin("reaper")
-	_ = os.Remove(pin + nextSuffix)
-	if err := coll.Maps["reaper"].Pin(pin + nextSuffix); err != nil { // a map without pin runs no timer
-		return fmt.Errorf("reaper: %w", errKernel(err))
+	if err := startTimer(coll.Maps["reaper"], coll.Programs["reaper_start"], d.at.mapPin("reaper")); err != nil {
+		return fmt.Errorf("reaper: %w", err)
 	}
-	rc, err := coll.Programs["reaper_start"].Run(&ebpf.RunOptions{Data: make([]byte, 64)})
-	if err == nil && rc != 0 {
-		err = fmt.Errorf("timer: error %d", int32(rc))
-	}
-	if err != nil {
-		_ = os.Remove(pin + nextSuffix)
-		return fmt.Errorf("reaper: %w", errKernel(err))
-	}
-	return os.Rename(pin+nextSuffix, pin)
+	return nil
 }
 
 // loadReaper loads it to work in a kernel thread (1), or in the timer's soft interrupt (0), where 262,144 flows hold a CPU up for 60 ms.

@@ -11,6 +11,7 @@ func (t *transaction) retire() error {
 		t.warn("flows that are over are removed at the next apply only: %s", err)
 		_, _ = t.d.dropExpired()
 	}
+	t.startSetReapers()
 	at.dropPrograms(at.programs(next.Number), at.programs(next.Previous))
 	if err := at.setCurrent(next.Number); err != nil {
 		t.warn("generation %d is live, but will not be found at boot: %s", next.Number, errDisk(err))

@@ -159,7 +159,9 @@ func (t *transaction) promoteSets() {
 	for _, n := range []uint32{t.next.Number, t.next.Previous} {
 		if rs, err := t.d.at.readRuleset(n); err == nil {
 			for _, s := range rs.Sets {
-				keep[t.d.at.setPin(s.Name, tableMap)], keep[t.d.at.setPin(s.Name, elementsMap)] = true, true
+				for _, kind := range []string{tableMap, elementsMap, timerMap} {
+					keep[t.d.at.setPin(s.Name, kind)] = true
+				}
 			}
 		}
 	}

@@ -9,9 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bpfwall/bpfwall/ruleset"
+	"github.com/bpfwall/bpfwall/translator"
 )
 
 // banned is rules that drop who is in the set banned, put who asks for port 23 into it, and accept the rest.
@@ -268,4 +270,29 @@ func TestNobodyIsLeftOut(t *testing.T) {
 	}
 	stop.Store(true)
 	t.Logf("%d lookups while %d times four prefixes were added", runs, <-done)
+}
+
+// TestSetReaper: elements whose time is over leave the map with no process running, so that rules find room for others.
+func TestSetReaper(t *testing.T) {
+	w := newWorld(t)
+	d := w.open()
+	d.reapEvery = 200 * time.Millisecond
+	_, err := d.Apply(context.Background(), banned(ruleset.Live{Dynamic: true, Max: 4}), Meta{Time: time.Now()}, Options{})
+	must(t, err)
+	t.Cleanup(func() { _ = d.Disable(context.Background()) })
+	w.add(0, "192.0.2.4/32")
+	w.add(time.Millisecond, "192.0.2.1/32", "192.0.2.2/32", "192.0.2.0/24")
+	m, err := ebpf.LoadPinnedMap(d.at.setPin(bannedName, elementsMap), nil)
+	must(t, err)
+	defer m.Close()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		n := 0
+		must(t, eachElement(m, func(translator.ElementKey, translator.Element) error { n++; return nil }))
+		if n == 1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d elements after 10 s, want 1", n)
+		}
+	}
 }
