@@ -104,6 +104,7 @@ func (w *world) protect(coll *ebpf.Collection, devs ...string) {
 		if err != nil {
 			w.Fatal(err)
 		}
+		w.note(coll, l)
 		for prog, at := range map[string]ebpf.AttachType{"tc_ingress": ebpf.AttachTCXIngress, "tc_egress": ebpf.AttachTCXEgress} {
 			tcx, err := link.AttachTCX(link.TCXOptions{Interface: l.Attrs().Index, Program: coll.Programs[prog], Attach: at})
 			if err != nil {
@@ -122,6 +123,7 @@ func (w *world) protectOld(coll *ebpf.Collection, devs ...string) {
 		if err != nil {
 			w.Fatal(err)
 		}
+		w.note(coll, l)
 		at := netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}
 		if err := netlink.QdiscAdd(&netlink.GenericQdisc{QdiscAttrs: at, QdiscType: "clsact"}); err != nil {
 			w.Skipf("clsact: %s", err)
@@ -137,6 +139,19 @@ func (w *world) protectOld(coll *ebpf.Collection, devs ...string) {
 				w.Fatal(err)
 			}
 		}
+	}
+}
+
+// note tells the programs of an interface that they judge.
+func (w *world) note(coll *ebpf.Collection, l netlink.Link) {
+	w.Helper()
+	index := uint32(l.Attrs().Index)
+	iface := Iface{Ifindex: index}
+	for i, c := range []byte(l.Attrs().Name) {
+		iface.Name[i] = int8(c)
+	}
+	if err := coll.Maps["ifaces"].Put(index&0xffff, iface); err != nil {
+		w.Fatal(err)
 	}
 }
 
