@@ -16,6 +16,7 @@ import (
 // family.
 type classifier struct {
 	name     string // its number
+	why      string // it is one
 	base     int    // offset in the map
 	family   ruleset.Family
 	rules    []*step
@@ -192,9 +193,9 @@ func (p *plan) place(c *classifier) {
 	p.classifiers = append(p.classifiers, c)
 }
 
-// String is what it is and what it costs.
+// String is what it is, why, and what it costs: memory, and what the worst packet takes.
 func (c *classifier) String() string {
 	t := c.table
-	return fmt.Sprintf("%d %s rules, %d bytes, at most %d probes of up to %d rules, %d patterns", len(c.rules), c.family, len(c.data),
-		len(t.Subsets), t.MaxList, len(c.patterns.list))
+	return fmt.Sprintf("%d %s rules (%s), %d bytes; at most %d+%d halvings for the addresses, %d cells, %d rules of each; %d patterns",
+		len(c.rules), c.family, c.why, len(c.data), t.Src.Halvings(), t.Dst.Halvings(), len(t.Subsets), t.MaxList, len(c.patterns.list))
 }

@@ -13,6 +13,10 @@
 // meet, in their order. It costs a packet some log2(rules) comparisons, where trying the rules costs one for each. Long lists of
 // addresses are looked up in maps, long lists of ports searched in a tree of their own.
 //
+// Many rules become a classifier: a table in a map (package classify), which code asks for the first rule that a packet meets. It takes
+// rules that only end the chain, whatever they ask for, in whatever order; chooseEngines says when, and what it costs. Rules that do
+// more stand between two classifiers.
+//
 // The verifier bounds a function's branches and the depth of calls. Chains that are too long are cut into pieces, functions that the
 // chain's own calls one after the other; chains that nest too deep for calls stand where they are jumped to; a *LimitError says when
 // neither helps.
@@ -28,7 +32,9 @@
 //	R6     struct fw_pkt *, the function's argument. Callee-saved, so calls keep it
 //	R7     verdict, from the decision to the function's tail; the counter slot goes there in pkt->rule. Scratch before
 //	R8-R9  a lookup in a set, together with R0-R5 and R7
+//	R7-R9  a lookup in a classifier: the best rule so far and the records of the two addresses, together with R0-R5
 //	R10-32 the key of the counters map
+//	R10-40 a classifier: the patterns that the packet meets, the class of its ports, and the answer of the best rule, 8 bytes each
 //	R10-56 the key of an element of a live set (ElementKey)
 //	R10-88 an element that is added to one (Element)
 package translator

@@ -1,8 +1,10 @@
 package translator
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
+	"strings"
 
 	"github.com/bpfwall/bpfwall/ruleset"
 )
@@ -19,11 +21,11 @@ const (
 )
 
 // The cost model, in comparisons that a packet may have to go through. On a processor of 2025 one is some 0.7 ns if it is foretold and 4 if
-// not; a classifier of 50 or of 100,000 rules takes 10 to 20 ns while its lines are in the cache and 40 to 200 where they are not, which
-// is what codeCost says.
+// not. A classifier of 50 or of 100,000 rules takes 10 to 20 ns while its lines are in the cache, and 40 to 60 for packets that all differ
+// (10,000 rules; 100,000: 150 to 300, since its lines are not in the cache): about codeCost comparisons.
 const (
 	codeCost    = 32  // what may stand in code: rules one after the other, or the longest way through forks over them
-	forksUpTo   = 512 // rules that forks are tried for: making them takes more than linear time
+	forksUpTo   = 512 // rules that forks are tried for: making and verifying them takes more than linear time
 	forcedFrom  = 3   // rules of a run from which a forced classifier is made
 	classifyMin = 17  // rules of a run from which one may pay
 )
@@ -79,7 +81,8 @@ func (e *engines) indexed(family ruleset.Family, steps []*step) []*step {
 
 // classifiers is a run of rules as classifiers; nil if it is to stay what it is.
 func (e *engines) classifiers(family ruleset.Family, run []*step) []*step {
-	if !e.worth(family, run) {
+	why := e.why(family, run)
+	if why == "" {
 		return nil
 	}
 	var out []*step
@@ -90,10 +93,11 @@ func (e *engines) classifiers(family ruleset.Family, run []*step) []*step {
 		for rest := run; len(rest) > 0; {
 			c, left, err := newClassifier(f, rest, e.plan.order)
 			if err != nil || c == nil && left != nil {
-				e.plan.refused = append(e.plan.refused, fmt.Sprintf("%s: %v", rest[0].rule.Pos, err))
+				e.plan.refused = append(e.plan.refused, fmt.Sprintf("rules from %s on: no classifier: %v", rest[0].rule.Pos, err))
 				return nil
 			}
 			if c != nil {
+				c.why = why
 				e.plan.place(c)
 				out = append(out, &step{verb: verbClassify, classifier: c})
 			}
@@ -103,20 +107,26 @@ func (e *engines) classifiers(family ruleset.Family, run []*step) []*step {
 	return out
 }
 
-// worth reports whether a run is to become classifiers.
-func (e *engines) worth(family ruleset.Family, run []*step) bool {
+// why says why a run is to become classifiers; "" if it is not.
+func (e *engines) why(family ruleset.Family, run []*step) string {
 	switch {
 	case e.forced == EngineForks:
-		return false
+		return ""
 	case e.forced == EngineClassifiers:
-		return len(run) >= forcedFrom
+		if len(run) < forcedFrom {
+			return ""
+		}
+		return "forced"
 	case len(run) < classifyMin:
-		return false
+		return ""
 	case len(run) > forksUpTo:
-		return true
+		return fmt.Sprintf("more than %d rules", forksUpTo)
 	}
 	trial := &indexer{repeats: maxRepeats / 4}
-	return longest(trial.indexed(family, run)) > codeCost
+	if n := longest(trial.indexed(family, run)); n > codeCost {
+		return fmt.Sprintf("%d comparisons in code, more than %d", n, codeCost)
+	}
+	return ""
 }
 
 // longest is the comparisons of the longest way through steps.
@@ -134,4 +144,13 @@ func longest(steps []*step) int {
 		sum += bits.Len(uint(len(s.fork.branches))) + 1 + most
 	}
 	return sum
+}
+
+// explained adds to an error about too much code why rules are in code.
+func (p *plan) explained(err error) error {
+	var limit *LimitError
+	if errors.As(err, &limit) && len(p.refused) > 0 {
+		limit.Help = strings.Join(append(p.refused, limit.Help), "; ")
+	}
+	return err
 }

@@ -31,6 +31,9 @@ func (o *Output) Plan() string {
 	for _, s := range o.Sets {
 		fmt.Fprintf(&b, "map %s: %s\n", s.Name, s)
 	}
+	for _, r := range o.plan.refused {
+		fmt.Fprintln(&b, r)
+	}
 	for _, f := range o.plan.functions {
 		fmt.Fprintf(&b, "%s: %s\n", f.name, f.doc)
 		if f.piece() {

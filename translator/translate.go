@@ -80,7 +80,7 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 	}
 	out := &Output{Spec: spec, Slots: p.slots, Logs: p.logs, Sets: p.sets, Live: p.liveList(), Cgroups: p.cgroups, plan: p, at: at}
 	if err := out.lower(obj); err != nil {
-		return nil, err
+		return nil, p.explained(err)
 	}
 	if err := out.addXDP(); err != nil {
 		return nil, err

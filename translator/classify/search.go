@@ -29,6 +29,14 @@ type Hosts struct {
 	N     uint64 // intervals
 }
 
+// Halvings is how many steps the longest search takes.
+func (s *Search) Halvings() int {
+	if s.Hosts != nil {
+		return s.Steps + s.Hosts.Steps
+	}
+	return s.Steps
+}
+
 // interval is addresses with the same record.
 type interval struct {
 	start  Addr
