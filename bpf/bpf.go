@@ -13,4 +13,6 @@ type (
 	Stat       = ClassifierFwStat
 	Limit      = ClassifierLimitState
 	CgroupBits = ClassifierCgroupBits
+	CgroupPath = WatchCgroupPath
+	RouteEpoch = ClassifierRouteEpoch
 )

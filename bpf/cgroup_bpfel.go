@@ -23,8 +23,14 @@ type CgroupOwner struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	CgroupMapSockOwner  = "sock_owner"
-	CgroupProgNoteOwner = "note_owner"
+	CgroupMapGen               = "gen"
+	CgroupMapProgsConnect4     = "progs_connect4"
+	CgroupMapProgsConnect6     = "progs_connect6"
+	CgroupMapSockOwner         = "sock_owner"
+	CgroupProgDispatchConnect4 = "dispatch_connect4"
+	CgroupProgDispatchConnect6 = "dispatch_connect6"
+	CgroupProgNoteOwner        = "note_owner"
+	CgroupVarOwnNetns          = "own_netns"
 )
 
 // LoadCgroup returns the embedded CollectionSpec for Cgroup.
@@ -69,20 +75,26 @@ type CgroupSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type CgroupProgramSpecs struct {
-	NoteOwner *ebpf.ProgramSpec `ebpf:"note_owner"`
+	DispatchConnect4 *ebpf.ProgramSpec `ebpf:"dispatch_connect4"`
+	DispatchConnect6 *ebpf.ProgramSpec `ebpf:"dispatch_connect6"`
+	NoteOwner        *ebpf.ProgramSpec `ebpf:"note_owner"`
 }
 
 // CgroupMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type CgroupMapSpecs struct {
-	SockOwner *ebpf.MapSpec `ebpf:"sock_owner"`
+	Gen           *ebpf.MapSpec `ebpf:"gen"`
+	ProgsConnect4 *ebpf.MapSpec `ebpf:"progs_connect4"`
+	ProgsConnect6 *ebpf.MapSpec `ebpf:"progs_connect6"`
+	SockOwner     *ebpf.MapSpec `ebpf:"sock_owner"`
 }
 
 // CgroupVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type CgroupVariableSpecs struct {
+	OwnNetns *ebpf.VariableSpec `ebpf:"own_netns"`
 }
 
 // CgroupObjects contains all objects after they have been loaded into the kernel.
@@ -105,11 +117,17 @@ func (o *CgroupObjects) Close() error {
 //
 // It can be passed to LoadCgroupObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CgroupMaps struct {
-	SockOwner *ebpf.Map `ebpf:"sock_owner"`
+	Gen           *ebpf.Map `ebpf:"gen"`
+	ProgsConnect4 *ebpf.Map `ebpf:"progs_connect4"`
+	ProgsConnect6 *ebpf.Map `ebpf:"progs_connect6"`
+	SockOwner     *ebpf.Map `ebpf:"sock_owner"`
 }
 
 func (m *CgroupMaps) Close() error {
 	return _CgroupClose(
+		m.Gen,
+		m.ProgsConnect4,
+		m.ProgsConnect6,
 		m.SockOwner,
 	)
 }
@@ -118,17 +136,22 @@ func (m *CgroupMaps) Close() error {
 //
 // It can be passed to LoadCgroupObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CgroupVariables struct {
+	OwnNetns *ebpf.Variable `ebpf:"own_netns"`
 }
 
 // CgroupPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to LoadCgroupObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CgroupPrograms struct {
-	NoteOwner *ebpf.Program `ebpf:"note_owner"`
+	DispatchConnect4 *ebpf.Program `ebpf:"dispatch_connect4"`
+	DispatchConnect6 *ebpf.Program `ebpf:"dispatch_connect6"`
+	NoteOwner        *ebpf.Program `ebpf:"note_owner"`
 }
 
 func (p *CgroupPrograms) Close() error {
 	return _CgroupClose(
+		p.DispatchConnect4,
+		p.DispatchConnect6,
 		p.NoteOwner,
 	)
 }

@@ -1,10 +1,15 @@
 //go:build ignore
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Who made a socket: what rules about a packet's owner ask at tc egress, where nothing but the socket is left of the process. */
+/*
+ * What stays attached to control groups: who made a socket, which logs tell, and the way to a generation's rules for connect(). The
+ * hooks see the sockets of all network namespaces; only those of one are judged.
+ */
 #include <linux/types.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include <linux/in.h>
 #include "fw.h"
+#include "generation.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -21,6 +26,49 @@ int note_owner(struct bpf_sock *sk)
 	struct owner owner = { .uid = ids, .gid = ids >> 32 };
 
 	bpf_sk_storage_get(&sock_owner, sk, &owner, BPF_SK_STORAGE_GET_F_CREATE);
+	return 1;
+}
+
+volatile const __u64 own_netns; /* cookie of the network namespace */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u32);
+} progs_connect4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u32);
+} progs_connect6 SEC(".maps");
+
+/* No program: the generation leaves it all to tc. */
+#define DISPATCH(ctx, progs) \
+	do { \
+		__u32 now = generation(); \
+\
+		if (!now || (ctx)->protocol != IPPROTO_TCP || bpf_get_netns_cookie(ctx) != own_netns) \
+			return 1; \
+		if (now & 1) \
+			bpf_tail_call(ctx, &(progs), 1); \
+		else \
+			bpf_tail_call(ctx, &(progs), 0); \
+	} while (0)
+
+SEC("cgroup/connect4")
+int dispatch_connect4(struct bpf_sock_addr *ctx)
+{
+	DISPATCH(ctx, progs_connect4);
+	return 1;
+}
+
+SEC("cgroup/connect6")
+int dispatch_connect6(struct bpf_sock_addr *ctx)
+{
+	DISPATCH(ctx, progs_connect6);
 	return 1;
 }
 

@@ -249,10 +249,11 @@ const (
 	ClassifierFwStatFW_STAT_REJECT_SENT       ClassifierFwStat = 10
 	ClassifierFwStatFW_STAT_REJECT_SUPPRESSED ClassifierFwStat = 11
 	ClassifierFwStatFW_STAT_DHCP_PASSED       ClassifierFwStat = 12
-	ClassifierFwStatFW_STAT_INTERNAL          ClassifierFwStat = 13
-	ClassifierFwStatFW_STAT_SOURCE_FULL       ClassifierFwStat = 14
-	ClassifierFwStatFW_STAT_XDP_NO_ROOM       ClassifierFwStat = 15
-	ClassifierFwStatFW_STATS                  ClassifierFwStat = 16
+	ClassifierFwStatFW_STAT_CONNECT_REFUSED   ClassifierFwStat = 13
+	ClassifierFwStatFW_STAT_INTERNAL          ClassifierFwStat = 14
+	ClassifierFwStatFW_STAT_SOURCE_FULL       ClassifierFwStat = 15
+	ClassifierFwStatFW_STAT_XDP_NO_ROOM       ClassifierFwStat = 16
+	ClassifierFwStatFW_STATS                  ClassifierFwStat = 17
 )
 
 type ClassifierFwVerdict uint32
@@ -320,6 +321,12 @@ type ClassifierRejectNote struct {
 	Pad        [7]uint8
 }
 
+type ClassifierRouteEpoch struct {
+	_    structs.HostLayout
+	Ipv4 uint32
+	Ipv6 uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -333,6 +340,7 @@ const (
 	ClassifierMapCtNew             = "ct_new"
 	ClassifierMapCtQuoted          = "ct_quoted"
 	ClassifierMapCtScratch         = "ct_scratch"
+	ClassifierMapEpochs            = "epochs"
 	ClassifierMapErrorRate         = "error_rate"
 	ClassifierMapEvents            = "events"
 	ClassifierMapFrags             = "frags"
@@ -443,6 +451,7 @@ type ClassifierMapSpecs struct {
 	CtNew           *ebpf.MapSpec `ebpf:"ct_new"`
 	CtQuoted        *ebpf.MapSpec `ebpf:"ct_quoted"`
 	CtScratch       *ebpf.MapSpec `ebpf:"ct_scratch"`
+	Epochs          *ebpf.MapSpec `ebpf:"epochs"`
 	ErrorRate       *ebpf.MapSpec `ebpf:"error_rate"`
 	Events          *ebpf.MapSpec `ebpf:"events"`
 	Frags           *ebpf.MapSpec `ebpf:"frags"`
@@ -523,6 +532,7 @@ type ClassifierMaps struct {
 	CtNew           *ebpf.Map `ebpf:"ct_new"`
 	CtQuoted        *ebpf.Map `ebpf:"ct_quoted"`
 	CtScratch       *ebpf.Map `ebpf:"ct_scratch"`
+	Epochs          *ebpf.Map `ebpf:"epochs"`
 	ErrorRate       *ebpf.Map `ebpf:"error_rate"`
 	Events          *ebpf.Map `ebpf:"events"`
 	Frags           *ebpf.Map `ebpf:"frags"`
@@ -551,6 +561,7 @@ func (m *ClassifierMaps) Close() error {
 		m.CtNew,
 		m.CtQuoted,
 		m.CtScratch,
+		m.Epochs,
 		m.ErrorRate,
 		m.Events,
 		m.Frags,

@@ -8,15 +8,9 @@
 #include "fw.h"
 #include "carry.h"
 #include "kernel.h"
+#include "generation.h"
 
 volatile const __u32 l2_len = 14; /* bytes before the IP header: 14 on Ethernet, 0 on tun, WireGuard and the like */
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} gen SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -52,13 +46,6 @@ struct {
 	__type(key, enum fw_stat);
 	__type(value, __u64);
 } stats SEC(".maps");
-
-static __always_inline __u32 generation(void)
-{
-	__u32 zero = 0, *word = bpf_map_lookup_elem(&gen, &zero);
-
-	return word ? *(volatile __u32 *)word : 0;
-}
 
 /* No program in the slot: closed. */
 static __always_inline int no_program(void)

@@ -28,10 +28,11 @@ const (
 	DispatcherFwStatFW_STAT_REJECT_SENT       DispatcherFwStat = 10
 	DispatcherFwStatFW_STAT_REJECT_SUPPRESSED DispatcherFwStat = 11
 	DispatcherFwStatFW_STAT_DHCP_PASSED       DispatcherFwStat = 12
-	DispatcherFwStatFW_STAT_INTERNAL          DispatcherFwStat = 13
-	DispatcherFwStatFW_STAT_SOURCE_FULL       DispatcherFwStat = 14
-	DispatcherFwStatFW_STAT_XDP_NO_ROOM       DispatcherFwStat = 15
-	DispatcherFwStatFW_STATS                  DispatcherFwStat = 16
+	DispatcherFwStatFW_STAT_CONNECT_REFUSED   DispatcherFwStat = 13
+	DispatcherFwStatFW_STAT_INTERNAL          DispatcherFwStat = 14
+	DispatcherFwStatFW_STAT_SOURCE_FULL       DispatcherFwStat = 15
+	DispatcherFwStatFW_STAT_XDP_NO_ROOM       DispatcherFwStat = 16
+	DispatcherFwStatFW_STATS                  DispatcherFwStat = 17
 )
 
 // Names of all BPF objects in the ELF.

@@ -141,6 +141,12 @@ struct cgroup_path {
 	char path[256];
 };
 
+/* Of a network namespace: counts changes of its routes, and so of its addresses. */
+struct route_epoch {
+	__u32 ipv4;
+	__u32 ipv6;
+};
+
 /* What a log rule reports. */
 struct fw_event {
 	__u64 ts;		/* ns, bpf_ktime_get_boot_ns */
@@ -283,6 +289,7 @@ enum fw_stat {
 	FW_STAT_REJECT_SENT,
 	FW_STAT_REJECT_SUPPRESSED,	/* over the rate of ICMP errors, or no answer is due */
 	FW_STAT_DHCP_PASSED,		/* dropped by rules, but for a DHCP client that netfilter would not see */
+	FW_STAT_CONNECT_REFUSED,	/* connect() by a TCP socket, before there was a packet */
 	FW_STAT_INTERNAL,		/* dropped: a map lookup that cannot fail did */
 	FW_STAT_SOURCE_FULL,		/* dropped: a new flow of a source that has as many as it may */
 	FW_STAT_XDP_NO_ROOM,		/* left to tc: the driver's frames have no room for a seal */

@@ -8,6 +8,17 @@
 
 #define RELOCATED __attribute__((preserve_access_index))
 
+typedef struct { int counter; } atomic_t;
+
+struct netns_ipv4 { atomic_t rt_genid; } RELOCATED;
+
+struct netns_ipv6 { atomic_t fib6_sernum; } RELOCATED;
+
+struct net {
+	struct netns_ipv4 ipv4;
+	struct netns_ipv6 ipv6;
+} RELOCATED;
+
 typedef struct { struct net *net; } possible_net_t;
 
 struct net_device {
@@ -34,7 +45,25 @@ struct sock_common {
 	struct sock *skc_listener;	/* of TCP_NEW_SYN_RECV */
 } RELOCATED;
 
+struct kernfs_node { __u64 id; } RELOCATED;
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+} RELOCATED;
+
+struct cgroup_root { int hierarchy_id; } RELOCATED;
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
+} RELOCATED;
+
+struct sock_cgroup_data { struct cgroup *cgroup; } RELOCATED;
+
 struct sock {
+	struct sock_cgroup_data sk_cgrp_data;
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
 } RELOCATED;

@@ -60,6 +60,14 @@ struct {
 	__type(value, struct cgroup_bits);
 } cgroups SEC(".maps");
 
+/* 0: when addr_types was filled; 1: now, as fw_epoch has found. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct route_epoch);
+} epochs SEC(".maps");
+
 /* Assured flows: newcomers never push them out. User space sets the size. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -25,6 +25,7 @@
 #include "head.h"
 #include "transport.h"
 #include "parse.h"
+#include "addr.h"
 #include "meta.h"
 #include "owner.h"
 #include "checksum.h"

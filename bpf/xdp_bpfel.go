@@ -236,10 +236,11 @@ const (
 	XdpFwStatFW_STAT_REJECT_SENT       XdpFwStat = 10
 	XdpFwStatFW_STAT_REJECT_SUPPRESSED XdpFwStat = 11
 	XdpFwStatFW_STAT_DHCP_PASSED       XdpFwStat = 12
-	XdpFwStatFW_STAT_INTERNAL          XdpFwStat = 13
-	XdpFwStatFW_STAT_SOURCE_FULL       XdpFwStat = 14
-	XdpFwStatFW_STAT_XDP_NO_ROOM       XdpFwStat = 15
-	XdpFwStatFW_STATS                  XdpFwStat = 16
+	XdpFwStatFW_STAT_CONNECT_REFUSED   XdpFwStat = 13
+	XdpFwStatFW_STAT_INTERNAL          XdpFwStat = 14
+	XdpFwStatFW_STAT_SOURCE_FULL       XdpFwStat = 15
+	XdpFwStatFW_STAT_XDP_NO_ROOM       XdpFwStat = 16
+	XdpFwStatFW_STATS                  XdpFwStat = 17
 )
 
 type XdpFwVerdict uint32
@@ -278,6 +279,12 @@ type XdpMacKey struct {
 	Family  uint32
 }
 
+type XdpRouteEpoch struct {
+	_    structs.HostLayout
+	Ipv4 uint32
+	Ipv6 uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -289,6 +296,7 @@ const (
 	XdpMapCtNew             = "ct_new"
 	XdpMapCtQuoted          = "ct_quoted"
 	XdpMapCtScratch         = "ct_scratch"
+	XdpMapEpochs            = "epochs"
 	XdpMapEvents            = "events"
 	XdpMapFrags             = "frags"
 	XdpMapIfaces            = "ifaces"
@@ -386,6 +394,7 @@ type XdpMapSpecs struct {
 	CtNew     *ebpf.MapSpec `ebpf:"ct_new"`
 	CtQuoted  *ebpf.MapSpec `ebpf:"ct_quoted"`
 	CtScratch *ebpf.MapSpec `ebpf:"ct_scratch"`
+	Epochs    *ebpf.MapSpec `ebpf:"epochs"`
 	Events    *ebpf.MapSpec `ebpf:"events"`
 	Frags     *ebpf.MapSpec `ebpf:"frags"`
 	Ifaces    *ebpf.MapSpec `ebpf:"ifaces"`
@@ -459,6 +468,7 @@ type XdpMaps struct {
 	CtNew     *ebpf.Map `ebpf:"ct_new"`
 	CtQuoted  *ebpf.Map `ebpf:"ct_quoted"`
 	CtScratch *ebpf.Map `ebpf:"ct_scratch"`
+	Epochs    *ebpf.Map `ebpf:"epochs"`
 	Events    *ebpf.Map `ebpf:"events"`
 	Frags     *ebpf.Map `ebpf:"frags"`
 	Ifaces    *ebpf.Map `ebpf:"ifaces"`
@@ -480,6 +490,7 @@ func (m *XdpMaps) Close() error {
 		m.CtNew,
 		m.CtQuoted,
 		m.CtScratch,
+		m.Epochs,
 		m.Events,
 		m.Frags,
 		m.Ifaces,

@@ -25,6 +25,7 @@
 #include "xdp_head.h"
 #include "transport.h"
 #include "parse.h"
+#include "addr.h"
 #include "meta.h"
 #include "seal.h"
 

@@ -120,6 +120,9 @@ func (t *transaction) load() error {
 	if err != nil {
 		return t.d.loadError(err)
 	}
+	if err := t.loadConnect(own); err != nil {
+		return err
+	}
 	return t.loadXDP(own)
 }
 

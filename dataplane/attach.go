@@ -155,6 +155,10 @@ func (t *transaction) attachMissing() error {
 	if mode == ModeAuto {
 		mode = ModeTCX
 	}
+	t.attachWatch()
+	if err := t.attachConnect(); err != nil {
+		return err
+	}
 	err := t.attachAs(mode, disp)
 	if t.opts.Mode == ModeAuto && errors.Is(err, ebpf.ErrNotSupported) {
 		return t.attachAs(ModeClsact, disp)
@@ -305,11 +309,22 @@ func (d *dispatchers) load(l2 uint32, want func(string) bool) (*ebpf.Collection,
 		return nil, fmt.Errorf("dispatcher: %s", err)
 	}
 	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !want(name) })
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: d.maps})
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: among(d.maps, spec)})
 	if err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", errKernel(err))
 	}
 	return coll, nil
+}
+
+// among is those of some maps that an object has.
+func among(maps map[string]*ebpf.Map, spec *ebpf.CollectionSpec) map[string]*ebpf.Map {
+	out := map[string]*ebpf.Map{}
+	for name, m := range maps {
+		if spec.Maps[name] != nil {
+			out[name] = m
+		}
+	}
+	return out
 }
 
 func (d *dispatchers) close() error {

@@ -100,14 +100,11 @@ func cgroupBits(names []string) (bits map[uint64]uint64, missing []string, err e
 }
 
 // fillCgroups tells the programs of the next generation which control groups the rules mean. Those of the other generation read the
-// same map, and bits of their own in it.
-func (t *transaction) fillCgroups(m *ebpf.Map) error {
+// same map, and bits of their own in it. It returns the names that nothing has.
+func (t *transaction) fillCgroups(m *ebpf.Map) (missing []string, err error) {
 	bits, missing, err := cgroupBits(t.rs.Cgroups())
 	if err != nil {
-		return &ruleset.Error{Pos: t.rs.PosOf(ruleset.FieldCgroup), Msg: err.Error()}
-	}
-	for _, name := range missing {
-		t.warn("control group %q: not there; rules that name it match nothing until there is one", name)
+		return nil, &ruleset.Error{Pos: t.rs.PosOf(ruleset.FieldCgroup), Msg: err.Error()}
 	}
 	side := t.next.Loaded & 1
 	var id uint64
@@ -123,10 +120,10 @@ func (t *transaction) fillCgroups(m *ebpf.Map) error {
 	}
 	for id, want := range bits {
 		if err := putCgroup(m, id, side, want); err != nil {
-			return fmt.Errorf("map cgroups: %w", errKernel(err))
+			return nil, fmt.Errorf("map cgroups: %w", errKernel(err))
 		}
 	}
-	return nil
+	return missing, nil
 }
 
 // same reports whether the next generation is the live one: then groups that are gone keep their bits, for sockets that outlive them.

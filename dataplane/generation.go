@@ -44,9 +44,14 @@ type Generation struct {
 	Defrag     bool   `json:"defrag,omitempty"`      // fragments that arrive are judged at netfilter's hooks, when they are put together
 	NoDefrag   string `json:"no_defrag,omitempty"`   // why they are not, though the rules read the state
 	// Guard: there are prerouting rules. NoXDP says why XDP judges them nowhere, XDP why not on an interface, "" on those where it does.
-	Guard bool              `json:"guard,omitempty"`
-	NoXDP string            `json:"no_xdp,omitempty"`
-	XDP   map[string]string `json:"xdp,omitempty"`
+	Guard bool   `json:"guard,omitempty"`
+	NoXDP string `json:"no_xdp,omitempty"`
+	// Connect: it has programs for connect(), which ask what leaves by lo if AsksLoopback. NoConnect says why not, if a rule asks for sockets.
+	Connect      bool   `json:"connect,omitempty"`
+	AsksLoopback bool   `json:"asks_loopback,omitempty"`
+	NoConnect    string `json:"no_connect,omitempty"`
+
+	XDP map[string]string `json:"xdp,omitempty"`
 	Meta
 	Options Options               `json:"options"`
 	Slots   translator.Slots      `json:"slots"`

@@ -21,8 +21,12 @@ func (t *transaction) describeHost() error {
 		return err
 	}
 	if m := t.shared["cgroups"]; m != nil {
-		if err := t.fillCgroups(m); err != nil {
+		missing, err := t.fillCgroups(m)
+		if err != nil {
 			return err
+		}
+		for _, name := range missing {
+			t.warn("control group %q: not there; rules that name it match nothing until there is one", name)
 		}
 	}
 	if !t.rs.Uses(ruleset.FieldSrcType) && !t.rs.Uses(ruleset.FieldDstType) {

@@ -14,8 +14,8 @@ import (
 // dispatchMaps belong to the dispatchers, sharedMaps to the programs of every generation. Both are pinned and outlive generations.
 // All other maps of a collection are its generation's own.
 var (
-	dispatchMaps = []string{"gen", "progs_ingress", "progs_egress", "progs_input", "progs_xdp"}
-	sharedMaps   = []string{"counters", "limits", "ct", "ct_new", "conncounts", "conncount_places", "frags", "ifaces", "addr_types", "cgroups", "events", "stats"}
+	dispatchMaps = []string{"gen", "progs_ingress", "progs_egress", "progs_input", "progs_xdp", "progs_connect4", "progs_connect6"}
+	sharedMaps   = []string{"counters", "limits", "ct", "ct_new", "conncounts", "conncount_places", "frags", "ifaces", "addr_types", "cgroups", "epochs", "events", "stats"}
 )
 
 // nextSuffix marks the pin of a map that takes over from the pinned one at the flip. (Dots are not allowed in the BPF file system.)
@@ -59,6 +59,13 @@ func (t *transaction) openDispatch() error {
 	spec, err := bpf.LoadDispatcher()
 	if err != nil {
 		return fmt.Errorf("dispatcher: %s", err)
+	}
+	cgroup, err := bpf.LoadCgroup()
+	if err != nil {
+		return fmt.Errorf("dispatcher: %s", err)
+	}
+	for _, h := range connectHooks {
+		spec.Maps["progs_"+h.name] = cgroup.Maps["progs_"+h.name]
 	}
 	t.dispatch = map[string]*ebpf.Map{}
 	for _, name := range dispatchMaps {
@@ -134,7 +141,7 @@ func (t *transaction) openMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 }
 
 // refilled are the maps whose contents describeHost knows anyway, and those that fill again by themselves.
-var refilled = []string{"ifaces", "addr_types", "conncounts", "conncount_places", "cgroups"}
+var refilled = []string{"ifaces", "addr_types", "conncounts", "conncount_places", "cgroups", "epochs"}
 
 // makeRoom makes the map of address types as large as this host needs.
 func (t *transaction) makeRoom(spec *ebpf.MapSpec) error {

@@ -57,6 +57,9 @@ func (t *transaction) openRefilled() error {
 	if t.rs.Uses(ruleset.FieldCgroup) {
 		names = append(names, "cgroups")
 	}
+	if t.next.Connect {
+		names = append(names, "epochs")
+	}
 	for _, name := range names {
 		m, err := ebpf.LoadPinnedMap(t.d.at.mapPin(name), nil)
 		if err != nil {

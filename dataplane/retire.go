@@ -7,6 +7,8 @@ func (t *transaction) retire() error {
 	t.promote()
 	t.detachUnwanted()
 	t.detachNetfilter()
+	t.detachConnect()
+	t.detachWatch()
 	if err := t.d.startReaper(); err != nil {
 		t.warn("flows that are over are removed at the next apply only: %s", err)
 		_, _ = t.d.dropExpired()

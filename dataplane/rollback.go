@@ -140,6 +140,9 @@ func (t *transaction) loadPinned(g *Generation) (map[string]*ebpf.Program, error
 	if g.judgesInXDP() {
 		names = append(names, xdpProgram)
 	}
+	if g.Connect {
+		names = append(names, connectPrograms()...)
+	}
 	for _, name := range names {
 		p, err := ebpf.LoadPinnedProgram(filepath.Join(t.d.at.programs(g.Number), name), nil)
 		if err != nil {
@@ -155,6 +158,9 @@ func (t *transaction) loadPinned(g *Generation) (map[string]*ebpf.Program, error
 func (t *transaction) checkMaps(g *Generation) error {
 	used := t.d.usedMaps(g)
 	for _, name := range sharedMaps {
+		if name == "epochs" && !g.Connect {
+			continue // nobody else reads it
+		}
 		m, err := t.d.openPinned(name)
 		if err != nil {
 			return err

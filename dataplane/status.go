@@ -20,6 +20,7 @@ type Status struct {
 	Missing    []string          // interfaces that the generation names and that are not there
 	Stats      map[string]uint64 // what is counted beside the rules, by name
 	Flows      int               // in the conntrack maps
+	Connect    string            // how connect() is judged: ConnectAttached, or why not; "": no rule asks for sockets
 	Warnings   []string
 }
 
@@ -117,6 +118,7 @@ func guardHook(i iface, g *Generation, modes map[hook]Mode) Hook {
 func (d *Dataplane) hostStatus(s *Status) error {
 	d.natStatus(s)
 	d.netfilterStatus(s)
+	s.Connect = d.connectStatus(s.Generation)
 	if rs, err := d.at.readRuleset(s.Generation.Number); err == nil {
 		d.cgroupStatus(s, rs)
 	}

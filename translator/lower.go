@@ -83,7 +83,13 @@ func (w *lowering) count() {
 	w.loadMap(asm.R1, "counters")
 	w.put(
 		asm.FnMapLookupElem.Call(),
-		asm.JEq.Imm(asm.R0, 0, counted),
+		asm.JEq.Imm(asm.R0, 0, counted))
+	if w.plan.atConnect { // a process may be interrupted by packets; this one has no bytes
+		w.put(asm.Mov.Imm(asm.R1, 1), asm.StoreXAdd(asm.R0, asm.R1, asm.DWord))
+		w.place(counted)
+		return
+	}
+	w.put(
 		asm.LoadMem(asm.R1, asm.R0, offPackets, asm.DWord),
 		asm.Add.Imm(asm.R1, 1),
 		asm.StoreMem(asm.R0, offPackets, asm.R1, asm.DWord),
@@ -198,6 +204,9 @@ func (w *lowering) rule(s *step, next string) {
 	for _, t := range s.tests {
 		m.cond(t).jumpUnless(w.emitter, next)
 	}
+	if s.slot == NoRule {
+		return
+	}
 	if s.verb != verbDecide || len(s.does) > 0 {
 		w.store(w.layout.whole("rule"), int64(s.slot)) // log events tell it too
 	}
@@ -265,7 +274,7 @@ func (w *lowering) jump(s *step, leave string) {
 
 // decide ends the function with a verdict, and remembers who decided.
 func (w *lowering) decide(slot, code uint32) {
-	w.store(w.layout.whole("rule"), int64(slot))
+	w.store(w.layout.whole("rule"), int64(int32(slot))) // NoRule is -1
 	w.put(asm.Mov.Imm32(regCode, int32(code)))
 	w.goTo(w.decided)
 }

@@ -23,6 +23,7 @@ type plan struct {
 	engine      Engine // to be used for all; EngineAuto: whichever is best
 	order       binary.ByteOrder
 	classifiers []*classifier
+	atConnect   bool     // see connectPlan
 	refused     []string // runs of rules that no classifier can be made of, and why
 }
 

@@ -2,6 +2,7 @@ package translator
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -19,6 +20,11 @@ type Output struct {
 	// loader is to share them out by name. nil: there are no such rules, or NoXDP says which of them tc has to judge.
 	XDP   *ebpf.CollectionSpec
 	NoXDP string
+	// Connect is the programs connect4 and connect6, which refuse the connections that the rules are sure to refuse, with maps of Spec as
+	// XDP has. nil: no rule asks for sockets, or NoConnect says why there are none.
+	Connect   *ebpf.CollectionSpec
+	NoConnect string
+
 	Slots Slots      // of every counter and token bucket of the ruleset
 	Logs  []LogPoint // by the log_id of events
 	Sets  []*SetMap  // the maps that hold addresses
@@ -28,9 +34,9 @@ type Output struct {
 
 	Counters, Limits int // entries that the shared maps of these names need
 
-	plan *plan
-	code []*code
-	at   *layout
+	plan, connectPlan *plan
+	code              []*code
+	at                *layout
 }
 
 // LogPoint is a log statement of a rule.
@@ -83,6 +89,9 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 		return nil, p.explained(err)
 	}
 	if err := out.addXDP(); err != nil {
+		return nil, err
+	}
+	if err := out.addConnect(prev); err != nil {
 		return nil, err
 	}
 	return out, out.finish()
@@ -144,13 +153,16 @@ func (o *Output) finish() error {
 	return nil
 }
 
-// set sets a switch. In XDP, nothing is tracked, and the compiler has left out what does not matter there.
+// set sets a switch. In XDP, nothing is tracked, and the compiler has left out what does not matter there or at connect().
 func (o *Output) set(name string, value bool) error {
 	err := o.Spec.Variables[name].Set(value)
-	if err != nil || o.XDP == nil || o.XDP.Variables[name] == nil || name == "cfg_conntrack" {
-		return err
+	for _, spec := range []*ebpf.CollectionSpec{o.XDP, o.Connect} {
+		if spec == nil || spec.Variables[name] == nil || spec == o.XDP && name == "cfg_conntrack" {
+			continue
+		}
+		err = errors.Join(err, spec.Variables[name].Set(value))
 	}
-	return o.XDP.Variables[name].Set(value)
+	return err
 }
 
 // setConntrack puts what a ruleset says of connection tracking in place of the defaults.

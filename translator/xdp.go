@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/bpfwall/bpfwall/bpf"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
@@ -33,25 +35,30 @@ func (o *Output) addXDP() error {
 	return nil
 }
 
-// shareMaps gives the XDP program the maps of the others.
+// shareMaps gives the programs of other kinds the maps of those for tc.
 func (o *Output) shareMaps() {
-	if o.XDP == nil {
-		return
-	}
-	for name, m := range o.Spec.Maps {
-		if _, has := o.XDP.Maps[name]; has && !strings.HasPrefix(name, ".") { // variables are each program's own
-			o.XDP.Maps[name] = m
+	for _, spec := range []*ebpf.CollectionSpec{o.XDP, o.Connect} {
+		if spec != nil {
+			o.share(spec)
 		}
 	}
-	if m := o.Spec.Maps[classifierMap]; m != nil {
-		o.XDP.Maps[classifierMap] = m
+}
+
+func (o *Output) share(spec *ebpf.CollectionSpec) {
+	for name, m := range o.Spec.Maps {
+		if _, has := spec.Maps[name]; has && !strings.HasPrefix(name, ".") { // variables are each program's own
+			spec.Maps[name] = m
+		}
+	}
+	if m := o.Spec.Maps[classifierMap]; m != nil && spec == o.XDP {
+		spec.Maps[classifierMap] = m
 	}
 	for _, s := range o.Sets {
-		o.XDP.Maps[s.Name] = o.Spec.Maps[s.Name]
+		spec.Maps[s.Name] = o.Spec.Maps[s.Name]
 	}
 	for _, s := range o.Live {
 		for _, m := range s.specs() {
-			o.XDP.Maps[m.ref] = o.Spec.Maps[m.ref]
+			spec.Maps[m.ref] = o.Spec.Maps[m.ref]
 		}
 	}
 }

@@ -19,6 +19,7 @@ type statusAnswer struct {
 	Generation *generation       `json:"generation"`
 	Hooks      []hookAnswer      `json:"hooks"`
 	Missing    []string          `json:"missing_interfaces,omitempty"`
+	Connect    string            `json:"connect,omitempty"`
 	Flows      int               `json:"flows"`
 	Stats      map[string]uint64 `json:"stats"`
 	Warnings   []string          `json:"warnings,omitempty"`
@@ -54,7 +55,7 @@ func answerOf(s *dataplane.Status) statusAnswer {
 	g := s.Generation
 	return statusAnswer{
 		schemaOf("status"), true, &generation{g.Number, true, g.Time, g.User, g.Confirmed, g.RollbackTo, fileNames(g), g.Note},
-		hookAnswers(s.Hooks), s.Missing, s.Flows, s.Stats, s.Warnings,
+		hookAnswers(s.Hooks), s.Missing, s.Connect, s.Flows, s.Stats, s.Warnings,
 	}
 }
 
@@ -82,6 +83,9 @@ func (a *app) printStatus(s *dataplane.Status) {
 	for _, name := range s.Missing {
 		rows = append(rows, []string{"  " + escape(name), "-", "no such interface now"})
 	}
+	if s.Connect != "" {
+		rows = append(rows, []string{"  connect()", "cgroup", escape(connectState(s.Connect))})
+	}
 	a.printf("%s", columns(rows))
 	a.printf("%s tracked", count(s.Flows, "connection"))
 	for _, name := range slices.Sorted(maps.Keys(s.Stats)) {
@@ -93,6 +97,14 @@ func (a *app) printStatus(s *dataplane.Status) {
 	for _, w := range s.Warnings {
 		a.printf("%s %s\n", p.warning("warning:"), escape(w))
 	}
+}
+
+// connectState says who tells a process that its connection is refused.
+func connectState(connect string) string {
+	if connect == dataplane.ConnectAttached {
+		return connect
+	}
+	return "left to tc: " + connect
 }
 
 // age is a time span in one unit.

@@ -1,0 +1,168 @@
+//go:build ignore
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The rules of a generation when a TCP socket is told to connect, so that a process learns at once what tc would do to its packets.
+ * Only what the rules are sure to refuse is refused here; the rest is left to tc, which judges every packet.
+ */
+#include <linux/types.h>
+#include <linux/stddef.h>
+#include <linux/bpf.h>
+#include <asm-generic/errno.h>
+#include <linux/in.h>
+#include <linux/rtnetlink.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#include "fw.h"
+#include "kernel.h"
+#include "switches.h"
+#include "maps.h"
+#include "limit.h"
+#include "log.h"
+#include "hooks.h"
+#include "owner.h"
+#include "addr.h"
+#include "epoch.h"
+
+#define LEAVE 0xff	/* reject's answer where the rules cannot tell: see translator/connect.go */
+#define SYN 2
+
+volatile const __u8 cfg_asks_lo; /* a rule asks whether the packet stays on this host */
+
+/* As bpf_skb_ancestor_cgroup_id, for which there is no packet yet. */
+static __always_inline __u64 cgroups_of(struct sock *sk)
+{
+	struct cgroup *c = sk->sk_cgrp_data.cgroup;
+	struct cgroup_subsys_state *parent;
+	struct cgroup_bits *of;
+	__u64 id, bits = 0;
+	int level;
+
+	for (level = 0; level < CGROUP_LEVELS; level++) {
+		if (!c)
+			break;
+		id = c->kn->id;
+		of = bpf_map_lookup_elem(&cgroups, &id);
+		if (of)
+			bits |= of->bits[cfg_generation & 1];
+		parent = c->self.parent;
+		c = parent ? parent->cgroup : 0;
+	}
+	return bits;
+}
+
+/* Reports 0 if the packet may leave otherwise than the routing table says of its address, or that is not known. */
+static __always_inline int set_way(struct bpf_sock_addr *ctx, struct sock *sk, struct fw_pkt *pkt)
+{
+	if (!cfg_asks_lo)
+		return 1;
+	if (ctx->sk->bound_dev_if || !epoch_holds(sk->__sk_common.skc_net.net))
+		return 0;
+	if (addr_type(pkt->family, pkt->daddr) == 1 << RTN_LOCAL)
+		pkt->out_name[0] = bpf_htonl('l' << 24 | 'o' << 16);
+	return 1;
+}
+
+static __always_inline void first_packet(struct fw_pkt *pkt)
+{
+	pkt->proto = IPPROTO_TCP;
+	pkt->tcp_flags = SYN;
+	pkt->ct_state = FW_STATE_NEW;
+	pkt->sport = pkt->tcp_mss = FW_ABSENT16;
+	pkt->icmp_type = pkt->icmp_code = FW_ABSENT8;
+	pkt->smac = FW_ABSENT48;
+	pkt->uid = pkt->gid = FW_NO_OWNER;
+	pkt->cgroups = FW_ABSENT63;
+	pkt->rule = FW_NO_RULE;
+}
+
+/* What the process would hear if the answer came by the network: icmp_err_convert, tab_unreach of the kernel. */
+static __always_inline int errno_of(int verdict, int family)
+{
+	int six = family == 6;
+
+	if (verdict_kind(verdict) == FW_DROP)
+		return EPERM;
+	switch (verdict_reject(verdict)) {
+	case 3: /* RejectHost */
+		return EHOSTUNREACH;
+	case 4: /* RejectNet */
+		return ENETUNREACH;
+	case 5: /* RejectProto */
+		return six ? ECONNREFUSED : ENOPROTOOPT;
+	case 6: /* RejectNetProhib */
+		return six ? EACCES : ENETUNREACH;
+	case 7: /* RejectHostProhib */
+	case 8: /* RejectAdminProhib */
+	case 9: /* RejectPolicyFail */
+	case 10: /* RejectRoute */
+		return six ? EACCES : EHOSTUNREACH;
+	}
+	return ECONNREFUSED;
+}
+
+/* Reports 1 to let the call go on. */
+static __always_inline int judge(struct bpf_sock_addr *ctx, struct fw_pkt *pkt)
+{
+	struct sock *sk = bpf_rdonly_cast(ctx->sk, __builtin_btf_type_id(*(struct sock *)0, 1));
+	int verdict;
+
+	pkt->dport = bpf_ntohs(ctx->user_port);
+	first_packet(pkt);
+	if (!set_way(ctx, sk, pkt))
+		return 1;
+	read_owner(sk, pkt);
+	if (cfg_cgroups)
+		pkt->cgroups = cgroups_of(sk);
+	verdict = fw_raw_output(pkt);
+	if (verdict_kind(verdict) == FW_ACCEPT)
+		verdict = fw_output(pkt);
+	if (verdict_kind(verdict) == FW_ACCEPT || verdict_reject(verdict) == LEAVE)
+		return 1;
+	count(FW_STAT_CONNECT_REFUSED);
+	bpf_set_retval(-errno_of(verdict, pkt->family));
+	return 0;
+}
+
+SEC("cgroup/connect4")
+int connect4(struct bpf_sock_addr *ctx)
+{
+	struct fw_pkt pkt = { .family = 4 };
+
+	pkt.daddr[0] = ctx->user_ip4;
+	return pkt.daddr[0] ? judge(ctx, &pkt) : 1; /* 0 becomes the address of lo */
+}
+
+/* A socket of IPv6 sends IPv4 to addresses that say so (RFC 4291 2.5.5.2). */
+SEC("cgroup/connect6")
+int connect6(struct bpf_sock_addr *ctx)
+{
+	struct fw_pkt pkt = { .family = 6 };
+
+	pkt.daddr[0] = ctx->user_ip6[0];
+	pkt.daddr[1] = ctx->user_ip6[1];
+	pkt.daddr[2] = ctx->user_ip6[2];
+	pkt.daddr[3] = ctx->user_ip6[3];
+	if (!pkt.daddr[0] && !pkt.daddr[1] && pkt.daddr[2] == bpf_htonl(0xffff)) {
+		pkt.family = 4;
+		pkt.daddr[0] = pkt.daddr[3];
+		pkt.daddr[2] = pkt.daddr[3] = 0;
+	}
+	if (!pkt.daddr[0] && !pkt.daddr[1] && !pkt.daddr[2] && !pkt.daddr[3])
+		return 1;
+	return judge(ctx, &pkt);
+}
+
+/* User space runs it in a network namespace, to ask for its epoch. */
+SEC("tc")
+int fw_epoch(struct __sk_buff *skb)
+{
+	struct sk_buff *k = bpf_cast_to_kern_ctx(skb);
+	struct route_epoch e;
+	__u32 now = 1;
+
+	read_epoch(k->dev->nd_net.net, &e);
+	bpf_map_update_elem(&epochs, &now, &e, BPF_ANY);
+	return 0;
+}
+
+char _license[] SEC("license") = "GPL";

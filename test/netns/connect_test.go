@@ -1,0 +1,198 @@
+package netns
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bpfwall/bpfwall/internal/lab"
+)
+
+// applyPolicy puts a policy in force in a namespace.
+func applyPolicy(t *testing.T, n *lab.NS, text string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "policy.toml")
+	if err := os.WriteFile(file, []byte("version = 1\n"+text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := n.Bpfwall("apply", "--yes", file); err != nil {
+		t.Fatal(out, err)
+	}
+}
+
+// A connection that the rules are sure to refuse is refused at once, with the errno that the verdict asks for, and counted once; one
+// that they are not sure of is judged at tc. Other network namespaces do not notice.
+func TestConnectRefused(t *testing.T) {
+	w := newWorld(t, lab.Options{})
+	group := ownCgroup(t, "", "refused")
+	far, far6 := lab.WAN.Far4.Addr(), lab.WAN.Far6.Addr()
+	applyPolicy(t, w.DUT, `
+[[outbound]]
+name = "nobody"
+drop = "any"
+user = "4001"
+[[outbound]]
+name = "closed"
+reject = "tcp/81"
+unit = "nothing.service"
+[[outbound]]
+name = "reset"
+reject = "tcp/82"
+group = "5001"
+[[outbound]]
+name = "barred"
+reject = "tcp/83"
+with = "net-unreachable"
+cgroup = "`+below(group)+`"
+`)
+	if out, err := w.DUT.Bpfwall("status"); err != nil || !strings.Contains(out, "connect()     cgroup  attached") {
+		t.Fatalf("%s %v", out, err)
+	}
+	to := func(a netip.Addr, port uint16) string { return "connect " + netip.AddrPortFrom(a, port).String() }
+	mapped := netip.AddrFrom16(far.As16())
+	for _, c := range []struct{ want, steps string }{
+		{"EPERM", "uid 4001; tcp4; " + to(far, 80)},
+		{"EPERM", "uid 4001; tcp6; " + to(far6, 80)},
+		{"EPERM", "uid 4001; tcp6; " + to(mapped, 80)},
+		{"EPERM", "uid 4001; tcp4; uid 4001; " + to(far, 80)},
+		{"ECONNREFUSED", "tcp4; uid 4001; " + to(far, 80)}, // opened by root; nobody listens there
+		{"ECONNREFUSED", "uid 4001; tcp4; connect 127.0.0.1:80"},
+		{"ECONNREFUSED", "uid 4001; tcp6; connect [::1]:80"},
+		{"ECONNREFUSED", "uid 4001; tcp4; " + to(lab.WAN.DUT4.Addr(), 80)}, // stays on lo
+		{"ECONNREFUSED", "gid 5001; tcp4; " + to(far, 82)},
+		{"ENETUNREACH", "cgroup " + group + "; tcp4; " + to(far, 83)},
+		{"ECONNREFUSED", "tcp4; " + to(far, 83)},
+	} {
+		said := play(t, w.DUT, strings.Split(c.steps, "; ")...)
+		if got := said[strings.LastIndex(said, " ")+1:]; got != c.want {
+			t.Errorf("%s: %q, want %s", c.steps, said, c.want)
+		}
+	}
+	if said := play(t, w.Server, "uid 4001", "tcp4", to(far, 80)); !strings.HasSuffix(said, "ECONNREFUSED") {
+		t.Errorf("another network namespace: %s", said)
+	}
+	for name, want := range map[string]uint64{"nobody": 4, "closed": 0, "reset": 1, "barred": 1} {
+		if packets, bytes := counter(t, w.DUT, name); packets != want || bytes != 0 {
+			t.Errorf("rule %s has counted %d packets, %d bytes; want %d, 0", name, packets, bytes, want)
+		}
+	}
+}
+
+// counter is what a rule has counted.
+func counter(t *testing.T, n *lab.NS, name string) (packets, bytes uint64) {
+	t.Helper()
+	text, err := n.Bpfwall("show", "rules", "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		Rules []struct {
+			Name           string
+			Packets, Bytes uint64
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &answer); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range answer.Rules {
+		if r.Name == name {
+			return r.Packets, r.Bytes
+		}
+	}
+	t.Fatalf("no rule %s", name)
+	return 0, 0
+}
+
+// The rules for connect() know what stays on lo only as long as the routes do not change: an address that comes makes them leave
+// everything to tc, until a refresh.
+func TestConnectAsRoutesChange(t *testing.T) {
+	w := newWorld(t, lab.Options{})
+	applyPolicy(t, w.DUT, "[[outbound]]\nname = \"nobody\"\ndrop = \"any\"\nuser = \"4001\"\n")
+	far := netip.AddrPortFrom(lab.WAN.Far4.Addr(), 80).String()
+	refused := func() bool {
+		said := play(t, w.DUT, "uid 4001", "tcp4", "nonblock", "connect "+far)
+		if said != "" && !strings.HasSuffix(said, "EPERM") {
+			t.Fatal(said)
+		}
+		return said != ""
+	}
+	status := func() string {
+		out, err := w.DUT.Bpfwall("status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if !refused() {
+		t.Error("not refused")
+	}
+	for _, change := range [][]string{
+		{"address", "add", "198.51.100.77/32", "dev", "wan0"}, {"-6", "address", "add", "2001:db8:2::77/128", "dev", "wan0", "nodad"}, {"route", "add", "203.0.113.0/24", "dev", "lan0"},
+	} {
+		if _, err := w.DUT.Run(nil, "ip", change...); err != nil {
+			t.Fatal(err)
+		}
+		if refused() || !strings.Contains(status(), "routes have changed") {
+			t.Errorf("after ip %v: refused all the same\n%s", change, status())
+		}
+		if said := play(t, w.DUT, "uid 4001", "tcp4", "connect 198.51.100.77:80"); !strings.HasSuffix(said, "ECONNREFUSED") {
+			t.Errorf("after ip %v: to the new address: %s", change, said)
+		}
+		if out, err := w.DUT.Bpfwall("refresh"); err != nil {
+			t.Fatal(out, err)
+		}
+		if !refused() {
+			t.Errorf("after ip %v and a refresh: not refused\n%s", change, status())
+		}
+	}
+	if _, err := w.DUT.Run(nil, "ip", "rule", "add", "fwmark", "7", "lookup", "100"); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := w.DUT.Bpfwall("refresh"); err != nil || refused() {
+		t.Errorf("with policy routing: refused all the same\n%s%v", out, err)
+	}
+}
+
+// One store changes tc and connect(): a process that connects all the time, once where the rules refuse early and once where they have to
+// see the packet, never finds one of the two ahead of the other, in whichever way generations change.
+func TestConnectFlips(t *testing.T) {
+	w := newWorld(t, lab.Options{})
+	early, late := netip.AddrPortFrom(lab.WAN.Far4.Addr(), 81), netip.AddrPortFrom(lab.WAN.Far4.Addr(), 83)
+	for _, at := range []netip.AddrPort{early, late} {
+		serveOn(t, w.Server, at, func(c net.Conn) { c.Close() })
+	}
+	closed := "[[outbound]]\nreject = \"tcp/81\"\nuser = \"4001\"\n[[outbound]]\nreject = \"tcp/83\"\nttl = \"1-255\"\nuser = \"4001\"\n"
+	open := "[[outbound]]\ndrop = \"tcp/1\"\nuser = \"4001\"\n"
+	applyPolicy(t, w.DUT, closed)
+	cmd := actorCommand(t, "uid 4001", "canary "+early.String()+" "+late.String())
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	cmd.Stdout = &said
+	if err := w.DUT.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		applyPolicy(t, w.DUT, []string{open, closed}[i%2])
+	}
+	for range 3 {
+		if out, err := w.DUT.Bpfwall("rollback"); err != nil {
+			t.Fatal(out, err)
+		}
+	}
+	in.Close()
+	_ = cmd.Wait()
+	var rounds, changes, torn int
+	if _, err := fmt.Sscan(said.String(), &rounds, &changes, &torn); err != nil || changes != 7 || torn > 0 || rounds < 100 {
+		t.Errorf("%s %v", said.String(), err)
+	}
+	t.Logf("%d rounds, %d changes of generation seen, %d times one hook was ahead", rounds, changes, torn)
+}

@@ -1,0 +1,177 @@
+package translator
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bpfwall/bpfwall/bpf"
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// leaveToTC is what the rules return to connect() if they cannot tell yet, as the C has it (LEAVE in bpf/cgroup_connect.c): a reject
+// with an answer that there is not.
+const leaveToTC = uint32(ruleset.Reject) | 0xff<<8
+
+// addConnect compiles the rules for what this host sends once more, for the moment when a TCP socket is told to connect: as far as they
+// can be known to drop or reject its first packet. It does so if any rule asks for sockets; what cannot be compiled is left to tc.
+func (o *Output) addConnect(prev Slots) error {
+	rs := o.plan.rs
+	if !rs.UsesOwner() && len(o.Cgroups) == 0 {
+		return nil
+	}
+	spec, err := bpf.LoadConnect()
+	if err != nil {
+		return fmt.Errorf("connect object: %s", err)
+	}
+	obj, err := newObject(spec)
+	if err != nil {
+		return err
+	}
+	p, err := connectPlan(rs, prev, obj.limits(), spec.ByteOrder)
+	if err != nil {
+		o.NoConnect = err.Error()
+		return nil
+	}
+	if !p.refuses() {
+		o.NoConnect = "no rule is sure to stop a packet before it is made"
+		return nil
+	}
+	code, err := p.compile(obj, o.at)
+	if err == nil {
+		err = obj.replace(code)
+	}
+	if err != nil {
+		o.NoConnect = err.Error()
+		return nil
+	}
+	o.Connect, o.connectPlan = spec, p
+	return nil
+}
+
+// compile writes the functions.
+func (p *plan) compile(obj *object, at *layout) ([]*code, error) {
+	var out []*code
+	for _, f := range p.functions {
+		insns, err := p.lower(f, at)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.doc, err)
+		}
+		out = append(out, obj.generated(f.name, insns))
+	}
+	return out, nil
+}
+
+// connectPlan is the plan of the chains that locally made packets meet, with the steps that connect() can tell. Sets have the names
+// that they have in the plan of everything, since those passes do the same there.
+func connectPlan(rs *ruleset.Ruleset, prev Slots, l limits, order binary.ByteOrder) (*plan, error) {
+	p := newPlan(rs, prev, l)
+	p.engine, p.order, p.atConnect = EngineForks, order, true
+	for _, pass := range passes {
+		if pass.name == "cheap first" {
+			p.onlySent()
+			for _, b := range p.blocks {
+				b.knownAtConnect()
+			}
+		}
+		if err := pass.run(p); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// onlySent keeps the blocks that packets of this host can reach.
+func (p *plan) onlySent() {
+	keep := map[*block]bool{}
+	var visit func(b *block)
+	visit = func(b *block) {
+		keep[b] = true
+		for _, s := range b.steps {
+			if s.target != nil && !keep[s.target] {
+				visit(s.target)
+			}
+		}
+	}
+	for _, b := range p.blocks {
+		if h := b.chain.Hook; h == ruleset.HookRawOutput || h == ruleset.HookOutput {
+			visit(b)
+		}
+	}
+	p.blocks = slices.DeleteFunc(p.blocks, func(b *block) bool { return !keep[b] })
+}
+
+// refuses reports whether any packet may be refused.
+func (p *plan) refuses() bool {
+	for _, b := range p.blocks {
+		if slices.ContainsFunc(b.steps, func(s *step) bool { return s.verb == verbDecide && s.slot != NoRule }) {
+			return true
+		}
+		open := len(b.steps) == 0 || !b.steps[len(b.steps)-1].ends()
+		if b.chain.Hook != ruleset.HookNone && b.chain.Policy == ruleset.Drop && open {
+			return true
+		}
+	}
+	return false
+}
+
+// knownAtConnect makes of a chain's rules what is certain before there is a packet. A rule that may hold, or that would log, leaves the
+// packet to tc, unless it goes on anyway. Only what refuses counts: tc counts all other packets.
+func (b *block) knownAtConnect() {
+	if b.chain.Policy == ruleset.Accept {
+		b.slot = NoRule
+	}
+	var out []*step
+	for _, s := range b.steps {
+		n := len(s.tests)
+		s.tests = slices.DeleteFunc(s.tests, func(t *test) bool { return !knownAtConnect(t) })
+		speaks := slices.ContainsFunc(s.does, func(a action) bool { return a.Log != nil || a.NoTrack != nil })
+		s.does = nil // a mark is not known anyway
+		switch {
+		case speaks, len(s.tests) < n && s.verb != verbNext:
+			s.verb, s.code, s.target, s.slot = verbDecide, leaveToTC, nil, NoRule
+		case s.verb == verbNext:
+			continue
+		case s.verb != verbDecide || s.code == uint32(ruleset.Accept):
+			s.slot = NoRule
+		}
+		out = append(out, s)
+	}
+	b.steps = out
+}
+
+// tcpFlags is the flags that are the same in every first packet of a connection: ECN takes the other two.
+const tcpFlags = 0x3f
+
+// knownAtConnect reports whether connect() knows what a test asks for. The packet is the first of a connection: a SYN, in state NEW.
+// That it leaves by lo is known of local addresses, and that it does not of others (bpf/cgroup_connect.c).
+func knownAtConnect(t *test) bool {
+	switch t.Field {
+	case ruleset.FieldFamily, ruleset.FieldDstAddr, ruleset.FieldProto, ruleset.FieldDstPort, ruleset.FieldState, ruleset.FieldFragment,
+		ruleset.FieldICMPType, ruleset.FieldICMPCode, ruleset.FieldSocket, ruleset.FieldUID, ruleset.FieldGID, ruleset.FieldCgroup:
+		return true
+	case ruleset.FieldTCPFlags:
+		return !slices.ContainsFunc(t.Masked, func(k ruleset.Masked) bool { return k.Mask&^tcpFlags != 0 })
+	case ruleset.FieldOutIface:
+		return strings.Join(t.Names, " ") == loopback
+	}
+	return false
+}
+
+const loopback = "lo"
+
+// ConnectAsksForLoopback reports whether the rules at connect() ask whether a packet stays on this host.
+func (o *Output) ConnectAsksForLoopback() bool {
+	if o.connectPlan == nil {
+		return false
+	}
+	for _, b := range o.connectPlan.blocks {
+		for _, s := range b.steps {
+			if slices.ContainsFunc(s.tests, func(t *test) bool { return t.Field == ruleset.FieldOutIface }) {
+				return true
+			}
+		}
+	}
+	return false
+}
