@@ -116,7 +116,7 @@ func (p *plan) refuses() bool {
 	return false
 }
 
-// knownAtConnect makes of a chain's rules what is certain before there is a packet. A rule that may hold, or that would log, leaves the
+// knownAtConnect makes of a chain's rules what is certain before there is a packet. A rule that may hold, or that would log or change a set, leaves the
 // packet to tc, unless it goes on anyway. Only what refuses counts: tc counts all other packets.
 func (b *block) knownAtConnect() {
 	if b.chain.Policy == ruleset.Accept {
@@ -126,8 +126,8 @@ func (b *block) knownAtConnect() {
 	for _, s := range b.steps {
 		n := len(s.tests)
 		s.tests = slices.DeleteFunc(s.tests, func(t *test) bool { return !knownAtConnect(t) })
-		speaks := slices.ContainsFunc(s.does, func(a action) bool { return a.Log != nil || a.NoTrack != nil })
-		s.does = nil // a mark is not known anyway
+		speaks := slices.ContainsFunc(s.does, func(a action) bool { return a.SetMark == nil }) // a mark is not known anyway
+		s.does = nil
 		switch {
 		case speaks, len(s.tests) < n && s.verb != verbNext:
 			s.verb, s.code, s.target, s.slot = verbDecide, leaveToTC, nil, NoRule
