@@ -17,6 +17,7 @@ func (d *Dataplane) Disable(ctx context.Context) error {
 		if _, err := os.Stat(d.at.pins); errors.Is(err, os.ErrNotExist) && !holdsWithoutPins() {
 			return ErrNotLoaded
 		}
+		_, _ = d.saveSets() // for the next time
 		d.openGates()
 		t := &transaction{d: d}
 		t.detachUnwanted()

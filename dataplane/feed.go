@@ -38,10 +38,14 @@ func (l layout) writeFeed(set string, list []netip.Prefix) error {
 		b.WriteString(p.String())
 		b.WriteByte('\n')
 	}
-	path := l.feedFile(set)
+	return writeWhole(l.feedFile(set), b.Bytes())
+}
+
+// writeWhole writes a file, and its directory, in one piece.
+func writeWhole(path string, text []byte) error {
 	err := os.MkdirAll(filepath.Dir(path), 0o700)
 	if err == nil {
-		err = writeSynced(path+".tmp", b.Bytes())
+		err = writeSynced(path+".tmp", text)
 	}
 	if err == nil {
 		err = os.Rename(path+".tmp", path)

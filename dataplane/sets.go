@@ -88,6 +88,9 @@ func (t *transaction) openSetMap(set, kind, ref string) (made bool, err error) {
 	old, err := ebpf.LoadPinnedMap(pin, nil)
 	if errors.Is(err, os.ErrNotExist) {
 		t.shared[ref], err = t.makeMap(spec, pin)
+		if err == nil && kind == elementsMap {
+			t.restoreSet(t.rs.Set(set), t.shared[ref])
+		}
 		return true, err
 	}
 	if err != nil {

@@ -296,3 +296,32 @@ func TestSetReaper(t *testing.T) {
 		}
 	}
 }
+
+// TestSavedSets: elements are there again after the firewall was turned off, with the time that they have left.
+func TestSavedSets(t *testing.T) {
+	w := newWorld(t)
+	rs := banned(ruleset.Live{Dynamic: true})
+	w.apply(rs, Options{})
+	w.add(0, "192.0.2.1/32", "2001:db8::/32")
+	w.add(time.Hour, "198.51.100.0/24")
+	w.add(time.Millisecond, "203.0.113.0/24")
+	n, err := w.open().SaveSets(context.Background())
+	must(t, err)
+	if n != 3 {
+		t.Errorf("%d saved, want 3", n)
+	}
+	w.remove("192.0.2.1/32")
+	w.disable()
+	w.apply(rs, Options{})
+	if diff := cmp.Diff([]string{"198.51.100.0/24", "2001:db8::/32"}, w.elements()); diff != "" {
+		t.Error(diff)
+	}
+	list, err := w.open().Elements(bannedName)
+	must(t, err)
+	if left := list[0].Left; left < 59*time.Minute || left > time.Hour {
+		t.Errorf("%s left, want an hour", left)
+	}
+	if where, p, err := w.open().FindElement(bannedName, addr("198.51.100.9")); where != InElements || p.Bits() != 24 || err != nil {
+		t.Errorf("found in %q by %s, %v", where, p, err)
+	}
+}

@@ -23,7 +23,7 @@ func (a *app) set() *cobra.Command {
 
 What the rules list of a set changes with the rules. What is added here, or by rules, stays when rules are applied or rolled back.`,
 	}
-	cmd.AddCommand(a.setAdd(), a.setDelete(), a.setFlush(), a.setShow(), a.setList(), a.setTest(), a.setRefresh())
+	cmd.AddCommand(a.setAdd(), a.setDelete(), a.setFlush(), a.setShow(), a.setList(), a.setTest(), a.setRefresh(), a.setSave())
 	return cmd
 }
 
@@ -207,4 +207,25 @@ func (a *app) completeSet(_ *cobra.Command, args []string, _ string) ([]string, 
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return a.setNames(), cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) setSave() *cobra.Command {
+	return &cobra.Command{
+		Use: "save", Short: "Write the elements of all dynamic sets to disk, for the next boot",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fw, err := a.firewall()
+			if err != nil {
+				return err
+			}
+			n, err := fw.SaveSets(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.emit(struct {
+				schema
+				Elements int `json:"elements"`
+			}{schemaOf("set-save"), n}, func() { a.printf("saved %s\n", count(n, "element")) })
+		},
+	}
 }
