@@ -22,7 +22,10 @@ func (t *Table) Replace(root, levels int, entries []Entry) error {
 }
 
 func (t *Table) replace(root, levels int, entries []Entry) error {
-	b := builder{t: t, scratch: make([][]span, levels)}
+	b := builder{t: t, scratch: make([][]span, levels), spare: maxSpare}
+	if !t.grow {
+		b.spare = min(maxSpare, len(t.mem)/4/classBytes(Direct))
+	}
 	next, err := b.build(entries, 0, Out)
 	if err != nil {
 		return err // what was made in vain is lost until the next sweep
@@ -36,6 +39,7 @@ func (t *Table) replace(root, levels int, entries []Entry) error {
 type builder struct {
 	t       *Table
 	scratch [][]span // by level
+	spare   int      // nodes that may have a cell for every value only to be searched faster
 }
 
 // open is an entry that covers what comes behind it.
@@ -83,5 +87,19 @@ func (b *builder) build(entries []Entry, level int, around Cell) (Cell, error) {
 		spans = addSpan(spans, end, stack[len(stack)-1].cell)
 	}
 	b.scratch[level] = spans
-	return b.t.store(spans, level)
+	return b.store(spans, level)
+}
+
+const maxSpare = 16
+
+func (b *builder) store(spans []span, level int) (Cell, error) {
+	if level == 1 && b.spare > 0 && len(spans) > directFew {
+		c, err := b.t.store(spans, directFew)
+		if err == nil {
+			b.spare--
+			return c, nil
+		}
+		b.spare = 0
+	}
+	return b.t.store(spans, most(level))
 }

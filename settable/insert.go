@@ -62,7 +62,7 @@ func (ins *insertion) with(c Cell, level int) (Cell, error) {
 	case ins.all(level) && e.Cell == Forever:
 		return Forever, nil
 	case !c.isNode():
-		b := builder{t: ins.t, scratch: make([][]span, MaxWords)}
+		b := builder{t: ins.t, scratch: make([][]span, MaxWords)} // and no node for speed alone
 		return b.build([]Entry{*e}, level, c)
 	}
 	from, to := ins.values(level)
@@ -121,7 +121,7 @@ func (ins *insertion) sorted(c Cell, level, from, to int) (Cell, error) {
 	for ; i < len(spans); i++ {
 		out = addSpan(out, spans[i].from, spans[i].cell)
 	}
-	return ins.t.store(out, level)
+	return ins.t.store(out, most(level))
 }
 
 // end is the first value behind a span.

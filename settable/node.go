@@ -15,6 +15,7 @@ type span struct {
 const (
 	directRoot  = 256 // the first level, of which there is one
 	directInner = 4096
+	directFew   = 128 // of the second level, as long as memory is left for it: each step of a search costs some 4 ns
 )
 
 // smallest is the class of the smallest node.
@@ -62,14 +63,18 @@ func addSpan(spans []span, from int, c Cell) []span {
 	return append(spans, span{from, c})
 }
 
-// store writes a node, or no node where one cell says it all.
-func (t *Table) store(spans []span, level int) (Cell, error) {
+// most is how many spans a node of a level may have without a cell for every value.
+func most(level int) int {
+	if level == 0 {
+		return directRoot
+	}
+	return directInner
+}
+
+// store writes a node, or no node where one cell says it all. A node with more spans than most gets a cell for every value.
+func (t *Table) store(spans []span, most int) (Cell, error) {
 	if len(spans) == 1 && !spans[0].cell.isNode() {
 		return spans[0].cell, nil
-	}
-	most := directInner
-	if level == 0 {
-		most = directRoot
 	}
 	class := max(bits.Len(uint(len(spans)-1)), smallest)
 	if len(spans) > most {

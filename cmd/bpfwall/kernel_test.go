@@ -87,6 +87,12 @@ func write(t *testing.T, name, text string) string {
 const openPolicy = `version = 1
 [sets]
 friends = ["192.0.2.0/24", "2001:db8:1::/64"]
+banned = { dynamic = true }
+
+[[guard]]
+name = "banned"
+drop = "any"
+from = "@banned"
 
 [[inbound]]
 name = "chat"
@@ -117,11 +123,11 @@ func TestLifeOfAFirewall(t *testing.T) {
 	at("show", "sets", "friends").want(t, 0, "192.0.2.0/24", "2001:db8:1::/64")
 	at("show", "code").want(t, 0, "fw_input:", "exit")
 	at("test", open).want(t, 0, "2 passed, 0 failed. compiled programs: agrees")
-	at("explain", "udp", "192.0.2.10", "to", "192.0.2.1:7777", "in", "lan0").want(t, 0, "verdict ACCEPT", "measured", "open.toml:7")
+	at("explain", "udp", "192.0.2.10", "to", "192.0.2.1:7777", "in", "lan0").want(t, 0, "verdict ACCEPT", "measured", "open.toml:13")
 	at("explain", "--expect", "allow", "udp 203.0.113.1 -> :7777 in wan0").want(t, exitTest, "verdict DROP", "not accept as expected")
 
 	watchOne(t, w, at)
-	at("show", "rules", "inbound").want(t, 0, "chat", "open.toml:7", "inbound  on input")
+	at("show", "rules", "inbound").want(t, 0, "chat", "open.toml:13", "inbound  on input")
 
 	at("apply", "--yes", closed).want(t, 0, "generation 2 is live")
 	at("explain", "udp 192.0.2.10 -> 192.0.2.1:7777 in lan0").want(t, 0, "verdict DROP", "generation 2")

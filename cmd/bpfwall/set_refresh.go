@@ -126,7 +126,8 @@ func (a *app) refreshSet(ctx context.Context, fw *dataplane.Dataplane, s *rulese
 	list, err := a.fetch(ctx, s)
 	if err != nil && !s.Live.Feed.Empty {
 		r.Kept, r.Entries = true, len(before)
-		return r, fmt.Errorf("set %q: %w; its last list stays (%s)", s.Name, err, count(len(before), "network"))
+		a.warn("set %q: its last list stays (%s)", s.Name, count(len(before), "network"))
+		return r, fmt.Errorf("set %q: %w", s.Name, err)
 	}
 	slices.SortFunc(list, netip.Prefix.Compare)
 	list = slices.Compact(list)
