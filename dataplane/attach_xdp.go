@@ -88,7 +88,11 @@ func (t *transaction) attachXDPTo(i iface, disp *ebpf.Program) string {
 		err = t.attachOneXDP(h, disp)
 	}
 	if err != nil {
-		return i.xdpRefusal(err)
+		why := i.xdpRefusal(err)
+		if !errors.Is(err, unix.EOPNOTSUPP) {
+			t.warn("interface %q: no XDP: %s; tc judges prerouting rules there", i.name, why)
+		}
+		return why
 	}
 	t.inXDP[h] = true
 	return ""

@@ -82,7 +82,11 @@ func (d *Dataplane) hookStatus(s *Status) error {
 			s.Hooks = append(s.Hooks, Hook{Interface: i.name, Ifindex: i.index, Direction: string(dir), Mode: mode, Attached: ok})
 		}
 		if s.Generation.Guard {
-			s.Hooks = append(s.Hooks, guardHook(i, s.Generation, modes))
+			h := guardHook(i, s.Generation, modes)
+			s.Hooks = append(s.Hooks, h)
+			if why := i.noXDP(s.Generation.Options.XDP); why != "" && h.inXDP() {
+				s.warn(fmt.Sprintf("%s: judged in XDP, although %s: run bpfwall refresh", i.name, why))
+			}
 		}
 	}
 	slices.SortFunc(s.Hooks, Hook.compare)
@@ -113,6 +117,8 @@ func guardHook(i iface, g *Generation, modes map[hook]Mode) Hook {
 	}
 	return h
 }
+
+func (h Hook) inXDP() bool { return h.Mode == Mode(xdpNative) || h.Mode == Mode(xdpGeneric) }
 
 // hostStatus looks for what changed on the host since the apply and matters.
 func (d *Dataplane) hostStatus(s *Status) error {

@@ -237,7 +237,9 @@ func TestLeftToTC(t *testing.T) {
 		return nil
 	})
 	free := w.attachOther("veth0")
-	w.apply(guarded(9), Options{XDP: XDPNative})
+	if res := w.apply(guarded(9), Options{XDP: XDPNative}); len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0], "another XDP program") {
+		t.Errorf("warnings %q", res.Warnings)
+	}
 	check := func(iface, why string) {
 		t.Helper()
 		if got := w.guard(iface); got.Mode != ModeTCX || !strings.Contains(got.Why, why) {
