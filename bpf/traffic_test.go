@@ -142,9 +142,12 @@ func (w *world) protectOld(coll *ebpf.Collection, devs ...string) {
 	}
 }
 
-// note tells the programs of an interface that they judge.
+// note tells programs that ask for it of an interface that they judge.
 func (w *world) note(coll *ebpf.Collection, l netlink.Link) {
 	w.Helper()
+	if coll.Maps["ifaces"] == nil {
+		return
+	}
 	index := uint32(l.Attrs().Index)
 	iface := Iface{Ifindex: index}
 	for i, c := range []byte(l.Attrs().Name) {
