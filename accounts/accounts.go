@@ -36,3 +36,12 @@ func id(s string, find func(name string) (string, error)) (uint32, bool) {
 	n, err := strconv.ParseUint(s, 10, 32)
 	return uint32(n), err == nil && n != 1<<32-1 // -1 is nobody's number
 }
+
+// UserName is the name of a user, or the number if it has none here.
+func UserName(id uint32) string {
+	number := strconv.FormatUint(uint64(id), 10)
+	if u, err := user.LookupId(number); err == nil {
+		return u.Username
+	}
+	return number
+}

@@ -96,7 +96,9 @@ var options = []option{
 	{words: "gid|group", takes: "a group's name or number", set: setOwner(accounts.Group, func(l *Literal) *int { return &l.GID }),
 		get: func(l *Literal) string { return l.ownerText("gid", l.GID) }},
 	{words: "cgroup", takes: "the path of a control group", set: setCgroup,
-		get: func(l *Literal) string { return word("cgroup "+l.Cgroup, l.Cgroup != "") }},
+		get: func(l *Literal) string {
+			return word("cgroup "+l.Cgroup, l.Cgroup != "" && (l.Cgroup != "/" || !l.Socket))
+		}},
 	{words: "unit", takes: "a systemd unit", set: func(l *Literal, arg string) error { return setCgroup(l, "/system.slice/"+arg) }, get: nothing},
 	{words: "len|length", takes: "a number of bytes", set: number(17, func(l *Literal, v uint64) error { l.Length = uint32(v); return nil }), get: nothing},
 }

@@ -20,10 +20,13 @@ func setOwner(find func(string) (uint32, bool), at func(*Literal) *int) func(*Li
 	}
 }
 
-// open gives the packet a socket, of which nothing is known yet.
+// open gives the packet a socket, of which nothing is known yet, but that every one is in some control group.
 func (l *Literal) open() {
 	if !l.Socket {
 		l.Socket, l.UID, l.GID = true, ruleset.Absent, ruleset.Absent
+		if l.Cgroup == "" {
+			l.Cgroup = "/"
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ var conditions = []condition{
 	{row{inMatch, "to_type", texts, 0, "", "what the routing table says of the receiver", `to_type = "local"`}, ruleset.FieldDstType, bitsOperand(typeWords)},
 	{row{made, "user", texts, 0, "", "who opened the socket that sends: users by name or number, ranges of numbers", `user = ["anna", "1000-1999"]`}, ruleset.FieldUID, accountOperand("user", accounts.User)},
 	{row{made, "group", texts, 0, "", "the group with which it was opened", `group = "staff"`}, ruleset.FieldGID, accountOperand("group", accounts.Group)},
-	{row{made, "unit", texts, 0, "", "the systemd unit of the socket, or a slice that its unit is in", `unit = "nginx.service"`}, ruleset.FieldCgroup, cgroupOperand},
+	{row{made, "unit", texts, 0, "", "the systemd unit of the socket, or a slice that its unit is in", `unit = "nginx.service"`}, ruleset.FieldCgroup, unitOperand},
 	{row{made, "cgroup", texts, 0, "", "the control group (v2) of the socket, or one above it, by its path", `cgroup = "/machine.slice/web"`}, ruleset.FieldCgroup, cgroupOperand},
 	{row{made, "socket", isBool, 0, "", "a socket that is open sends it", `socket = true`}, ruleset.FieldSocket, flagOperand},
 }

@@ -3,6 +3,7 @@ package policies
 import (
 	"strings"
 
+	"github.com/bpfwall/bpfwall/packet"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
@@ -23,8 +24,25 @@ func accountOperand(what string, find func(string) (uint32, bool)) func(*parser,
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
-// cgroupOperand is a path under cgroup, or a unit under unit.
+// unitOperand is the name of a systemd unit.
+func unitOperand(p *parser, m *ruleset.Match, v text) {
+	if strings.HasPrefix(v.s, "/") {
+		p.fail(v.pos, "%q: a path, not a unit", v.s).Help = "write cgroup = " + quote(v.s)
+		return
+	}
+	cgroupName(p, m, v)
+}
+
+// cgroupOperand is the path of a control group.
 func cgroupOperand(p *parser, m *ruleset.Match, v text) {
+	if !strings.HasPrefix(v.s, "/") {
+		p.fail(v.pos, "%q: not a path that starts with /", v.s).Help = "a unit's name belongs under unit"
+		return
+	}
+	cgroupName(p, m, v)
+}
+
+func cgroupName(p *parser, m *ruleset.Match, v text) {
 	if problem := ruleset.CgroupProblem(v.s); problem != "" {
 		p.fail(v.pos, "%s", problem)
 		return
@@ -40,4 +58,24 @@ func (x *renderer) cgroupNames(k string, m *ruleset.Match) []string {
 		}
 	}
 	return m.Names
+}
+
+// testSocket reads whose the packets of a test are.
+func (p *parser) testSocket(t table) string {
+	var out strings.Builder
+	for _, key := range []string{"user", "group", "unit", "cgroup"} {
+		v, ok := t.text(key)
+		if !ok {
+			continue
+		}
+		if _, err := packet.Parse("tcp out lo " + key + " " + v.s); err != nil || strings.ContainsAny(v.s, " \t") {
+			p.fail(v.pos, "test: %s %q: not one that is known here", key, v.s)
+			continue
+		}
+		if t.has("in") {
+			p.fail(t.keyPos(key), "test: %s: only of packets that this host sends is the socket known", key).Help = "write out in place of in"
+		}
+		out.WriteString(" " + key + " " + v.s)
+	}
+	return out.String()
 }

@@ -194,6 +194,10 @@ var schema = append([]row{
 	{inTest, "allow", texts, 0, "", "services whose packets must pass", `allow = ["http", "https"]`},
 	{inTest, "drop", texts, 0, "", "services whose packets must be dropped", `drop = ["ssh", "tcp/5432"]`},
 	{inTest, "reject", texts, 0, "", "services whose packets must be rejected", `reject = "smtp"`},
+	{inTest, "user", isText, 0, "", "who opened the socket that sends the packets: one user", `user = "0"`},
+	{inTest, "group", isText, 0, "", "with which group", `group = "0"`},
+	{inTest, "unit", isText, 0, "", "the systemd unit of the socket, taken to be in system.slice", `unit = "nginx.service"`},
+	{inTest, "cgroup", isText, 0, "", "the control group of the socket", `cgroup = "/machine.slice/web"`},
 	{inTest, "rule", isText, 0, "", "the rule that must decide", `rule = "site"`},
 	{inTest, "state", isText, 0, "", `the packets' state: "new" if absent, "established", "related", "invalid" or "untracked"`, `state = "established"`},
 }, append(conditionRows(), timeoutRows()...)...)

@@ -56,6 +56,7 @@ type scene struct {
 	in, out  []string // interfaces, each of which is tried; one empty name if there is none
 	from, to netip.Addr
 	state    string
+	socket   string // what a packet's literal says of it
 	about    string
 }
 
@@ -69,10 +70,11 @@ func (p *parser) scene(t table) *scene {
 		}
 		s.state = v.s
 	}
+	s.socket = p.testSocket(t)
 	if s.from.IsValid() && s.to.IsValid() && s.from.Is4() != s.to.Is4() {
 		p.fail(t.pos("to"), "test: from and to are of different families")
 	}
-	for _, key := range []string{"from", "to", "in", "out"} {
+	for _, key := range []string{"from", "to", "in", "out", "user", "group", "unit", "cgroup"} {
 		if v, ok := t.text(key); ok {
 			s.about += " " + key + " " + v.s
 		}
@@ -230,7 +232,7 @@ func (s *scene) write(f flow, family ruleset.Family, in, out string) string {
 	if out != "" {
 		b.WriteString(" out " + out)
 	}
-	return b.String() + " state " + s.state
+	return b.String() + " state " + s.state + s.socket
 }
 
 // orEth is the interface of a test that names none: one that is in no zone as far as anyone knows.

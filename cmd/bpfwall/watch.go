@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bpfwall/bpfwall/accounts"
 	"github.com/bpfwall/bpfwall/dataplane"
 	"github.com/bpfwall/bpfwall/packet"
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -28,6 +29,9 @@ type eventAnswer struct {
 	Out     string       `json:"out,omitempty"`
 	Packet  string       `json:"packet"`
 	Length  uint32       `json:"length"`
+	User    string       `json:"user,omitempty"` // who sends it, if this host does
+	UID     *int         `json:"uid,omitempty"`
+	GID     *int         `json:"gid,omitempty"`
 	Pos     *ruleset.Pos `json:"pos,omitempty"`
 	brief   string       // the packet for people
 }
@@ -95,6 +99,7 @@ func eventAnswerOf(e dataplane.Event) eventAnswer {
 	if e.Notice == "source-full" {
 		answer.Verdict = "drop"
 	}
+	answer.owner(&e.Packet)
 	if r := e.Point.Rule; r != nil {
 		answer.Rule, answer.Verdict = r.ID, r.Verdict.String()
 		if r.Pos.Line > 0 {
@@ -102,6 +107,15 @@ func eventAnswerOf(e dataplane.Event) eventAnswer {
 		}
 	}
 	return answer
+}
+
+// owner adds who owns the socket of a packet that this host sends.
+func (e *eventAnswer) owner(p *ruleset.Packet) {
+	if !p.Socket || p.UID == ruleset.Absent {
+		return
+	}
+	e.UID, e.GID, e.User = &p.UID, &p.GID, accounts.UserName(uint32(p.UID))
+	e.brief += "  user " + escape(e.User)
 }
 
 func (e eventAnswer) has(words []string) bool {

@@ -293,3 +293,75 @@ func compareCounts(t *testing.T, n *lab.NS) {
 	}
 	t.Logf("%d rules, of which %d met packets", len(ours), met)
 }
+
+// Sockets that were there before the first apply have owners and control groups like any other; watch tells who sends; and the firewalls
+// of two network namespaces do not know of each other.
+func TestOwnersFromBefore(t *testing.T) {
+	w := newWorld(t, lab.Options{})
+	group := ownCgroup(t, "", "before")
+	far := netip.AddrPortFrom(lab.WAN.Far4.Addr(), 7)
+	serveOn(t, w.Server, far, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	cmd := actorCommand(t, "cgroup "+group, "gid 5001", "uid 4001", "tcp4", "connect "+far.String(), "say ready", "wait", "send 10", "receive", "say done", "wait")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewReader(out)
+	if err := w.DUT.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	hear := func(want string) {
+		t.Helper()
+		if line, err := said.ReadString('\n'); line != want+"\n" {
+			t.Fatal(line, err)
+		}
+	}
+	hear("ready")
+	policy := fmt.Sprintf(`[defaults]
+inbound = "allow"
+state = "explicit"
+[[outbound]]
+name = "owned"
+continue = "any"
+user = "4001"
+group = "5001"
+cgroup = %q
+[[outbound]]
+log_only = "tcp/7"
+state = "any"
+`, below(group))
+	applyPolicy(t, w.DUT, policy)
+	applyPolicy(t, w.Server, "[defaults]\ninbound = \"allow\"\nstate = \"explicit\"\n[[outbound]]\nname = \"owned\"\ndrop = \"any\"\nuser = \"4001\"\n")
+	watch, err := w.DUT.Command("watch", "--count", "1", "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen bytes.Buffer
+	watch.Stdout = &seen
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(500 * time.Millisecond)
+	_, _ = in.Write([]byte("x"))
+	hear("done")
+	if n, _ := counter(t, w.DUT, "owned"); n < 2 {
+		t.Errorf("%d packets of a socket from before", n)
+	}
+	if err := watch.Wait(); err != nil || !strings.Contains(seen.String(), `"uid":4001,"gid":5001`) {
+		t.Errorf("watch: %v\n%s", err, seen.String())
+	}
+	if out, err := w.DUT.Bpfwall("disable", "--yes"); err != nil {
+		t.Fatal(out, err)
+	}
+	if said := play(t, w.DUT, "uid 4001", "tcp4", "connect "+far.String()); said != "" {
+		t.Errorf("after disable: %s", said)
+	}
+	if said := play(t, w.Server, "uid 4001", "tcp4", "connect "+netip.AddrPortFrom(lab.WAN.DUT4.Addr(), 80).String()); !strings.HasSuffix(said, "EPERM") {
+		t.Errorf("the other firewall went with it: %q", said)
+	}
+	in.Close()
+}
