@@ -4,7 +4,7 @@ import "slices"
 
 // classes are those of nodes, the smallest first.
 var classes = func() (all []int) {
-	for class := smallest; 1<<class <= 2*directInner; class++ {
+	for class := smallest; class <= LargestSorted; class++ {
 		all = append(all, class)
 	}
 	return append(all, Direct)

@@ -14,7 +14,7 @@ type span struct {
 // A node gets a cell for every value, at 256 KiB, if it has more spans than these.
 const (
 	directRoot  = 256 // the first level, of which there is one
-	directInner = 4096
+	directInner = 1 << LargestSorted
 	directFew   = 128 // of the second level, as long as memory is left for it: each step of a search costs some 4 ns
 )
 

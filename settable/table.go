@@ -37,6 +37,8 @@ const (
 	Direct     = 15 // class of nodes with a cell for every value of the word
 	UnitShift  = 4  // of a node's offset
 
+	LargestSorted = 12 // class of the largest node with keys
+
 	tagUntil  = 1
 	values    = 1 << 16
 	unit      = 1 << UnitShift // bytes

@@ -90,6 +90,7 @@ func (c tableLookup) search(e *emitter) {
 	e.put(
 		asm.Mov.Imm(regHalf, 2),
 		asm.LSh.Reg(regHalf, regKeys),
+		asm.And.Imm(regHalf, 4<<settable.LargestSorted-1), // the verifier knows nothing of what a shift by a register leaves
 		asm.Mov.Reg(regKeys, regHalf),
 		asm.Add.Imm(regVal, 1), // so that key - word - 1 is negative if the key is not above
 		asm.Mov.Reg(regCell, regNode))

@@ -1,0 +1,68 @@
+package translator
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
+
+// TestRandomSets does what TestRandom does with sets that the rules change: each packet leaves to the next what both engines made of the sets.
+func TestRandomSets(t *testing.T) {
+	first, n := *seed, 25
+	if first == 0 {
+		first = rand.Uint64N(1 << 32)
+	}
+	if *long {
+		n = 1000
+	}
+	for i := range n {
+		s := first + uint64(i)
+		t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) {
+			g := newGen(s)
+			rs := g.Ruleset()
+			g.enliven(rs)
+			if err := rs.Check(); err != nil {
+				t.Fatal(err)
+			}
+			j := newJudge(t, rs)
+			var st ruleset.State
+			for range 150 {
+				p, h := g.Packet(), pick(g, ruleset.Hooks...)
+				j.agree(t, rs, &p, h, &st)
+			}
+		})
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// enliven makes sets dynamic, and has rules match and change them. Limits go: their tokens come with the time.
+func (g gen) enliven(rs *ruleset.Ruleset) {
+	for _, s := range rs.Sets {
+		s.Live = &ruleset.Live{Dynamic: true, Timeout: pick(g, uint32(0), 3600), Counters: g.IntN(2) == 0, Max: pick(g, uint32(0), 3)}
+	}
+	set := func() string { return pick(g, rs.Sets...).Name }
+	for _, c := range rs.Chains {
+		c.Rules = slices.DeleteFunc(c.Rules, func(r *ruleset.Rule) bool {
+			return slices.ContainsFunc(r.Matches, func(m ruleset.Match) bool { return m.Limit != nil })
+		})
+		for _, r := range c.Rules {
+			if g.IntN(3) == 0 {
+				r.Statements = append(r.Statements, ruleset.Statement{Change: &ruleset.SetChange{
+					Set: set(), Field: pick(g, ruleset.FieldSrcAddr, ruleset.FieldDstAddr), Delete: g.IntN(4) == 0, Renew: g.IntN(2) == 0,
+					Timeout: pick(g, int64(0), -1, 60),
+				}})
+			}
+			for i := range r.Matches {
+				if m := &r.Matches[i]; len(m.Addrs) > 0 && g.IntN(3) == 0 {
+					m.Live = append(m.Live, set())
+				}
+			}
+			r.ID = ""
+		}
+	}
+}
