@@ -130,7 +130,7 @@ func dispatched(t *testing.T, coll *ebpf.Collection) *ebpf.Collection {
 			t.Fatal(err)
 		}
 	}
-	return &ebpf.Collection{Programs: map[string]*ebpf.Program{
+	return &ebpf.Collection{Maps: coll.Maps, Programs: map[string]*ebpf.Program{
 		"tc_ingress": d.Programs["tc_dispatch_ingress"], "tc_egress": d.Programs["tc_dispatch_egress"],
 	}}
 }
