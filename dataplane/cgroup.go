@@ -27,7 +27,12 @@ func cgroupRoot() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("mounts: %s", err)
 	}
-	for line := range strings.Lines(string(text)) {
+	return cgroupMount(string(text))
+}
+
+// cgroupMount finds it in a mountinfo. A mount of a part of the tree, as in a container, has other paths than the kernel's own.
+func cgroupMount(mountinfo string) (string, error) {
+	for line := range strings.Lines(mountinfo) {
 		mount, kind, _ := strings.Cut(line, " - ")
 		f := strings.Fields(mount)
 		if len(f) > 4 && f[3] == "/" && strings.HasPrefix(kind, "cgroup2 ") {

@@ -124,6 +124,9 @@ func (b *block) knownAtConnect() {
 	}
 	var out []*step
 	for _, s := range b.steps {
+		if !s.forConnections() {
+			continue
+		}
 		n := len(s.tests)
 		s.tests = slices.DeleteFunc(s.tests, func(t *test) bool { return !knownAtConnect(t) })
 		speaks := slices.ContainsFunc(s.does, func(a action) bool { return a.SetMark == nil }) // a mark is not known anyway
@@ -140,6 +143,28 @@ func (b *block) knownAtConnect() {
 	}
 	b.steps = out
 }
+
+// forConnections takes out the tests that the first packet of a TCP connection passes by being one, and reports whether it can pass the
+// others.
+func (s *step) forConnections() bool {
+	never := false
+	s.tests = slices.DeleteFunc(s.tests, func(t *test) bool {
+		var holds bool
+		switch t.Field {
+		case ruleset.FieldState:
+			holds = slices.ContainsFunc(t.Masked, func(k ruleset.Masked) bool { return k.Mask&ruleset.StateNew != 0 })
+		case ruleset.FieldProto:
+			holds = t.number(protoTCP)
+		default:
+			return false
+		}
+		never = never || holds == t.Not
+		return true
+	})
+	return !never
+}
+
+const protoTCP = 6
 
 // tcpFlags is the flags that are the same in every first packet of a connection: ECN takes the other two.
 const tcpFlags = 0x3f
