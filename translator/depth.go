@@ -74,11 +74,18 @@ func longer(a, b path) path {
 	return a
 }
 
-// leaf is the frames of the helpers that a step itself calls. Counting may be one.
+// leaf is the frames of the helpers that a step itself calls. Counting may be one, and so may be looking up in a set.
 func (d *division) leaf(s *step) int {
+	n := 1
+	if s.verb == verbDecide {
+		n = 0
+	}
 	for _, t := range s.tests {
-		if t.Limit != nil {
+		switch {
+		case t.Limit != nil:
 			return d.plan.limits.leaf
+		case len(t.sets)+len(t.live) > 0:
+			n = 1
 		}
 	}
 	for _, a := range s.does {
@@ -86,10 +93,7 @@ func (d *division) leaf(s *step) int {
 			return d.plan.limits.leaf
 		}
 	}
-	if s.verb == verbDecide {
-		return 0
-	}
-	return 1
+	return n
 }
 
 // force takes the function whose code costs least to repeat out of a path that is too deep.

@@ -32,6 +32,8 @@ type emitter struct {
 	pending string            // label of the next instruction
 	comment string            // source comment of the next instruction
 	dead    bool              // the next instruction cannot be reached
+
+	share func(shareable) string // the function that asks for a condition, "" if it is to stand here
 }
 
 func newEmitter(l *layout, name string) *emitter {

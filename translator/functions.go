@@ -170,7 +170,7 @@ func (d *division) weighStep(s *step) int {
 		return s.classifier.weight()
 	}
 	for _, t := range s.tests {
-		w += max(1, 2*len(t.Ranges)+len(t.Masked)+3*len(t.Addrs)+2*len(t.Names)+t.lookups())
+		w += max(1, 2*len(t.Ranges)+len(t.Masked)+3*len(t.Addrs)+2*len(t.Names)+t.weight())
 	}
 	if s.verb == verbJump && !d.own[s.target] {
 		return w + d.weights[s.target]

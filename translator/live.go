@@ -1,7 +1,7 @@
 package translator
 
 import (
-	"slices"
+	"fmt"
 
 	"github.com/cilium/ebpf"
 
@@ -119,13 +119,25 @@ func (s *LiveSet) tableBytes() int {
 	return settable.Size(bytesFirst + n*int(s.Set.Live.Size()))
 }
 
+// cond asks for one of the packet's addresses.
+func (s *LiveSet) cond(field ruleset.FieldID, l *layout) cond {
+	var any anyOf
+	key := l.members[ruleset.Fields[field].Member].off
+	for _, f := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
+		if s.families.Covers(f) {
+			any = append(any, allOf{(&matcher{layout: l}).isFamily(f), s.conds(f, l, key)})
+		}
+	}
+	return shareable{id: fmt.Sprintf("set %q, %s, %s", s.Set.Name, field, s.families), levels: 2 * (wordsIPv4 + wordsIPv6), cond: any}
+}
+
 // conds are the ways for an address of a family, at an offset in the packet, to be in the set: the cheap ones first.
-func (s *LiveSet) conds(f ruleset.Family, l *layout, key int) []cond {
+func (s *LiveSet) conds(f ruleset.Family, l *layout, key int) anyOf {
 	table := tableLookup{name: s.TableRef(), bytes: s.tableBytes(), levels: wordsIPv4, key: int16(key)}
 	if f == ruleset.FamilyIPv6 {
 		table.levels, table.root = wordsIPv6, 1
 	}
-	var out []cond
+	var out anyOf
 	if s.Set.Live.Feed != nil {
 		out = append(out, table)
 	}
@@ -133,5 +145,5 @@ func (s *LiveSet) conds(f ruleset.Family, l *layout, key int) []cond {
 		table.root += RootElements4
 		out = append(out, timed{table}, element{set: s, family: f, layout: l, key: int16(key)})
 	}
-	return slices.Clip(out)
+	return out
 }

@@ -1,8 +1,11 @@
 package translator
 
 import (
+	"fmt"
+
 	"github.com/cilium/ebpf/asm"
 
+	"github.com/bpfwall/bpfwall/ruleset"
 	"github.com/bpfwall/bpfwall/settable"
 )
 
@@ -24,17 +27,75 @@ func (c tableLookup) jumpUnless(e *emitter, label string) {
 	e.put(asm.JEq.Imm(regCell, 0, label))
 }
 
-// lookups is about how many branches the verifier has in hand for a test's lookups: one for every round of a search.
-func (t *test) lookups() int {
-	n := 0
-	for _, s := range t.sets {
-		n += branchesPerLevel * s.levels()
-	}
-	n += len(t.live) * 4 * branchesPerLevel * wordsIPv6
-	return n
+// weight is about how many branches a test's lookups leave in hand of the verifier, those apart that it may follow where they stand.
+func (t *test) weight() int { return 2*len(t.sets) + 2*len(t.live) }
+
+// lookups is how the searches of tables are spread. The verifier follows a search for each word of the key and each step that there can
+// be: once if it is a function, again and again if it stands in the code of a rule. A call costs a packet some 9 ns.
+type lookups struct {
+	uses      map[string]int
+	functions map[string]*function
+	levels    int // of the searches that stand in rules
 }
 
-const branchesPerLevel = 18
+const (
+	inlineUses   = 3  // of one condition stand in the rules
+	inlineLevels = 48 // words of all their keys
+)
+
+// shareable is a condition that searches tables, and that several rules may ask for.
+type shareable struct {
+	id     string // what is searched, and for which part of the packet
+	levels int    // words of the keys
+	cond
+}
+
+func (c shareable) jumpIf(e *emitter, label string) {
+	if !c.called(e) {
+		c.cond.jumpIf(e, label)
+		return
+	}
+	e.put(asm.JNE.Imm32(asm.R0, 0, label))
+}
+
+func (c shareable) jumpUnless(e *emitter, label string) {
+	if !c.called(e) {
+		c.cond.jumpUnless(e, label)
+		return
+	}
+	e.put(asm.JEq.Imm32(asm.R0, 0, label))
+}
+
+// called writes a call of the function that asks for the condition, if there is one.
+func (c shareable) called(e *emitter) bool {
+	if e.share == nil {
+		return false
+	}
+	fn := e.share(c)
+	if fn != "" {
+		e.call(fn)
+	}
+	return fn != ""
+}
+
+// share is the name of the function that asks for a condition; "" if it is to stand where it is.
+func (p *plan) share(c shareable) string {
+	l := &p.lookups
+	if l.uses == nil {
+		l.uses, l.functions = map[string]int{}, map[string]*function{}
+	}
+	if f := l.functions[c.id]; f != nil {
+		return f.name
+	}
+	if l.uses[c.id]++; l.uses[c.id] <= inlineUses && l.levels+c.levels <= inlineLevels || len(p.functions) >= p.limits.functions+len(ruleset.Hooks) {
+		l.levels += c.levels
+		return ""
+	}
+	f := &function{name: fmt.Sprintf("lookup_%d", len(l.functions)), doc: c.id, asks: c.cond}
+	l.functions[c.id] = f
+	p.functions = append(p.functions, f)
+	return f.name
+}
 
 // The registers of a lookup, besides regVal for the word that is searched for.
 const (

@@ -67,7 +67,7 @@ func lookupProgram(tb testing.TB, keys *ebpf.Map, set *SetMap, trie *ebpf.Map, t
 		asm.Add.Imm(regPkt, 16))
 	switch {
 	case table != nil:
-		set.lookup(0).find(e)
+		set.lookup(0).cond.(tableLookup).find(e)
 		for i := range e.insns {
 			if e.insns[i].Reference() == set.Name {
 				e.insns[i] = asm.LoadMapValue(regTable, table.FD(), 0).WithSymbol(e.insns[i].Symbol())

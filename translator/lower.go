@@ -27,9 +27,13 @@ type lowering struct {
 // lower writes a function's instructions.
 func (p *plan) lower(f *function, l *layout) (asm.Instructions, error) {
 	w := &lowering{emitter: newEmitter(l, f.name), plan: p, f: f}
+	w.share = p.share
 	w.decided, w.out = w.newLabel("decided"), w.newLabel("out")
 	w.head()
 	switch {
+	case f.asks != nil:
+		w.share = nil
+		w.condition(f.asks)
 	case f == p.counter:
 		w.count()
 		w.put(asm.Mov.Imm(asm.R0, 0), asm.Return())
@@ -56,6 +60,15 @@ func (w *lowering) head() {
 		asm.Mov.Imm(asm.R0, int32(ruleset.Drop)),
 		asm.Return())
 	w.place(start)
+}
+
+// condition writes a function that returns 1 if a condition holds, else 0.
+func (w *lowering) condition(c cond) {
+	hit := w.newLabel("hit")
+	c.jumpIf(w.emitter, hit)
+	w.put(asm.Mov.Imm(asm.R0, 0), asm.Return())
+	w.place(hit)
+	w.put(asm.Mov.Imm(asm.R0, 1), asm.Return())
 }
 
 // tail counts what decided and returns.

@@ -202,10 +202,10 @@ func (m *matcher) address(t *test) cond {
 				of = append(of, s.lookup(m.layout.members[ruleset.Fields[t.Field].Member].off))
 			}
 		}
-		for _, s := range t.live {
-			of = append(of, s.conds(f, m.layout, m.layout.members[ruleset.Fields[t.Field].Member].off)...)
-		}
 		any = append(any, allOf{m.isFamily(f), of})
+	}
+	for _, s := range t.live {
+		any = append(any, s.cond(t.Field, m.layout))
 	}
 	if len(families) == 1 && !t.Not {
 		m.family = families[0] // the rule goes on only if it is

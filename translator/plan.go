@@ -18,6 +18,7 @@ type plan struct {
 	sets      []*SetMap
 	live      map[string]*LiveSet // by name
 	logs      []LogPoint
+	lookups   lookups
 	cgroups   []string // by their bits in fw_pkt.cgroups
 
 	engine      Engine // to be used for all; EngineAuto: whichever is best
@@ -86,6 +87,7 @@ type function struct {
 	doc   string
 	hook  ruleset.Hook // HookNone: a chain's, or a piece's
 	entry []*block     // the hook's base chains; for a chain or a piece the one block
+	asks  cond         // a condition that several rules share
 	part  []*step      // a piece's share of that block's steps
 }
 

@@ -125,8 +125,9 @@ func dropNever(b *block) {
 func (s *SetMap) levels() int { return s.bits() / 16 }
 
 // lookup asks for the address at an offset in the packet.
-func (s *SetMap) lookup(key int) tableLookup {
-	return tableLookup{name: s.Name, bytes: len(s.table), levels: s.levels(), key: int16(key)}
+func (s *SetMap) lookup(key int) shareable {
+	c := tableLookup{name: s.Name, bytes: len(s.table), levels: s.levels(), key: int16(key)}
+	return shareable{id: fmt.Sprintf("%s, address at %d", s.Name, key), levels: s.levels(), cond: c}
 }
 
 // fill makes the table.

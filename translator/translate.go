@@ -99,7 +99,8 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 
 // lower writes the functions and puts them into the programs.
 func (o *Output) lower(obj *object) error {
-	for _, f := range o.plan.functions {
+	for i := 0; i < len(o.plan.functions); i++ { // lookups add to them
+		f := o.plan.functions[i]
 		insns, err := o.plan.lower(f, o.at)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.doc, err)
