@@ -82,9 +82,9 @@ func (l *lookup) setPatterns() {
 
 // record leaves where an address's record is in a register.
 func (l *lookup) record(s *classify.Search, to asm.Register, field ruleset.FieldID) {
-	bytes, size := 4, int32(2)
+	bytes, size := 4, asm.Word
 	if l.classifier.family == ruleset.FamilyIPv6 {
-		bytes, size = 16, 3
+		bytes, size = 16, asm.DWord
 	}
 	words := l.layout.words(ruleset.Fields[field].Member, bytes)
 	found := l.newLabel("found")
@@ -100,12 +100,12 @@ func (l *lookup) record(s *classify.Search, to asm.Register, field ruleset.Field
 	}
 	// The sum and difference keep the number, and hide from the verifier what it learned of it on this way: it follows one way, not all.
 	l.put(asm.Add.Reg(asm.R0, regVal), asm.Sub.Reg(asm.R0, regVal))
-	l.put(asm.JGT.Imm(asm.R0, int32(intervals-1), l.none), asm.Mul.Imm(asm.R0, int32(4*len(l.table.Subsets))))
+	l.put(asm.JGT.Imm(asm.R0, int32(intervals-1), l.none), asm.Mul.Imm(asm.R0, int32(s.Record)))
 	l.at(to, asm.R0, s.Records, 0)
 }
 
 // window leaves in R0 which of the starts is the last that is not above the value register.
-func (l *lookup) window(s *classify.Search, size int32, found string) {
+func (l *lookup) window(s *classify.Search, size asm.Size, found string) {
 	l.put(asm.Mov.Imm(asm.R0, 0))
 	if s.Starts == 1 {
 		return
@@ -118,26 +118,30 @@ func (l *lookup) window(s *classify.Search, size int32, found string) {
 	l.put(asm.Mov.Imm(asm.R0, int32(s.Starts-1)), asm.JGT.Imm(asm.R3, int32(s.Windows-1), found))
 	l.at(asm.R2, asm.R3, s.Index, 2)
 	l.put(asm.LoadMem(asm.R0, asm.R2, 0, asm.Word), asm.LoadMem(asm.R4, asm.R2, 4, asm.Word), asm.Sub.Reg(asm.R4, asm.R0))
-	l.halve(s.At, s.Steps, s.Starts, size, found)
+	l.halve(array{s.At, s.Stride, size, s.Starts}, s.Steps, found)
 }
 
 // halve finds the last of R0..R0+R4 whose number in an array is not above the value register. The first one's is not. It branches by what
 // it finds: for packets like those before the processor knows the way, and need not wait for one load after the other; for others, an error
 // costs it no more than waiting does.
-func (l *lookup) halve(array, steps int, n uint64, size int32, found string) {
+func (l *lookup) halve(a array, steps int, found string) {
 	for range steps {
 		above := l.newLabel("above")
 		l.put(asm.JEq.Imm(asm.R4, 0, found),
 			asm.Mov.Reg(asm.R5, asm.R4), asm.Add.Imm(asm.R5, 1), asm.RSh.Imm(asm.R5, 1), asm.RSh.Imm(asm.R4, 1),
-			asm.Mov.Reg(asm.R2, asm.R0), asm.Add.Reg(asm.R2, asm.R5), asm.JGT.Imm(asm.R2, int32(n-1), found))
-		l.at(asm.R3, asm.R2, array, size)
-		l.put(asm.LoadMem(asm.R3, asm.R3, 0, sizes[size]), asm.JGT.Reg(asm.R3, regVal, above), asm.Add.Reg(asm.R0, asm.R5))
+			asm.Mov.Reg(asm.R2, asm.R0), asm.Add.Reg(asm.R2, asm.R5), asm.JGT.Imm(asm.R2, int32(a.n-1), found), asm.Mul.Imm(asm.R2, int32(a.stride)))
+		l.at(asm.R3, asm.R2, a.off, 0)
+		l.put(asm.LoadMem(asm.R3, asm.R3, 0, a.size), asm.JGT.Reg(asm.R3, regVal, above), asm.Add.Reg(asm.R0, asm.R5))
 		l.place(above)
 	}
 }
 
-// sizes is loads by the shift that makes an index an offset.
-var sizes = map[int32]asm.Size{2: asm.Word, 3: asm.DWord}
+// array is n sorted numbers in the map.
+type array struct {
+	off, stride int
+	size        asm.Size
+	n           uint64
+}
 
 // host goes on from the start in R0, whose upper half of an address may be that in the value register, to the interval.
 func (l *lookup) host(s *classify.Search, low fieldPart) {
@@ -152,7 +156,7 @@ func (l *lookup) host(s *classify.Search, low fieldPart) {
 	l.place(same)
 	l.put(asm.Sub.Reg(asm.R4, asm.R0))
 	l.load(low)
-	l.halve(h.At, h.Steps, h.N, 3, found)
+	l.halve(array{h.At, 8, asm.DWord, h.N}, h.Steps, found)
 	l.place(found)
 }
 

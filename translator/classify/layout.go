@@ -15,7 +15,7 @@ type layout struct {
 const align = 64
 
 // put appends an array, with room for more elements behind it, and is its offset.
-func put[T uint16 | uint32 | uint64 | Item](l *layout, array []T, spare int) int {
+func put[T uint8 | uint16 | uint32 | uint64 | Item](l *layout, array []T, spare int) int {
 	if n := l.data.Len() % align; n > 0 {
 		l.data.Write(make([]byte, align-n))
 	}

@@ -39,13 +39,13 @@ func (r *reader) record(s *Search, a Addr) int {
 	at := r.start(s, a.Hi)
 	if h := s.Hosts; h != nil {
 		from, end := int(r.u32(h.First+4*at)), int(r.u32(h.First+4*at+4))
-		if r.u64(s.At+8*at) == a.Hi {
+		if r.u64(s.At+s.Stride*at) == a.Hi {
 			at = halve(from, end-from-1, func(i int) bool { return r.u64(h.At+8*i) <= a.Lo })
 		} else {
 			at = end - 1
 		}
 	}
-	return s.Records + 4*len(r.Subsets)*at
+	return s.Records + s.Record*at
 }
 
 // start is the last start that is not above an address.
@@ -60,9 +60,9 @@ func (r *reader) start(s *Search, a uint64) int {
 	from, to := int(r.u32(s.Index+4*int(w))), int(r.u32(s.Index+4*int(w)+4))
 	return halve(from, to-from, func(i int) bool {
 		if r.Family == IPv4 {
-			return uint64(r.u32(s.At+4*i)) <= a
+			return uint64(r.u32(s.At+s.Stride*i)) <= a
 		}
-		return r.u64(s.At+8*i) <= a
+		return r.u64(s.At+s.Stride*i) <= a
 	})
 }
 

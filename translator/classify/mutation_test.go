@@ -33,7 +33,14 @@ var mutations = []struct {
 		rotate(t.Data[p.Rows:p.Rows+4*p.RowsSize], 4)
 	}},
 	{"an address belongs to the interval in front", 300, nil, func(t *Table) {
-		rotate(t.Data[t.Src.Records:t.Src.Records+4*len(t.Subsets)*int(t.Src.Starts)], 4*len(t.Subsets))
+		s := t.Src
+		if h := s.Hosts; h != nil {
+			rotate(t.Data[s.Records:s.Records+s.Record*int(h.N)], s.Record)
+			return
+		}
+		for i := int(s.Starts) - 1; i > 0; i-- {
+			copy(t.Data[s.Records+s.Record*i:][:4*len(t.Subsets)], t.Data[s.Records+s.Record*(i-1):])
+		}
 	}},
 	{"a subset is left out", 300, func(o *Options) { o.cells = 200 }, func(t *Table) { t.Subsets[len(t.Subsets)-1].Size = 0 }},
 	{"subsets stop too early", 300, func(o *Options) { o.cells = 200 }, func(t *Table) {

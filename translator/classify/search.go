@@ -16,8 +16,10 @@ type Search struct {
 	Starts  uint64 // number of them
 	Index   int    // offset: for each window, and the end of the last, the last start that is not above its begin, uint32
 	At      int    // offset: the starts, uint32 or (IPv6) uint64
+	Stride  int    // bytes from one start to the next
 	Steps   int    // halvings that the fullest window needs
-	Records int    // offset: of records, uint32 for each subset
+	Records int    // offset: of records, uint32 for each subset. Without Hosts each stands behind its start, in the same line of the cache mostly
+	Record  int    // bytes from one record to the next
 	Hosts   *Hosts // nil: starts are intervals
 }
 
@@ -74,20 +76,47 @@ func (l *layout) search(f Family, list []interval) *Search {
 	}
 	s.Starts = uint64(len(starts))
 	s.windows(l, starts)
-	if f == IPv4 {
-		s.At = put(l, narrowed(starts), 1<<s.Steps)
-	} else {
-		s.At = put(l, starts, 1<<s.Steps)
-	}
-	if f == IPv6 && slices.ContainsFunc(list, func(v interval) bool { return v.start.Lo != 0 }) {
+	k := len(list[0].record)
+	if slices.ContainsFunc(list, func(v interval) bool { return v.start.Lo != 0 }) {
 		s.Hosts = l.hosts(list, append(first, uint32(len(list))))
+		s.At, s.Stride = put(l, starts, 0), 8
+		var records []uint32
+		for _, v := range list {
+			records = append(records, v.record...)
+		}
+		s.Records, s.Record = put(l, records, 0), 4*k
+		return s
 	}
-	var records []uint32
-	for _, v := range list {
-		records = append(records, v.record...)
+	s.Stride = 4 * (1 + k)
+	if f == IPv6 {
+		s.Stride = 8 * (1 + (k+1)/2)
 	}
-	s.Records = put(l, records, 0)
+	s.Record = s.Stride
+	s.At = put(l, l.rows(f, list, s.Stride), 0)
+	s.Records = s.At + 4
+	if f == IPv6 {
+		s.Records = s.At + 8
+	}
 	return s
+}
+
+// rows is starts with their records behind them.
+func (l *layout) rows(f Family, list []interval, stride int) []uint8 {
+	out := make([]uint8, stride*len(list))
+	for i, v := range list {
+		row := out[stride*i:]
+		if f == IPv6 {
+			l.order.PutUint64(row, v.start.Hi)
+			row = row[8:]
+		} else {
+			l.order.PutUint32(row, uint32(v.start.Hi))
+			row = row[4:]
+		}
+		for k, w := range v.record {
+			l.order.PutUint32(row[4*k:], w)
+		}
+	}
+	return out
 }
 
 // anchored begins an interval with every upper half: a lower half is searched from there on.
@@ -101,18 +130,10 @@ func anchored(list []interval) (out []interval) {
 	return out
 }
 
-func narrowed(in []uint64) []uint32 {
-	out := make([]uint32, len(in))
-	for i, v := range in {
-		out[i] = uint32(v)
-	}
-	return out
-}
-
 // perStart is how many windows a start gets, about; maxWindows how many there are at most.
 const (
 	perStart   = 4
-	maxWindows = 1 << 16
+	maxWindows = 1 << 18
 )
 
 // windows makes the index.
@@ -152,6 +173,6 @@ func (l *layout) hosts(list []interval, first []uint32) *Hosts {
 		most = max(most, first[i+1]-first[i]-1)
 	}
 	h := &Hosts{N: uint64(len(list)), Steps: bits.Len32(most)}
-	h.First, h.At = put(l, first, 0), put(l, lows, 1<<h.Steps)
+	h.First, h.At = put(l, first, 0), put(l, lows, 0)
 	return h
 }
