@@ -59,7 +59,14 @@ func (a linked) attach(h hook, p *ebpf.Program) error {
 	return l.Pin(a.at.linkPin(h))
 }
 
-func (a linked) detach(h hook) error { return os.Remove(a.at.linkPin(h)) }
+// detach detaches at once: the kernel takes its time over a link whose pin is removed, and XDP has room for one program.
+func (a linked) detach(h hook) error {
+	if l, err := link.LoadPinnedLink(a.at.linkPin(h), nil); err == nil {
+		_ = l.Detach() // fails if somebody else did it, or the interface is gone
+		_ = l.Close()
+	}
+	return os.Remove(a.at.linkPin(h))
+}
 
 // attached reads the pins.
 func (a linked) attached() (map[hook]*ebpf.ProgramInfo, error) {
