@@ -75,7 +75,7 @@ func parseProbe(frames []string, at place) (*probe, error) {
 	if at != atDUT {
 		ip = ip[14:]
 	}
-	l4 := ip[len(ip):]
+	var l4 []byte
 	switch ip[0] >> 4 {
 	case 4:
 		p.pkt.ID, p.pkt.Proto = uint32(binary.BigEndian.Uint16(ip[4:])), ip[9]

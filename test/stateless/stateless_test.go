@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -76,7 +75,6 @@ func (d *disagreement) explanation() string {
 
 // sums is what a run did.
 type sums struct {
-	mu                             sync.Mutex
 	rulesets, rules, met           int
 	packets, repeated, answered    int
 	lost, strays                   int

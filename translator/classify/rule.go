@@ -61,9 +61,6 @@ type box struct {
 
 var anyPort = Ports{To: math.MaxUint16}
 
-// boxes is how many boxes a rule has.
-func (r *Rule) boxes() int { return max(1, len(r.SrcPorts)) * max(1, len(r.DstPorts)) }
-
 // appendBoxes adds a rule's boxes.
 func (r *Rule) appendBoxes(out []box, rule int32) []box {
 	src, dst := r.SrcPorts, r.DstPorts
