@@ -28,6 +28,7 @@ var (
 type NewElement struct {
 	Prefix  netip.Prefix
 	Timeout time.Duration // 0: the set's; below 0: for good
+	Comment string        // for readers; "" leaves what was said before
 }
 
 func (n NewElement) element(now uint64, l *ruleset.Live) translator.Element {
@@ -48,14 +49,17 @@ type Element struct {
 	Age            time.Duration
 	Left           time.Duration // 0: it stays for good
 	Packets, Bytes uint64        // of sets that count, for single addresses
+	Comment        string
 }
 
 // AddElements adds elements to a dynamic set, or gives those that are there their new time, and returns how many are new. Packets meet the
 // new elements at once. Returns ErrNotLoaded, ErrNoSet, ErrNotDynamic, ErrSetFull.
 func (d *Dataplane) AddElements(ctx context.Context, set string, list []NewElement) (added int, err error) {
 	err = d.changeSet(ctx, set, func(l *liveMaps) error {
-		added, err = l.put(list)
-		return err
+		if added, err = l.put(list); err != nil {
+			return err
+		}
+		return d.comment(l, list)
 	})
 	return added, err
 }
@@ -164,7 +168,11 @@ func (d *Dataplane) Elements(set string) ([]Element, error) {
 		})
 	})
 	slices.SortFunc(all, func(a, b Element) int { return a.Prefix.Compare(b.Prefix) })
-	return all, err
+	said, commentErr := d.at.readComments(set)
+	for i := range all {
+		all[i].Comment = said[all[i].Prefix]
+	}
+	return all, errors.Join(err, commentErr)
 }
 
 func elementOf(k translator.ElementKey, e translator.Element, now uint64) Element {

@@ -97,6 +97,12 @@ func (l *liveMaps) put(list []NewElement) (added int, err error) {
 	return added, l.putPrefixes(prefixes, is4, shorter)
 }
 
+// has reports whether an element is there and not over.
+func (l *liveMaps) has(p netip.Prefix) bool {
+	var e translator.Element
+	return l.elements.Lookup(keyOf(p), &e) == nil && !over(e, monotonic())
+}
+
 // store puts one element into the hash; if that is full, what is over makes room.
 func (l *liveMaps) store(k translator.ElementKey, e translator.Element) error {
 	err := l.elements.Put(k, e)

@@ -64,7 +64,7 @@ func impliesFamily(matches []ruleset.Match) bool {
 		if m.Field == ruleset.FieldLimit {
 			return false
 		}
-		if !m.Not && len(m.Addrs) > 0 {
+		if !m.Not && len(m.Addrs) > 0 && len(m.Live) == 0 {
 			return true
 		}
 	}

@@ -100,6 +100,7 @@ func parseElements(name string, text []byte) ([]netip.Prefix, error) {
 func (a *app) setAdd() *cobra.Command {
 	var from elementFlags
 	var stay time.Duration
+	var comment string
 	cmd := &cobra.Command{
 		Use:   "add NAME [ELEMENT]...",
 		Short: "Add addresses, prefixes and ranges to a dynamic set; those that are there get their time anew",
@@ -114,7 +115,7 @@ func (a *app) setAdd() *cobra.Command {
 			}
 			elements := make([]dataplane.NewElement, len(list))
 			for i, p := range list {
-				elements[i] = dataplane.NewElement{Prefix: p, Timeout: stay}
+				elements[i] = dataplane.NewElement{Prefix: p, Timeout: stay, Comment: comment}
 			}
 			return a.changeSet("set-add", args[0], len(list), func(fw *dataplane.Dataplane) (added, removed int, err error) {
 				added, err = fw.AddElements(cmd.Context(), args[0], elements)
@@ -123,6 +124,7 @@ func (a *app) setAdd() *cobra.Command {
 		},
 	}
 	from.add(cmd)
+	cmd.Flags().StringVar(&comment, "comment", "", "why, for readers: set show tells it")
 	cmd.Flags().DurationVar(&stay, "timeout", 0, "how long they stay, such as 90s or 24h; 0 is for good; if absent, the set's time")
 	return cmd
 }

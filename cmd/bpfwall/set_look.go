@@ -34,6 +34,7 @@ type elementAnswer struct {
 	ExpiryNS int64  `json:"expires_in_ns,omitempty"` // 0: never
 	Packets  uint64 `json:"packets"`
 	Bytes    uint64 `json:"bytes"`
+	Comment  string `json:"comment,omitempty"`
 }
 
 func (a *app) setList() *cobra.Command {
@@ -131,7 +132,7 @@ func setAnswerOf(fw *dataplane.Dataplane, s *ruleset.Set) (setAnswer, error) {
 	}
 	elements, err := fw.Elements(s.Name)
 	for _, e := range elements {
-		answer.Added = append(answer.Added, elementAnswer{prefixText(e.Prefix), e.Age.Nanoseconds(), e.Left.Nanoseconds(), e.Packets, e.Bytes})
+		answer.Added = append(answer.Added, elementAnswer{prefixText(e.Prefix), e.Age.Nanoseconds(), e.Left.Nanoseconds(), e.Packets, e.Bytes, e.Comment})
 	}
 	answer.Elements = len(elements)
 	return answer, err
@@ -178,7 +179,7 @@ func (s setAnswer) row() []string {
 }
 
 func (e elementAnswer) row() []string {
-	row := []string{e.Prefix, "added " + agoText(e.AgeNS) + " ago", "", ""}
+	row := []string{e.Prefix, "added " + agoText(e.AgeNS) + " ago", "", "", escape(e.Comment)}
 	if e.ExpiryNS != 0 {
 		row[2] = "expires in " + agoText(e.ExpiryNS)
 	}

@@ -52,11 +52,11 @@ from = ["@banned", "@feed", "@local"]
 	at("set", "refresh", "local").want(t, exitFailed, "local.txt")
 	at("set", "test", "local", "192.0.2.9").want(t, exitTest)
 
-	at("set", "add", "banned", "10.7.0.0/16", "10.9.9.9", "2001:db8::/48", "--timeout", "2h").want(t, 0, "added 3 elements to @banned")
+	at("set", "add", "banned", "10.7.0.0/16", "10.9.9.9", "2001:db8::/48", "--timeout", "2h", "--comment", "ssh guesses").want(t, 0, "added 3 elements to @banned")
 	at("set", "add", "banned", "10.9.9.9").want(t, 0, "added 0 elements to @banned, 1 there before")
 	many := write(t, "many.txt", strings.Repeat("10.1.2.3\n", 3)+"10.1.2.4 # x\n")
 	at("set", "add", "banned", "--file", many).want(t, 0, "added 2 elements")
-	at("set", "show", "banned").want(t, 0, "10.7.0.0/16", "expires in 2h0m0s", "10.1.2.4", "expires in 1h0m0s")
+	at("set", "show", "banned").want(t, 0, "10.7.0.0/16", "expires in 2h0m0s", "ssh guesses", "10.1.2.4", "expires in 1h0m0s")
 	at("set", "test", "banned", "10.7.3.3").want(t, 0, "by 10.7.0.0/16 (elements)")
 	at("set", "list").want(t, 0, "0 + 5 of 1 000", "list of 5", "dynamic")
 	at("set", "del", "banned", "10.7.0.0/16", "1.1.1.1").want(t, 0, "removed 1 element from @banned, 1 not in it")
