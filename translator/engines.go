@@ -85,7 +85,7 @@ func (e *engines) classifiers(family ruleset.Family, run []*step) []*step {
 	if why == "" {
 		return nil
 	}
-	var out []*step
+	var made []*classifier
 	for _, f := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
 		if !family.Covers(f) {
 			continue
@@ -98,11 +98,20 @@ func (e *engines) classifiers(family ruleset.Family, run []*step) []*step {
 			}
 			if c != nil {
 				c.why = why
-				e.plan.place(c)
-				out = append(out, &step{verb: verbClassify, classifier: c})
+				made = append(made, c)
 			}
 			rest = left
 		}
+	}
+	return e.steps(made)
+}
+
+// steps gives classifiers their places, and is the steps that ask them.
+func (e *engines) steps(made []*classifier) []*step {
+	out := []*step{}
+	for _, c := range made {
+		e.plan.place(c)
+		out = append(out, &step{verb: verbClassify, classifier: c})
 	}
 	return out
 }
