@@ -94,7 +94,15 @@ func (l *liveMaps) put(list []NewElement) (added int, err error) {
 			prefixes, is4 = append(prefixes, settable.PrefixEntry(n.Prefix, cellOf(e))), append(is4, n.Prefix.Addr().Is4())
 		}
 	}
-	return added, l.putPrefixes(prefixes, is4, shorter)
+	if err = l.putPrefixes(prefixes, is4, shorter); err != nil {
+		for _, n := range list { // what the table has no room for is not in the set
+			if !n.Prefix.IsSingleIP() {
+				_ = l.elements.Delete(keyOf(n.Prefix))
+			}
+		}
+		return 0, errors.Join(err, l.rebuild())
+	}
+	return added, nil
 }
 
 // has reports whether an element is there and not over.

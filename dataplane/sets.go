@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -225,7 +226,11 @@ func (l *liveMaps) withTable(fn func(*settable.Table) error) error {
 // membarrierGlobal is MEMBARRIER_CMD_GLOBAL of linux/membarrier.h, which is synchronize_rcu: BPF programs are RCU readers.
 const membarrierGlobal = 1
 
-func waitForReaders() { _, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0) }
+func waitForReaders() {
+	if _, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0); errno != 0 {
+		time.Sleep(time.Second) // not with nohz_full; no program runs that long
+	}
+}
 
 // roots are the words of keys and the number of a root, by family: the first is for IPv4, the next for IPv6.
 func roots(first int) map[bool]struct{ root, levels int } {

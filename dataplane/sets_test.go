@@ -325,3 +325,26 @@ func TestSavedSets(t *testing.T) {
 		t.Errorf("found in %q by %s, %v", where, p, err)
 	}
 }
+
+// TestSetTableFull: prefixes that the table has no room for are refused, and those before stay.
+func TestSetTableFull(t *testing.T) {
+	w := newWorld(t)
+	w.serve(80)
+	w.apply(banned(ruleset.Live{Dynamic: true, Max: 40_000}), Options{})
+	w.add(0, "10.9.0.0/24")
+	var many []NewElement
+	for i := range 39_000 {
+		a := netip.AddrFrom16([16]byte{0: 0x20, 1: byte(i >> 8), 2: byte(i), 3: 1, 5: byte(i), 7: byte(i >> 8), 9: 1, 11: byte(i)})
+		many = append(many, NewElement{Prefix: netip.PrefixFrom(a, 112)})
+	}
+	if _, err := w.open().AddElements(context.Background(), bannedName, many); !errors.Is(err, ErrSetFull) {
+		t.Errorf("got %v, want ErrSetFull", err)
+	}
+	w.wantReach(false, "in the set before")
+	if got := w.elements(); len(got) != 1 {
+		t.Errorf("%d elements, want 1", len(got))
+	}
+	if n := w.add(0, "192.0.2.0/24"); n != 1 {
+		t.Errorf("%d added", n)
+	}
+}
