@@ -14,9 +14,10 @@ import (
 )
 
 type CgroupOwner struct {
-	_   structs.HostLayout
-	Uid uint32
-	Gid uint32
+	_    structs.HostLayout
+	Uid  uint32
+	Gid  uint32
+	Comm [2]uint64
 }
 
 // Names of all BPF objects in the ELF.

@@ -11,9 +11,11 @@
 #include "fw.h"
 #include "generation.h"
 
+volatile const __u64 own_netns; /* cookie of the network namespace */
+
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE); /* connections that come in have their listener's */
 	__type(key, int);
 	__type(value, struct owner);
 } sock_owner SEC(".maps");
@@ -25,11 +27,12 @@ int note_owner(struct bpf_sock *sk)
 	__u64 ids = bpf_get_current_uid_gid();
 	struct owner owner = { .uid = ids, .gid = ids >> 32 };
 
+	if (own_netns && bpf_get_netns_cookie(sk) != own_netns)
+		return 1;
+	bpf_get_current_comm(owner.comm, sizeof(owner.comm));
 	bpf_sk_storage_get(&sock_owner, sk, &owner, BPF_SK_STORAGE_GET_F_CREATE);
 	return 1;
 }
-
-volatile const __u64 own_netns; /* cookie of the network namespace */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);

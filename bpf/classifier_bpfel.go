@@ -189,6 +189,7 @@ type ClassifierFwPkt struct {
 	OutName    [2]uint64
 	TcpOptions [4]uint64
 	Smac       uint64
+	Comm       [2]uint64
 	Uid        uint64
 	Gid        uint64
 	Cgroups    uint64
@@ -299,6 +300,13 @@ type ClassifierMacKey struct {
 	Family  uint32
 }
 
+type ClassifierOwner struct {
+	_    structs.HostLayout
+	Uid  uint32
+	Gid  uint32
+	Comm [2]uint64
+}
+
 type ClassifierRejectKey struct {
 	_      structs.HostLayout
 	Saddr  [4]uint32
@@ -354,6 +362,7 @@ const (
 	ClassifierMapNotices           = "notices"
 	ClassifierMapRejected          = "rejected"
 	ClassifierMapScratch           = "scratch"
+	ClassifierMapSockOwner         = "sock_owner"
 	ClassifierMapStats             = "stats"
 	ClassifierMapSumChunk          = "sum_chunk"
 	ClassifierProgFwJudge          = "fw_judge"
@@ -363,6 +372,7 @@ const (
 	ClassifierVarCfgAddrtypes      = "cfg_addrtypes"
 	ClassifierVarCfgCgroups        = "cfg_cgroups"
 	ClassifierVarCfgChecksums      = "cfg_checksums"
+	ClassifierVarCfgComm           = "cfg_comm"
 	ClassifierVarCfgConntrack      = "cfg_conntrack"
 	ClassifierVarCfgCtPerSource    = "cfg_ct_per_source"
 	ClassifierVarCfgCtTimeouts     = "cfg_ct_timeouts"
@@ -465,6 +475,7 @@ type ClassifierMapSpecs struct {
 	Notices         *ebpf.MapSpec `ebpf:"notices"`
 	Rejected        *ebpf.MapSpec `ebpf:"rejected"`
 	Scratch         *ebpf.MapSpec `ebpf:"scratch"`
+	SockOwner       *ebpf.MapSpec `ebpf:"sock_owner"`
 	Stats           *ebpf.MapSpec `ebpf:"stats"`
 	SumChunk        *ebpf.MapSpec `ebpf:"sum_chunk"`
 }
@@ -476,6 +487,7 @@ type ClassifierVariableSpecs struct {
 	CfgAddrtypes      *ebpf.VariableSpec `ebpf:"cfg_addrtypes"`
 	CfgCgroups        *ebpf.VariableSpec `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.VariableSpec `ebpf:"cfg_checksums"`
+	CfgComm           *ebpf.VariableSpec `ebpf:"cfg_comm"`
 	CfgConntrack      *ebpf.VariableSpec `ebpf:"cfg_conntrack"`
 	CfgCtPerSource    *ebpf.VariableSpec `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
@@ -546,6 +558,7 @@ type ClassifierMaps struct {
 	Notices         *ebpf.Map `ebpf:"notices"`
 	Rejected        *ebpf.Map `ebpf:"rejected"`
 	Scratch         *ebpf.Map `ebpf:"scratch"`
+	SockOwner       *ebpf.Map `ebpf:"sock_owner"`
 	Stats           *ebpf.Map `ebpf:"stats"`
 	SumChunk        *ebpf.Map `ebpf:"sum_chunk"`
 }
@@ -575,6 +588,7 @@ func (m *ClassifierMaps) Close() error {
 		m.Notices,
 		m.Rejected,
 		m.Scratch,
+		m.SockOwner,
 		m.Stats,
 		m.SumChunk,
 	)
@@ -587,6 +601,7 @@ type ClassifierVariables struct {
 	CfgAddrtypes      *ebpf.Variable `ebpf:"cfg_addrtypes"`
 	CfgCgroups        *ebpf.Variable `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.Variable `ebpf:"cfg_checksums"`
+	CfgComm           *ebpf.Variable `ebpf:"cfg_comm"`
 	CfgConntrack      *ebpf.Variable `ebpf:"cfg_conntrack"`
 	CfgCtPerSource    *ebpf.Variable `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`

@@ -176,6 +176,7 @@ type ConnectFwPkt struct {
 	OutName    [2]uint64
 	TcpOptions [4]uint64
 	Smac       uint64
+	Comm       [2]uint64
 	Uid        uint64
 	Gid        uint64
 	Cgroups    uint64
@@ -279,6 +280,13 @@ type ConnectMacKey struct {
 	Family  uint32
 }
 
+type ConnectOwner struct {
+	_    structs.HostLayout
+	Uid  uint32
+	Gid  uint32
+	Comm [2]uint64
+}
+
 type ConnectRouteEpoch struct {
 	_    structs.HostLayout
 	Ipv4 uint32
@@ -306,6 +314,7 @@ const (
 	ConnectMapMacs              = "macs"
 	ConnectMapNotices           = "notices"
 	ConnectMapScratch           = "scratch"
+	ConnectMapSockOwner         = "sock_owner"
 	ConnectMapStats             = "stats"
 	ConnectProgConnect4         = "connect4"
 	ConnectProgConnect6         = "connect6"
@@ -314,6 +323,7 @@ const (
 	ConnectVarCfgAsksLo         = "cfg_asks_lo"
 	ConnectVarCfgCgroups        = "cfg_cgroups"
 	ConnectVarCfgChecksums      = "cfg_checksums"
+	ConnectVarCfgComm           = "cfg_comm"
 	ConnectVarCfgConntrack      = "cfg_conntrack"
 	ConnectVarCfgCtPerSource    = "cfg_ct_per_source"
 	ConnectVarCfgCtTimeouts     = "cfg_ct_timeouts"
@@ -409,6 +419,7 @@ type ConnectMapSpecs struct {
 	Macs      *ebpf.MapSpec `ebpf:"macs"`
 	Notices   *ebpf.MapSpec `ebpf:"notices"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
+	SockOwner *ebpf.MapSpec `ebpf:"sock_owner"`
 	Stats     *ebpf.MapSpec `ebpf:"stats"`
 }
 
@@ -420,6 +431,7 @@ type ConnectVariableSpecs struct {
 	CfgAsksLo         *ebpf.VariableSpec `ebpf:"cfg_asks_lo"`
 	CfgCgroups        *ebpf.VariableSpec `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.VariableSpec `ebpf:"cfg_checksums"`
+	CfgComm           *ebpf.VariableSpec `ebpf:"cfg_comm"`
 	CfgConntrack      *ebpf.VariableSpec `ebpf:"cfg_conntrack"`
 	CfgCtPerSource    *ebpf.VariableSpec `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
@@ -484,6 +496,7 @@ type ConnectMaps struct {
 	Macs      *ebpf.Map `ebpf:"macs"`
 	Notices   *ebpf.Map `ebpf:"notices"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
+	SockOwner *ebpf.Map `ebpf:"sock_owner"`
 	Stats     *ebpf.Map `ebpf:"stats"`
 }
 
@@ -506,6 +519,7 @@ func (m *ConnectMaps) Close() error {
 		m.Macs,
 		m.Notices,
 		m.Scratch,
+		m.SockOwner,
 		m.Stats,
 	)
 }
@@ -518,6 +532,7 @@ type ConnectVariables struct {
 	CfgAsksLo         *ebpf.Variable `ebpf:"cfg_asks_lo"`
 	CfgCgroups        *ebpf.Variable `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.Variable `ebpf:"cfg_checksums"`
+	CfgComm           *ebpf.Variable `ebpf:"cfg_comm"`
 	CfgConntrack      *ebpf.Variable `ebpf:"cfg_conntrack"`
 	CfgCtPerSource    *ebpf.Variable `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`

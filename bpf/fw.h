@@ -23,6 +23,7 @@ struct fw_pkt {
 	__u64 out_name[2];
 	__u64 tcp_options[4];	/* bit n of the 256: option kind n is present */
 	__u64 smac;		/* first byte most significant */
+	__u64 comm[2];		/* program that made the socket, for logs; 0: not known */
 	__u64 uid;		/* who opened the socket; FW_NO_OWNER */
 	__u64 gid;
 	__u64 cgroups;		/* bit n: the socket is in the n-th control group of the rules, or below it; FW_ABSENT63 without a socket */
@@ -129,6 +130,7 @@ struct mac_key {
 struct owner {
 	__u32 uid;
 	__u32 gid;
+	__u64 comm[2];		/* 16 bytes */
 };
 
 /* Which of the rules' control groups a group is in: bits as in fw_pkt.cgroups, for even and for odd generations. */

@@ -68,6 +68,14 @@ struct {
 	__type(value, struct route_epoch);
 } epochs SEC(".maps");
 
+/* Who made a socket, as cgroup_sock.c notes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct owner);
+} sock_owner SEC(".maps");
+
 /* Assured flows: newcomers never push them out. User space sets the size. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -57,6 +57,14 @@ static __always_inline void read_cgroups(struct __sk_buff *skb, struct fw_pkt *p
 	}
 }
 
+static __always_inline void read_comm(struct bpf_sock *sk, struct fw_pkt *pkt)
+{
+	struct owner *owner = bpf_sk_storage_get(&sock_owner, sk, 0, 0);
+
+	if (owner)
+		__builtin_memcpy(pkt->comm, owner->comm, sizeof(pkt->comm));
+}
+
 __noinline int fw_owner(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
 	struct sk_buff *k;
@@ -77,10 +85,15 @@ static __always_inline void set_owner(struct __sk_buff *skb, struct fw_pkt *pkt)
 
 	if (cfg_owner)
 		fw_owner(skb, pkt);
-	if (!cfg_cgroups || !sk)
+	if (!(cfg_cgroups || cfg_comm) || !sk)
 		return;
-	if (bpf_sk_fullsock(sk)) /* not that of a half-open connection, whose listener the helper would look at */
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return; /* of a half-open connection: xt_cgroup does not look at its listener either */
+	if (cfg_cgroups)
 		read_cgroups(skb, pkt);
+	if (cfg_comm)
+		read_comm(sk, pkt);
 }
 
 #endif

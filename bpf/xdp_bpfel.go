@@ -176,6 +176,7 @@ type XdpFwPkt struct {
 	OutName    [2]uint64
 	TcpOptions [4]uint64
 	Smac       uint64
+	Comm       [2]uint64
 	Uid        uint64
 	Gid        uint64
 	Cgroups    uint64
@@ -279,6 +280,13 @@ type XdpMacKey struct {
 	Family  uint32
 }
 
+type XdpOwner struct {
+	_    structs.HostLayout
+	Uid  uint32
+	Gid  uint32
+	Comm [2]uint64
+}
+
 type XdpRouteEpoch struct {
 	_    structs.HostLayout
 	Ipv4 uint32
@@ -306,11 +314,13 @@ const (
 	XdpMapMacs              = "macs"
 	XdpMapNotices           = "notices"
 	XdpMapScratch           = "scratch"
+	XdpMapSockOwner         = "sock_owner"
 	XdpMapStats             = "stats"
 	XdpProgXdpIngress       = "xdp_ingress"
 	XdpVarCfgAddrtypes      = "cfg_addrtypes"
 	XdpVarCfgCgroups        = "cfg_cgroups"
 	XdpVarCfgChecksums      = "cfg_checksums"
+	XdpVarCfgComm           = "cfg_comm"
 	XdpVarCfgConntrack      = "cfg_conntrack"
 	XdpVarCfgCtPerSource    = "cfg_ct_per_source"
 	XdpVarCfgCtTimeouts     = "cfg_ct_timeouts"
@@ -404,6 +414,7 @@ type XdpMapSpecs struct {
 	Macs      *ebpf.MapSpec `ebpf:"macs"`
 	Notices   *ebpf.MapSpec `ebpf:"notices"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
+	SockOwner *ebpf.MapSpec `ebpf:"sock_owner"`
 	Stats     *ebpf.MapSpec `ebpf:"stats"`
 }
 
@@ -414,6 +425,7 @@ type XdpVariableSpecs struct {
 	CfgAddrtypes      *ebpf.VariableSpec `ebpf:"cfg_addrtypes"`
 	CfgCgroups        *ebpf.VariableSpec `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.VariableSpec `ebpf:"cfg_checksums"`
+	CfgComm           *ebpf.VariableSpec `ebpf:"cfg_comm"`
 	CfgConntrack      *ebpf.VariableSpec `ebpf:"cfg_conntrack"`
 	CfgCtPerSource    *ebpf.VariableSpec `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
@@ -478,6 +490,7 @@ type XdpMaps struct {
 	Macs      *ebpf.Map `ebpf:"macs"`
 	Notices   *ebpf.Map `ebpf:"notices"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
+	SockOwner *ebpf.Map `ebpf:"sock_owner"`
 	Stats     *ebpf.Map `ebpf:"stats"`
 }
 
@@ -500,6 +513,7 @@ func (m *XdpMaps) Close() error {
 		m.Macs,
 		m.Notices,
 		m.Scratch,
+		m.SockOwner,
 		m.Stats,
 	)
 }
@@ -511,6 +525,7 @@ type XdpVariables struct {
 	CfgAddrtypes      *ebpf.Variable `ebpf:"cfg_addrtypes"`
 	CfgCgroups        *ebpf.Variable `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.Variable `ebpf:"cfg_checksums"`
+	CfgComm           *ebpf.Variable `ebpf:"cfg_comm"`
 	CfgConntrack      *ebpf.Variable `ebpf:"cfg_conntrack"`
 	CfgCtPerSource    *ebpf.Variable `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`

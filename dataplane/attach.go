@@ -156,6 +156,7 @@ func (t *transaction) attachMissing() error {
 		mode = ModeTCX
 	}
 	t.attachWatch()
+	t.attachNotes()
 	if err := t.attachConnect(); err != nil {
 		return err
 	}

@@ -159,7 +159,7 @@ func (t *transaction) attachConnectHooks() error {
 		return err
 	}
 	for _, h := range connectHooks {
-		if err := t.attachConnectHook(root, h, coll.Programs[h.dispatcher()]); err != nil {
+		if err := t.attachConnectHook(root, h, coll.Programs[h.dispatcher()], t.dispatch["gen"]); err != nil {
 			return fmt.Errorf("%s: %w", h.name, errKernel(err))
 		}
 	}
@@ -203,11 +203,12 @@ func netnsCookie() (uint64, error) {
 	return cookie, nil
 }
 
-func (t *transaction) attachConnectHook(root string, h connectHook, p *ebpf.Program) error {
+// attachConnectHook attaches a program, unless the same one is attached and uses the map that is pinned now.
+func (t *transaction) attachConnectHook(root string, h connectHook, p *ebpf.Program, m *ebpf.Map) error {
 	pin := t.d.at.connectPin(h)
 	if l, err := link.LoadPinnedLink(pin, nil); err == nil {
 		defer l.Close()
-		if same, _ := attaches(pin, p); same && t.readsGen(l) {
+		if same, _ := attaches(pin, p); same && watches(pin, m) {
 			return nil
 		}
 		return l.Update(p)
@@ -225,21 +226,6 @@ func (t *transaction) attachConnectHook(root string, h connectHook, p *ebpf.Prog
 	}
 	t.onError(func() { _ = os.Remove(pin) })
 	return nil
-}
-
-// readsGen reports whether what a link attaches reads the generation word that is pinned now.
-func (t *transaction) readsGen(l link.Link) bool {
-	about, err := l.Info()
-	if err != nil {
-		return false
-	}
-	p, err := ebpf.NewProgramFromID(about.Program)
-	if err != nil {
-		return false
-	}
-	defer p.Close()
-	info, err := p.Info()
-	return err == nil && usesMap(info, t.dispatch["gen"])
 }
 
 // detachConnect detaches the dispatchers if no generation needs them that may come back without an apply.

@@ -23,6 +23,7 @@ type Event struct {
 	Generation uint32 // whose programs reported it: Generation.Loaded
 	Hook       ruleset.Hook
 	Packet     ruleset.Packet
+	Program    string              // that opened the socket of a packet of this host; "" if it is not known
 	Point      translator.LogPoint // Rule nil if the disk does not remember the generation, or for a notice
 	Notice     string              // what happened that is no rule's doing, as its counter in Status.Stats is called; "" if a rule logged
 }
@@ -95,7 +96,7 @@ func (x *eventDecoder) event(raw []byte) (Event, error) {
 	}
 	return Event{
 		Time: x.boot.Add(time.Duration(e.Ts)), Generation: e.Generation, Hook: ruleset.Hook(e.Pkt.Hook),
-		Packet: decodePacket(&e.Pkt), Point: x.point(e.Generation, e.LogId), Notice: notices[e.LogId],
+		Packet: decodePacket(&e.Pkt), Program: name(e.Pkt.Comm), Point: x.point(e.Generation, e.LogId), Notice: notices[e.LogId],
 	}, nil
 }
 

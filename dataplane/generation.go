@@ -50,6 +50,7 @@ type Generation struct {
 	Connect      bool   `json:"connect,omitempty"`
 	AsksLoopback bool   `json:"asks_loopback,omitempty"`
 	NoConnect    string `json:"no_connect,omitempty"`
+	Notes        bool   `json:"notes,omitempty"` // programs that open sockets are noted, for logs
 
 	XDP map[string]string `json:"xdp,omitempty"`
 	Meta

@@ -22,6 +22,7 @@ func setSwitches(spec *ebpf.CollectionSpec, g *Generation, seal uint64) error {
 	}
 	for name, value := range map[string]any{
 		"cfg_seal":       seal,
+		"cfg_comm":       g.Notes,
 		"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number, "cfg_nat": g.NAT, "cfg_defrag": g.Defrag,
 		"cfg_checksums": checksums() && canCast(), "cfg_named": len(g.Options.Interfaces) > 0,
 	} {

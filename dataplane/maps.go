@@ -15,7 +15,7 @@ import (
 // All other maps of a collection are its generation's own.
 var (
 	dispatchMaps = []string{"gen", "progs_ingress", "progs_egress", "progs_input", "progs_xdp", "progs_connect4", "progs_connect6"}
-	sharedMaps   = []string{"counters", "limits", "ct", "ct_new", "conncounts", "conncount_places", "frags", "ifaces", "addr_types", "cgroups", "epochs", "events", "stats"}
+	sharedMaps   = []string{"counters", "limits", "ct", "ct_new", "conncounts", "conncount_places", "frags", "ifaces", "addr_types", "cgroups", "epochs", "sock_owner", "events", "stats"}
 )
 
 // nextSuffix marks the pin of a map that takes over from the pinned one at the flip. (Dots are not allowed in the BPF file system.)

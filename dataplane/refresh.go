@@ -60,6 +60,9 @@ func (t *transaction) openRefilled() error {
 	if t.next.Connect {
 		names = append(names, "epochs")
 	}
+	if t.next.Notes {
+		names = append(names, "sock_owner")
+	}
 	for _, name := range names {
 		m, err := ebpf.LoadPinnedMap(t.d.at.mapPin(name), nil)
 		if err != nil {

@@ -9,6 +9,7 @@ func (t *transaction) retire() error {
 	t.detachNetfilter()
 	t.detachConnect()
 	t.detachWatch()
+	t.detachNotes()
 	if err := t.d.startReaper(); err != nil {
 		t.warn("flows that are over are removed at the next apply only: %s", err)
 		_, _ = t.d.dropExpired()

@@ -29,7 +29,8 @@ type eventAnswer struct {
 	Out     string       `json:"out,omitempty"`
 	Packet  string       `json:"packet"`
 	Length  uint32       `json:"length"`
-	User    string       `json:"user,omitempty"` // who sends it, if this host does
+	User    string       `json:"user,omitempty"`    // who sends it, if this host does
+	Program string       `json:"program,omitempty"` // that opened the socket
 	UID     *int         `json:"uid,omitempty"`
 	GID     *int         `json:"gid,omitempty"`
 	Pos     *ruleset.Pos `json:"pos,omitempty"`
@@ -99,7 +100,7 @@ func eventAnswerOf(e dataplane.Event) eventAnswer {
 	if e.Notice == "source-full" {
 		answer.Verdict = "drop"
 	}
-	answer.owner(&e.Packet)
+	answer.owner(&e.Packet, e.Program)
 	if r := e.Point.Rule; r != nil {
 		answer.Rule, answer.Verdict = r.ID, r.Verdict.String()
 		if r.Pos.Line > 0 {
@@ -110,12 +111,15 @@ func eventAnswerOf(e dataplane.Event) eventAnswer {
 }
 
 // owner adds who owns the socket of a packet that this host sends.
-func (e *eventAnswer) owner(p *ruleset.Packet) {
+func (e *eventAnswer) owner(p *ruleset.Packet, program string) {
 	if !p.Socket || p.UID == ruleset.Absent {
 		return
 	}
 	e.UID, e.GID, e.User = &p.UID, &p.GID, accounts.UserName(uint32(p.UID))
 	e.brief += "  user " + escape(e.User)
+	if e.Program = program; program != "" {
+		e.brief += ", " + escape(program)
+	}
 }
 
 func (e eventAnswer) has(words []string) bool {

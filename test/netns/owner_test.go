@@ -354,6 +354,22 @@ state = "any"
 	if err := watch.Wait(); err != nil || !strings.Contains(seen.String(), `"uid":4001,"gid":5001`) {
 		t.Errorf("watch: %v\n%s", err, seen.String())
 	}
+	watch, err = w.DUT.Command("watch", "--count", "1", "user root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen.Reset()
+	watch.Stdout = &seen
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(500 * time.Millisecond)
+	if said := play(t, w.DUT, "uid 0", "tcp4", "connect "+far.String()); said != "" {
+		t.Error(said)
+	}
+	if err := watch.Wait(); err != nil || !strings.Contains(seen.String(), "user root, "+actorName()) {
+		t.Errorf("watch: %v\n%s", err, seen.String())
+	}
 	if out, err := w.DUT.Bpfwall("disable", "--yes"); err != nil {
 		t.Fatal(out, err)
 	}
@@ -365,3 +381,6 @@ state = "any"
 	}
 	in.Close()
 }
+
+// actorName is what the kernel calls an actor's program: the file that was run, 15 bytes of it.
+func actorName() string { return "exe" }
