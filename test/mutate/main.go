@@ -14,7 +14,8 @@ import (
 )
 
 // defaultFiles are the headers that decide about packets.
-const defaultFiles = "bpf/parse.h,bpf/transport.h,bpf/frag.h,bpf/conntrack.h,bpf/ct_key.h,bpf/ct_icmp.h,bpf/ct_tcp.h,bpf/ct_window.h,bpf/reject.h,bpf/answer.h"
+const defaultFiles = "bpf/parse.h,bpf/transport.h,bpf/head.h,bpf/frag.h,bpf/conntrack.h,bpf/ct_key.h,bpf/ct_icmp.h,bpf/ct_tcp.h,bpf/ct_window.h," +
+	"bpf/ct_sctp.h,bpf/checksum.h,bpf/reject.h,bpf/answer.h,bpf/meta.h,bpf/route.h,bpf/nat.h,bpf/local_in.h"
 
 func main() {
 	files := flag.String("files", defaultFiles, "headers to change, separated by commas")
@@ -22,15 +23,47 @@ func main() {
 	seed := flag.Uint64("seed", 1, "of the sample")
 	only := flag.String("only", "", "regular expression of the changes to try, as they are printed")
 	workers := flag.Int("workers", 2, "how many at a time")
+	list := flag.Bool("list", false, "print the changes that would be tried, with what test/mutate/equivalent.txt calls them")
 	flag.Parse()
-	all, err := allMutants(strings.Split(*files, ","), *only)
-	if err == nil {
-		err = tryAll(pickSome(all, *sample, *seed), *workers)
-	}
+	err := run(strings.Split(*files, ","), *only, *sample, *seed, *workers, *list)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
+}
+
+func run(files []string, only string, sample int, seed uint64, workers int, list bool) error {
+	all, err := allMutants(files, only)
+	if err != nil {
+		return err
+	}
+	judged, err := readEquivalents(equivalents)
+	if err != nil {
+		return err
+	}
+	chosen := pickSome(all, sample, seed)
+	if list {
+		for _, m := range chosen {
+			fmt.Printf("%s\t%s\n", m, m.key)
+		}
+		return nil
+	}
+	fmt.Printf("%d of %d changes, seed %d\n", len(chosen), len(all), seed)
+	var done, todo []mutant
+	for _, m := range chosen {
+		if judged[m.key] != "" {
+			done = append(done, m)
+		} else {
+			todo = append(todo, m)
+		}
+	}
+	sum, err := tryAll(todo, workers)
+	if err != nil {
+		return err
+	}
+	sum.count[equivalent] = len(done)
+	sum.print()
+	return nil
 }
 
 // allMutants finds what can be changed in some files.
@@ -47,7 +80,7 @@ func allMutants(files []string, only string) ([]mutant, error) {
 		}
 		all = append(all, mutantsOf(path, string(src))...)
 	}
-	return slices.DeleteFunc(all, func(m mutant) bool { return !re.MatchString(m.String()) }), nil
+	return slices.DeleteFunc(all, func(m mutant) bool { return !re.MatchString(m.String()) && !re.MatchString(m.key) }), nil
 }
 
 // pickSome keeps n mutants, in a random order; all if n is 0.
@@ -59,8 +92,8 @@ func pickSome(all []mutant, n int, seed uint64) []mutant {
 	return all[:min(n, len(all))]
 }
 
-// tryAll tries mutants and prints what became of each, and the sums.
-func tryAll(all []mutant, workers int) error {
+// tryAll tries mutants, prints what became of each, and tries those alone that took too long beside others.
+func tryAll(all []mutant, workers int) (*summary, error) {
 	todo, results := make(chan mutant), make(chan result)
 	go func() {
 		for _, m := range all {
@@ -70,38 +103,65 @@ func tryAll(all []mutant, workers int) error {
 	}()
 	var wg sync.WaitGroup
 	for range workers {
-		wg.Go(func() { work(todo, results) })
+		wg.Go(func() { work(all, 4, todo, results) })
 	}
 	go func() { wg.Wait(); close(results) }()
-	sum, survivors := map[outcome]int{}, []string{}
+	sum, again := newSummary(), []mutant{}
 	for r := range results {
 		if r.err != nil {
-			return r.err
+			return nil, r.err
 		}
 		fmt.Println(r)
-		sum[r.outcome]++
-		if r.outcome == survived {
-			survivors = append(survivors, r.mutant.String())
+		if r.outcome == timedOut && workers > 1 {
+			again = append(again, r.mutant)
+			continue
 		}
+		sum.add(r)
 	}
-	slices.Sort(survivors)
-	fmt.Printf("\n%d survivors:\n%s\n\n", len(survivors), strings.Join(survivors, "\n"))
-	fmt.Println("sums:", len(all), "changes:", sum)
-	if n := sum[killed] + sum[survived]; n > 0 {
-		fmt.Printf("%.1f %% of %d noticed\n", 100*float64(sum[killed])/float64(n), n)
+	if len(again) == 0 {
+		return sum, nil
 	}
-	return nil
+	rest, err := tryAll(again, 1)
+	if err == nil {
+		sum.join(rest)
+	}
+	return sum, err
 }
 
 // work tries mutants in a copy of the source.
-func work(todo <-chan mutant, results chan<- result) {
-	w, err := newCopy()
+func work(all []mutant, factor int, todo <-chan mutant, results chan<- result) {
+	paths, dirs := watched(all)
+	w, err := newCopy(dirs)
+	if w != nil {
+		defer os.RemoveAll(w.dir)
+	}
 	if err != nil {
 		results <- result{err: err}
 		return
 	}
-	defer os.RemoveAll(w.dir)
-	for m := range todo {
-		results <- w.try(m)
+	usual, err := w.usual(paths)
+	if err != nil {
+		results <- result{err: err}
+		return
 	}
+	t := trial{w, usual, factor}
+	for m := range todo {
+		results <- t.try(m)
+	}
+}
+
+// watched is the files that are changed, and the directories of the tests that watch them.
+func watched(all []mutant) (paths, dirs []string) {
+	for _, m := range all {
+		if slices.Contains(paths, m.path) {
+			continue
+		}
+		paths = append(paths, m.path)
+		for _, s := range suitesOf(m.path) {
+			if !slices.Contains(dirs, s.dir) {
+				dirs = append(dirs, s.dir)
+			}
+		}
+	}
+	return paths, dirs
 }

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"time"
+)
+
+// suite is some tests that have to notice a change: a package and the arguments of its test binary.
+type suite struct {
+	name, dir string
+	args      []string
+}
+
+// Tests of bpf that ask about other files than those that are changed.
+const unconcerned = "TestPerSource|TestTableFull|TestDispatcher|TestXDP|TestLog|TestLimit|TestSocketOwner|TestLayout|TestStubs|TestPlainFlows"
+
+// suites are in the order in which they run, behind the tests that watch a file the closest.
+var suites = []suite{
+	{"volume", "test/volume", []string{"-seed", "1", "-frames", "24000", "-each", "4000"}},
+	{"conntrack", "test/conntrack", []string{"-test.run", "TestRecorded|TestStateful", "-sequences", "6000", "-waiting", "200"}},
+	{"bpf", "bpf", []string{"-test.skip", unconcerned}},
+}
+
+// first says which tests of bpf notice changes of a file the soonest; they run before all suites.
+var first = map[string]string{
+	"parse.h":     "TestObjectsLoad|TestParse|TestMeta|TestNotJudged",
+	"transport.h": "TestObjectsLoad|TestParse|TestTCPOptions|TestUDP",
+	"head.h":      "TestObjectsLoad|TestParse|TestMeta",
+	"meta.h":      "TestObjectsLoad|TestParseAsDecode|TestMeta|TestAddrTypes|TestPacketTypes|TestForwardedMAC",
+	"frag.h":      "TestObjectsLoad|TestFragment",
+	"checksum.h":  "TestObjectsLoad|TestChecksums|TestSCTPChecksums|TestReset|TestError",
+	"route.h":     "TestObjectsLoad|TestLocal|TestRouted|TestForwardIsItsOwnFlow|TestAddressThatMovesHere",
+	"reject.h":    "TestObjectsLoad|TestReset|TestError|TestNoAnswer",
+	"answer.h":    "TestObjectsLoad|TestReset|TestError|TestNoAnswer",
+	"ct_sctp.h":   "TestObjectsLoad|TestSCTP",
+	"":            "TestObjectsLoad|TestTCPAsNetfilter|TestOthersAsNetfilter|TestICMP|TestRelated",
+}
+
+// beyond are tests that watch some files and nothing else does.
+var beyond = map[string]suite{
+	"nat.h":      {"nat", "test/netns", []string{"-test.run", "TestNAT|TestPublished|TestDNAT"}},
+	"local_in.h": {"nat", "test/netns", []string{"-test.run", "TestNAT|TestPublished|TestDNAT"}},
+	"frag.h":     {"fragments", "test/netns", []string{"-test.run", "TestFragments|TestRefragmented"}},
+}
+
+// suitesOf are the tests for a file, in their order.
+func suitesOf(path string) []suite {
+	file := filepath.Base(path)
+	quick := first[file]
+	if quick == "" {
+		quick = first[""]
+	}
+	out := append([]suite{{"bpf: " + quick, "bpf", []string{"-test.run", quick}}}, suites...)
+	if s, ok := beyond[file]; ok {
+		out = append(out, s)
+	}
+	return out
+}
+
+// errTimeout is of tests that took much longer than they do without a change.
+var errTimeout = errors.New("timeout")
+
+var failure = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)|^(panic: .*)|^FAIL\s`)
+
+// judged is what a suite says: the first test that failed, or none.
+type judged struct {
+	by  string
+	out string
+}
+
+// runSuite runs a suite in the copy for at most limit. It reports errTimeout, or what failed.
+func (c *copied) runSuite(s suite, limit time.Duration, extra ...string) (judged, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	args := append([]string{"-test.failfast", "-test.short"}, s.args...)
+	cmd := exec.CommandContext(ctx, c.binary[s.dir].path, append(args, extra...)...)
+	cmd.Dir = filepath.Join(c.dir, s.dir)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		return judged{}, fmt.Errorf("%s: %w after %s", s.name, errTimeout, limit.Round(time.Second))
+	}
+	if err == nil {
+		return judged{}, nil
+	}
+	by := s.name + ": " + err.Error()
+	if f := failure.FindStringSubmatch(string(out)); f != nil && f[1]+f[2] != "" {
+		by = f[1] + f[2]
+	}
+	return judged{by, string(out)}, nil
+}
+
+// usual is how long the suites take without a change, as things are on this machine.
+func (c *copied) usual(paths []string) (map[string]time.Duration, error) {
+	took := map[string]time.Duration{}
+	for _, path := range paths {
+		for _, s := range suitesOf(path) {
+			if took[s.name] != 0 {
+				continue
+			}
+			start := time.Now()
+			j, err := c.runSuite(s, 10*time.Minute)
+			if err != nil {
+				return nil, err
+			}
+			if j.by != "" {
+				return nil, fmt.Errorf("%s fails without a change: %s\n%s", s.name, j.by, j.out)
+			}
+			took[s.name] = time.Since(start)
+		}
+	}
+	return took, nil
+}
