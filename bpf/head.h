@@ -86,11 +86,16 @@ static __always_inline int is_super(const FRAME *skb)
 	return is_head(skb) || skb->gso_segs > 1;
 }
 
-/* User space and the dispatchers put the length of the link header + 1 into cb[0]; 0 is Ethernet. */
+/*
+ * User space and the dispatchers put the length of the link header + 1 into cb[0]; 0 is Ethernet. Copies of our own multicasts and
+ * broadcasts come in before they get a link header (ip_mc_output, dev_loopback_xmit).
+ */
 static __always_inline __u32 link_len(const FRAME *skb)
 {
 	__u32 v = skb->cb[0];
 
+	if (skb->pkt_type == PACKET_LOOPBACK)
+		return 0;
 	return v ? (v - 1) & 0xff : 14;
 }
 

@@ -111,7 +111,7 @@ static __always_inline int answer_rejected(struct __sk_buff *skb, struct fw_pkt 
 static __always_inline int leave_to_stack(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 carried)
 {
 	int rc = answer_rejected(skb, pkt);
-	__u32 carry = carry_received(skb) | (skb->pkt_type << CARRY_GROUP_SHIFT & CARRY_GROUP);
+	__u32 carry = carry_received(skb) | (pkt->pkt_type >> 1 << CARRY_GROUP_SHIFT & CARRY_GROUP); /* 2, 4: PACKET_BROADCAST, _MULTICAST */
 
 	if (rc != -1)
 		return rc;

@@ -20,8 +20,11 @@ type skBuff struct {
 	Ifindex        uint32
 	_              uint32
 	CB             [5]uint32
-	_              [34]uint32
-	_              [5]uint32
+	_              [24]uint32
+	GSOSegs        uint32
+	_              [2]uint32
+	GSOSize        uint32
+	_              [3]uint32
 }
 
 // The answers of a tc program.
@@ -37,6 +40,7 @@ type bench struct {
 	*ebpf.Collection
 	ifindex int // device with the MAC ourMAC
 	mark    uint32
+	gso     uint32 // segments of a super-packet
 	out     []byte // the frame after the last run
 	after   skBuff
 }
@@ -74,7 +78,7 @@ const (
 // run puts a frame through a program and gives its answer and the packet as it was judged.
 func (b *bench) run(prog string, in from, frame []byte) (uint32, Pkt) {
 	b.Helper()
-	ctx := skBuff{Ifindex: uint32(b.ifindex), IngressIfindex: uint32(in), Mark: b.mark, CB: [5]uint32{15}}
+	ctx := skBuff{Ifindex: uint32(b.ifindex), IngressIfindex: uint32(in), Mark: b.mark, CB: [5]uint32{15}, GSOSegs: b.gso}
 	opts := ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256), Context: &ctx, ContextOut: &b.after}
 	ret, err := b.Programs[prog].Run(&opts)
 	if err != nil {
