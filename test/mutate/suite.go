@@ -23,7 +23,7 @@ const unconcerned = "TestPerSource|TestTableFull|TestDispatcher|TestXDP|TestLog|
 // suites are in the order in which they run, behind the tests that watch a file the closest.
 var suites = []suite{
 	{"volume", "test/volume", []string{"-seed", "1", "-frames", "24000", "-each", "4000"}},
-	{"conntrack", "test/conntrack", []string{"-test.run", "TestRecorded|TestStateful", "-sequences", "6000", "-waiting", "200"}},
+	{"conntrack", "test/conntrack", []string{"-test.run", "TestRecorded|TestTransitions|TestStateful", "-sequences", "4000", "-waiting", "150"}},
 	{"bpf", "bpf", []string{"-test.skip", unconcerned}},
 }
 
@@ -96,11 +96,11 @@ func (c *copied) runSuite(s suite, limit time.Duration, extra ...string) (judged
 	return judged{by, string(out)}, nil
 }
 
-// usual is how long the suites take without a change, as things are on this machine.
+// usual is how long the suites take without a change, as things are on this machine. What runs first is a part of another.
 func (c *copied) usual(paths []string) (map[string]time.Duration, error) {
 	took := map[string]time.Duration{}
 	for _, path := range paths {
-		for _, s := range suitesOf(path) {
+		for _, s := range suitesOf(path)[1:] {
 			if took[s.name] != 0 {
 				continue
 			}
@@ -114,6 +114,7 @@ func (c *copied) usual(paths []string) (map[string]time.Duration, error) {
 			}
 			took[s.name] = time.Since(start)
 		}
+		took[suitesOf(path)[0].name] = took["bpf"]
 	}
 	return took, nil
 }
