@@ -80,10 +80,20 @@ demo: setup build ## a firewall in two network namespaces: import, apply, traffi
 	$(SUDO) env BPFWALL=build/bpfwall build/demo
 
 .PHONY: bench
-bench: setup build ## cost per packet and of a swap, against iptables and nftables; also as build/bench.json
-	$(GO) test $(EXEC) -run '^$$' -bench . -benchtime 2s ./bpf ./translator ./migrate/iptables
+bench: setup build ## cost of packets and of changes, beside iptables, nft and ipset, into docs/benchmarks; BENCH for flags
+	@.ci/setup bench
 	$(GO) build -o build/bench ./test/bench
-	$(SUDO) env BPFWALL=build/bpfwall build/bench -json build/bench.json
+	$(SUDO) env BPFWALL=build/bpfwall build/bench -v -o docs/benchmarks $(BENCH)
+
+.PHONY: bench-quick
+bench-quick: setup build ## less of everything, in a minute; fails if bpfwall is far from where it should be beside the others
+	@.ci/setup bench
+	$(GO) build -o build/bench ./test/bench
+	$(SUDO) env BPFWALL=build/bpfwall build/bench -v -quick
+
+.PHONY: bench-parts
+bench-parts: setup ## Go benchmarks of single parts: parsing, tracking, lookups, import
+	$(GO) test $(EXEC) -run '^$$' -bench . -benchtime 2s ./bpf ./translator ./migrate/iptables
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME each

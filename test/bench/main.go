@@ -1,45 +1,102 @@
-// Command bench measures what a packet costs.
+// Command bench measures what a packet costs, and what a change of rules does, beside the firewalls that people have.
 //
-// First the programs alone: the time of one run over a packet, by the kernel's own test runs (BPF_PROG_TEST_RUN), for rulesets of
-// several sizes, beside a program that does nothing. Then whole firewalls: frames through a router between two hosts, under
-// bpfwall, iptables-legacy, iptables-nft, nft and no firewall, in turns, so that what else the machine does hits all alike. And what it
-// costs to drop frames before connection tracking, in XDP and later. With -classbench, what the first rule of up to 100,000 takes to find.
-// Compare the ratios; the times are this machine's.
+// First the programs alone: the kernel's own test runs (BPF_PROG_TEST_RUN) of what is attached, over frames that change, for rulesets of
+// several sizes and kinds, less a program that does nothing. Then whole firewalls: frames through a router between two hosts, under
+// bpfwall, iptables, nft, ipset and no firewall, in turns, so that what else the machine does hits all alike. Then the time to load rules
+// and to change one, and the memory that they take. Every contender proves first that it decides as the rules say. Compare the ratios; the
+// times are this machine's.
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
+	"os/signal"
+	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/bpfwall/bpfwall/internal/lab"
 )
 
 var (
-	repeat   = flag.Int("repeat", 1_000_000, "runs over a packet, for each of -rounds")
-	rounds   = flag.Int("rounds", 5, "measurements of each kind; medians are printed")
-	seconds  = flag.Float64("seconds", 0.5, "length of a measurement of frames")
-	jsonFile = flag.String("json", "", "write the results to this file too")
-	only     = flag.String("only", "", "programs, frames, guard or rules: one part")
-	sets     = flag.String("classbench", "", "files of filter sets in the format of ClassBench, as a pattern: measure them too")
+	rounds          = flag.Int("rounds", 0, "measurements of each kind, whose median counts; 0: 5, with -quick 3")
+	seconds         = flag.Float64("seconds", 0, "length of a measurement of frames; 0: 0.2, with -quick 0.05")
+	out             = flag.String("o", "", "folder to write README.md, results.json and plots to; it is made if need be")
+	only            = flag.String("only", "", "programs, rules, frames or changes: one part")
+	pattern         = flag.String("scenario", "", "only scenarios and filter sets whose name begins so")
+	quick           = flag.Bool("quick", false, "less of everything, in a minute, and fail if a ratio is far from what it should be")
+	classbenchFiles = flag.String("classbench", "", "files of filter sets in the format of ClassBench, as a pattern, to measure beside our own")
+	verbose         = flag.Bool("v", false, "say on standard error what is being done")
 )
 
-// report is everything that was measured.
-type report struct {
-	Kernel   string
-	CPUs     int
-	Programs []programResult `json:",omitempty"`
-	Frames   []frameResult   `json:",omitempty"`
-	Guards   []guardResult   `json:",omitempty"`
-	Rules    []rulesResult   `json:",omitempty"`
+// sizesOf is how much is measured.
+type sizesOf struct {
+	ruleset, enterprise, ddos, misses, complexity, filters, changes []int
+}
+
+var (
+	full = sizesOf{
+		ruleset: []int{10, 50, 100, 500, 1000, 5000, 10_000, 100_000}, enterprise: []int{50, 500, 5000}, ddos: []int{50, 1000, 5000},
+		misses: []int{10, 100, 1000, 10_000}, complexity: []int{1, 3, 5}, filters: []int{10, 100, 1000, 10_000, 100_000}, changes: []int{10, 1000, 10_000, 100_000},
+	}
+	small = sizesOf{
+		ruleset: []int{10, 1000}, enterprise: []int{50}, ddos: []int{50}, misses: []int{1000}, filters: []int{1000}, changes: []int{10, 1000},
+	}
+	plan = full
+)
+
+// published are the scenarios that have traffic of their own.
+func published() (all []*scenario) {
+	for _, k := range []struct {
+		sizes []int
+		make  func(int) *scenario
+	}{{plan.ruleset, rulesetSize}, {plan.complexity, ruleComplexity}, {plan.enterprise, enterprise}, {plan.ddos, ddos}, {plan.misses, misses}} {
+		for _, n := range k.sizes {
+			all = append(all, k.make(n))
+		}
+	}
+	return all
+}
+
+func selected(s *scenario) bool { return strings.HasPrefix(s.name, *pattern) }
+
+var started = time.Now()
+
+func note(format string, v ...any) {
+	if *verbose {
+		fmt.Fprintf(os.Stderr, "%4.0f s  %s\n", time.Since(started).Seconds(), fmt.Sprintf(format, v...))
+	}
 }
 
 func main() {
 	flag.Parse()
-	err := run()
+	if *quick {
+		plan = small
+	}
+	set := func(v *int, normal, less int) {
+		if *v == 0 {
+			*v = normal
+			if *quick {
+				*v = less
+			}
+		}
+	}
+	set(rounds, 5, 3)
+	if *seconds == 0 {
+		*seconds = 0.2
+		if *quick {
+			*seconds = 0.05
+		}
+	}
+	// Whoever is interrupted still removes what was made.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	err := run(ctx)
+	stop()
 	lab.RemoveBinary()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -47,44 +104,74 @@ func main() {
 	}
 }
 
-func run() error {
-	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		return err
-	}
-	r := report{Kernel: strings.TrimSpace(string(release)), CPUs: runtime.NumCPU()}
-	fmt.Printf("Linux %s, %d CPUs\n", r.Kernel, r.CPUs)
+func run(ctx context.Context) error {
+	r := &Report{Machine: describe(), Began: started.UTC()}
+	fmt.Println(r.Machine)
 	part := func(name string) bool { return *only == "" || *only == name }
+	var err error
 	if part("programs") {
-		if r.Programs, err = measurePrograms(); err != nil {
+		if r.Programs, err = measurePrograms(ctx); err != nil {
 			return err
 		}
-		printPrograms(r.Programs)
+		fmt.Print(r.programTable())
+	}
+	if part("rules") {
+		if r.Classification, err = measureSets(ctx); err != nil {
+			return err
+		}
+		fmt.Print(r.classificationTable())
 	}
 	if part("frames") {
-		if r.Frames, err = measureFrames(); err != nil {
+		for _, s := range published() {
+			if s.size > 10_000 || !selected(s) {
+				continue
+			}
+			if r.Frames, err = measureFrames(ctx, s, r.Frames); err != nil {
+				return err
+			}
+			note("%s, frames", s)
+		}
+		fmt.Print(r.frameTables())
+	}
+	if part("changes") {
+		if r.Changes, err = measureChanges(ctx); err != nil {
 			return err
 		}
-		printFrames(r.Frames)
+		fmt.Print(r.changeTable())
 	}
-	if part("guard") {
-		if r.Guards, err = measureGuards(); err != nil {
-			return err
-		}
-		printGuards(r.Guards)
+	r.Took = time.Since(started).Round(time.Second).Seconds()
+	if err := r.write(*out); err != nil {
+		return err
 	}
-	if part("rules") && *sets != "" {
-		if r.Rules, err = measureSets(*sets); err != nil {
-			return err
-		}
-		printSets(r.Rules)
+	if *quick {
+		return r.check()
 	}
-	if *jsonFile == "" {
+	return nil
+}
+
+// Report is everything that was measured.
+type Report struct {
+	Machine        Machine
+	Began          time.Time
+	Took           float64          // seconds
+	Programs       []Program        `json:",omitempty"`
+	Classification []Classification `json:",omitempty"`
+	Frames         []Frame          `json:",omitempty"`
+	Changes        []Change         `json:",omitempty"`
+}
+
+// write writes the report, its text and its plots into a folder; "" is none.
+func (r *Report) write(dir string) error {
+	if dir == "" {
 		return nil
 	}
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(*jsonFile, append(text, '\n'), 0o644)
+	err = errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "results.json"), append(text, '\n'), 0o644))
+	for _, p := range r.plots() {
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, p.file), []byte(p.svg()), 0o644))
+	}
+	return errors.Join(err, os.WriteFile(filepath.Join(dir, "README.md"), []byte(r.readme()), 0o644))
 }

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
-	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -13,22 +13,43 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"github.com/bpfwall/bpfwall/internal/classbench"
 	"github.com/bpfwall/bpfwall/internal/lab"
 )
 
-// programResult is the cost of one kind of packet in one program.
-type programResult struct {
-	Shape, Packet string
-	Nanoseconds   float64 // median of a run, without what a program that does nothing takes
+// Program is what a packet of one kind of traffic costs in the attached programs.
+type Program struct {
+	Set         string // of rules
+	Rules       int
+	Hook        string // tc or XDP
+	State       string // "", or what conntrack says of the packets where the rules ask for it
+	Traffic     classbench.Traffic
+	Nanoseconds float64 // median of a run, over a program that does nothing behind the same feed of frames
 }
 
-// packets are the kinds that a program is measured with: the first one opens a connection, and where replied is set the other end
-// answers before the measurement.
-var packets = []struct {
-	name    string
-	port    uint16
-	replied bool
-}{{"new", 5001, false}, {"established", 5002, true}}
+// bench is a router with rules, and a program for test runs: it takes a frame from a feed and calls what is attached.
+type bench struct {
+	world  *lab.World
+	hook   hook
+	index  uint32
+	target *ebpf.Program
+	things []io.Closer
+}
+
+// hook is where programs are attached.
+type hook struct {
+	name, pin         string
+	kind              ebpf.ProgramType
+	data, end         int16 // of the context
+	pass, drop, flags uint32
+	attach            ebpf.AttachType
+	clear             []int16 // words of the context that a packet comes with empty
+}
+
+var (
+	tc  = hook{"tc", "ingress", ebpf.SchedCLS, 76, 80, ^uint32(0), 2, 0, 0, []int16{8, 44}} // __sk_buff: mark and tc_index
+	xdp = hook{"XDP", "xdp", ebpf.XDP, 0, 4, 2, 1, unix.BPF_F_XDP_HAS_FRAGS, ebpf.AttachXDP, nil}
+)
 
 // skBuff is struct __sk_buff of linux/bpf.h up to the last member that a test run may set here.
 type skBuff struct {
@@ -37,140 +58,249 @@ type skBuff struct {
 	_       [37]uint32
 }
 
-// measurePrograms runs what is attached at the router's inner interface over packets for the router itself.
-func measurePrograms() ([]programResult, error) {
-	bare, err := bareTime()
-	if err != nil {
+// xdpMD is struct xdp_md.
+type xdpMD struct{ Data, DataEnd, DataMeta, Ifindex, Queue, Egress uint32 }
+
+// runs is how many runs are timed at once: few enough that a disturbance spoils one of many.
+const runs = 1 << 16
+
+// newBench puts rules in force on a router; nil rules are no firewall at all.
+func newBench(h hook, text string) (b *bench, err error) {
+	b = &bench{hook: h}
+	if b.world, err = lab.New(lab.Options{Wires: true}); err != nil {
 		return nil, err
 	}
-	out := []programResult{{"a program that does nothing", "any", bare}}
-	for _, s := range []shape{{0, mixed, true}, {10, mixed, true}, {100, mixed, true}, {1000, mixed, true}, {1000, alike, true}, {10, mixed, false}, {100, mixed, false}, {1000, mixed, false}} {
-		results, err := measureShape(s, bare)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s, err)
-		}
-		out = append(out, results...)
+	if err := b.world.DUT.EverythingLocal("lan0"); err != nil {
+		return b, err
 	}
-	return out, nil
-}
-
-func measureShape(s shape, bare float64) (out []programResult, err error) {
-	w, err := lab.New(lab.Options{Wires: true})
+	l, err := b.world.DUT.Link("lan0")
 	if err != nil {
-		return nil, err
+		return b, err
 	}
-	defer w.Close()
-	if err := apply(w.DUT, s); err != nil {
-		return nil, err
+	b.index = uint32(l.Attrs().Index)
+	mode := "off"
+	if h.name == xdp.name {
+		mode = "native"
 	}
-	for _, p := range packets {
-		if p.replied && !s.stateful {
-			continue
-		}
-		r, err := measurePacket(w, p.port, p.replied)
-		if err != nil {
-			return nil, err
-		}
-		r.Shape, r.Packet, r.Nanoseconds = s.String(), p.name, r.Nanoseconds-bare
-		out = append(out, r)
+	if err := apply(b.world.DUT, text, mode); err != nil {
+		return b, err
 	}
-	return out, nil
-}
-
-func measurePacket(w *lab.World, port uint16, replied bool) (r programResult, err error) {
-	ingress, index, err := attached(w.DUT, "lan0", "ingress")
-	if err != nil {
-		return r, err
+	b.target, err = attached(b.world.DUT, b.index, h.pin)
+	if err == nil {
+		b.things = append(b.things, b.target)
 	}
-	defer ingress.Close()
-	request := lab.Packet{SrcMAC: lab.LAN.FarMAC, DstMAC: lab.LAN.DUTMAC, Src: lab.LAN.Far4.Addr(), Dst: lab.LAN.DUT4.Addr(), TTL: 64,
-		Proto: unix.IPPROTO_UDP, SrcPort: port, DstPort: 9, Payload: make([]byte, 18)}
-	frame := request.Frame()
-	err = w.DUT.Do(func() error {
-		if replied {
-			if err := reply(w.DUT, ingress, index, frame, port); err != nil {
-				return err
-			}
-		}
-		r.Nanoseconds, err = median(ingress, frame, index)
-		return err
-	})
-	return r, err
-}
-
-// reply has the connection of the frame answered, so that it is established.
-func reply(n *lab.NS, ingress *ebpf.Program, index uint32, frame []byte, port uint16) error {
-	if _, err := ingress.Run(&ebpf.RunOptions{Data: frame, Context: &skBuff{Ifindex: index}}); err != nil {
-		return err
-	}
-	l, err := n.OpenLocal()
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	answer := lab.Packet{Src: lab.LAN.DUT4.Addr(), Dst: lab.LAN.Far4.Addr(), TTL: 64, Proto: unix.IPPROTO_UDP, SrcPort: 9, DstPort: port}
-	return l.Send(answer.IP())
+	return b, err
 }
 
 // attached is the program at a hook of an interface of the namespace.
-func attached(n *lab.NS, iface, direction string) (*ebpf.Program, uint32, error) {
-	l, err := n.Link(iface)
+func attached(n *lab.NS, index uint32, pin string) (*ebpf.Program, error) {
+	at, err := link.LoadPinnedLink(filepath.Join("/sys/fs/bpf/bpfwall/netns", n.Name, "links", fmt.Sprintf("%d-%s", index, pin)), nil)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	index := uint32(l.Attrs().Index)
-	pin := filepath.Join("/sys/fs/bpf/bpfwall/netns", n.Name, "links", fmt.Sprintf("%d-%s", index, direction))
-	hook, err := link.LoadPinnedLink(pin, nil)
+	defer at.Close()
+	info, err := at.Info()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	defer hook.Close()
-	info, err := hook.Info()
-	if err != nil {
-		return nil, 0, err
-	}
-	p, err := ebpf.NewProgramFromID(info.Program)
-	return p, index, err
+	return ebpf.NewProgramFromID(info.Program)
 }
 
-func bareTime() (float64, error) {
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, License: "GPL",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, -1), asm.Return()}})
+func (b *bench) close() {
+	for _, t := range b.things {
+		t.Close()
+	}
+	if b.world != nil {
+		b.world.Close()
+	}
+}
+
+// driver is a program that takes the next frame and calls a target; nil stands for one that does nothing.
+func (b *bench) driver(f *feed, target *ebpf.Program) (*ebpf.Program, error) {
+	h := b.hook
+	if target == nil {
+		var err error
+		target, err = ebpf.NewProgram(&ebpf.ProgramSpec{Type: h.kind, Flags: h.flags, AttachType: h.attach, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}})
+		if err != nil {
+			return nil, err
+		}
+		defer target.Close()
+	}
+	calls, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	if err != nil {
+		return nil, err
+	}
+	b.things = append(b.things, calls)
+	code := asm.Instructions{
+		asm.Mov.Reg(asm.R8, asm.R1),
+		asm.LoadMem(asm.R6, asm.R1, h.data, asm.Word),
+		asm.LoadMem(asm.R7, asm.R1, h.end, asm.Word),
+	}
+	code = append(code, f.next("end")...)
+	for _, word := range h.clear {
+		code = append(code, asm.Mov.Imm(asm.R1, 0), asm.StoreMem(asm.R8, word, asm.R1, asm.Word))
+	}
+	code = append(code,
+		asm.Mov.Reg(asm.R1, asm.R8),
+		asm.LoadMapPtr(asm.R2, calls.FD()),
+		asm.Mov.Imm(asm.R3, 0),
+		asm.FnTailCall.Call(),
+		asm.Mov.Imm(asm.R0, missed).WithSymbol("end"),
+		asm.Return(),
+	)
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: h.kind, Flags: h.flags, AttachType: h.attach, License: "GPL", Instructions: code})
+	if err != nil {
+		return nil, err
+	}
+	b.things = append(b.things, p)
+	if err := calls.Put(uint32(0), target); err != nil {
+		return nil, fmt.Errorf("calling the attached program: %w", err)
+	}
+	return p, nil
+}
+
+// missed is what a driver returns that could not call its target.
+const missed = 99
+
+// options are those of a test run over the router's inner interface.
+func (b *bench) options(n uint32) *ebpf.RunOptions {
+	o := &ebpf.RunOptions{Data: make([]byte, frameLength), DataOut: make([]byte, 4*frameLength), Repeat: n, Context: &skBuff{Ifindex: b.index}}
+	if b.hook.name == xdp.name {
+		o.Context = &xdpMD{DataEnd: frameLength, Ifindex: b.index}
+	}
+	return o
+}
+
+// timed is the mean time of many runs.
+func (b *bench) timed(p *ebpf.Program) (time.Duration, error) {
+	if b.hook.name == xdp.name {
+		return timed(p, &xdpMD{DataEnd: frameLength, Ifindex: b.index}, runs, 0)
+	}
+	return timed(p, &skBuff{Ifindex: b.index}, runs, 0)
+}
+
+// time is the median time of a run of a program, ns.
+func (b *bench) time(p *ebpf.Program) (ns float64, err error) {
+	var times []float64
+	err = pinned(func() error {
+		return b.world.DUT.Do(func() error {
+			for range 1 + 2**rounds {
+				took, err := b.timed(p)
+				if err != nil {
+					return err
+				}
+				times = append(times, float64(took.Nanoseconds()))
+			}
+			return nil
+		})
+	})
 	if err != nil {
 		return 0, err
 	}
-	defer p.Close()
-	ns, err := median(p, make([]byte, 64), 1)
-	return ns, err
+	return medianOf(times[1:]), nil // the first one fills caches
 }
 
-// chunk is how many runs are timed at once: few enough that a disturbance spoils one of many.
-const chunk = 100_000
+// prove runs frames one by one and compares with what the rules say.
+func (b *bench) prove(p *ebpf.Program, f *feed, s *scenario) error {
+	return b.world.DUT.Do(func() error {
+		for _, h := range s.headers[:min(256, len(s.headers))] {
+			got, err := p.Run(b.options(1))
+			if err != nil {
+				return err
+			}
+			if want := s.verdict(h, false); got != b.hook.pass && got != b.hook.drop || want != (got == b.hook.pass) {
+				return fmt.Errorf("%+v: the program returned %d, the rules say %t", h, got, want)
+			}
+		}
+		return f.rewind()
+	})
+}
 
-// median runs a program over a frame -rounds times -repeat times: the median time of a run.
-func median(p *ebpf.Program, frame []byte, ifindex uint32) (ns float64, err error) {
-	opts := &ebpf.RunOptions{Data: frame, Repeat: chunk}
-	if ifindex > 1 {
-		opts.Context = &skBuff{Ifindex: ifindex}
+// reply has every flow that the rules accept answered, after each has been run once.
+func (b *bench) reply(p *ebpf.Program, s *scenario) error {
+	err := b.world.DUT.Do(func() error {
+		_, err := p.Run(b.options(uint32(len(s.headers))))
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	var times []float64
-	for range max(1, *rounds**repeat/chunk) {
-		start := time.Now()
-		if _, err = p.Run(opts); err != nil {
+	local, err := b.world.DUT.OpenLocal()
+	if err != nil {
+		return err
+	}
+	defer local.Close()
+	for _, h := range s.headers {
+		if !s.verdict(h, false) {
+			continue
+		}
+		a := answer(h)
+		if err := local.Send(a.IP()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureTraffic is the cost of a kind of traffic.
+func (b *bench) measureTraffic(s *scenario, replied bool) (float64, error) {
+	f, err := newFeed(s.headers)
+	if err != nil {
+		return 0, err
+	}
+	b.things = append(b.things, f)
+	null, err := b.driver(f, nil)
+	if err != nil {
+		return 0, err
+	}
+	full, err := b.driver(f, b.target)
+	if err != nil {
+		return 0, err
+	}
+	if err := b.prove(full, f, s); err != nil {
+		return 0, err
+	}
+	if replied {
+		if err := b.reply(full, s); err != nil {
 			return 0, err
 		}
-		times = append(times, float64(time.Since(start).Nanoseconds())/chunk)
 	}
-	slices.Sort(times)
-	return times[len(times)/2], nil
+	floor, err := b.time(null)
+	if err != nil {
+		return 0, err
+	}
+	ns, err := b.time(full)
+	return ns - floor, err
 }
 
-func printPrograms(results []programResult) {
-	fmt.Printf("\nOne run of the attached program over a packet for the router, ns (median of %d times %d runs; beyond the first line, less the first line)\n\n", *rounds, *repeat)
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "rules\tpacket\tns\t")
-	for _, r := range results {
-		fmt.Fprintf(w, "%s\t%s\t%.0f\t\n", r.Shape, r.Packet, r.Nanoseconds)
+// measureProgram measures a ruleset with several kinds of traffic.
+func measureProgram(ctx context.Context, h hook, state string, s *scenario, kinds map[classbench.Traffic][]classbench.Header) (out []Program, err error) {
+	in := *s
+	in.hook = "INPUT"
+	if state != "" && (len(in.rules) == 0 || in.rules[0].state == "") {
+		in.rules = append([]rule{{Filter: every(), state: "ESTABLISHED", accept: true}}, in.rules...)
 	}
-	w.Flush()
+	text := in.iptables()
+	if h.name == xdp.name {
+		text = in.raw()
+	}
+	b, err := newBench(h, text)
+	if b != nil {
+		defer b.close()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s at %s: %w", s, h.name, err)
+	}
+	for _, kind := range classbench.Kinds {
+		if kinds[kind] == nil {
+			continue
+		}
+		in.headers = kinds[kind]
+		ns, err := b.measureTraffic(&in, state == "established")
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return nil, fmt.Errorf("%s at %s, %s traffic: %w", s, h.name, kind, err)
+		}
+		out = append(out, Program{Set: s.name, Rules: s.size, Hook: h.name, State: state, Traffic: kind, Nanoseconds: ns})
+	}
+	return out, nil
 }

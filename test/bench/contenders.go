@@ -1,0 +1,110 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+
+	"github.com/bpfwall/bpfwall/internal/lab"
+)
+
+// contender is a firewall.
+type contender struct {
+	name   string
+	load   func(c *course) error
+	raw    bool // its rules are before connection tracking: for scenarios with a floor
+	linear int  // at most so many rules; 0: any
+}
+
+// The names of those that something is compared with.
+const (
+	nothing  = "no firewall"
+	dropAll  = "XDP: drop all"
+	ours     = "bpfwall"
+	oursRaw  = "bpfwall guard, XDP"
+	legacy   = "iptables-legacy"
+	nftables = "nft"
+)
+
+// contenders are in the order of the tables. Each counts what every rule decides, but for sets, which count as a whole.
+var contenders = []contender{
+	{name: nothing, load: func(*course) error { return nil }},
+	{name: dropAll, load: (*course).dropEverything, raw: true},
+	{name: ours, load: func(c *course) error { return apply(c.world.DUT, c.scenario.iptables(), "off") }},
+	{name: oursRaw, load: func(c *course) error { return apply(c.world.DUT, c.scenario.raw(), "native") }, raw: true},
+	{name: legacy, load: func(c *course) error { return lab.Legacy.Restore(c.world.DUT, c.scenario.iptables(), "") }},
+	{name: "iptables-legacy, raw", load: func(c *course) error { return lab.Legacy.Restore(c.world.DUT, c.scenario.raw(), "") }, raw: true},
+	{name: "iptables-nft", load: func(c *course) error { return lab.Nft.Restore(c.world.DUT, c.scenario.iptables(), "") }, linear: 5000},
+	{name: nftables, load: func(c *course) error { return nft(c.world.DUT, c.scenario.nft()) }},
+	{name: "nft, sets", load: func(c *course) error {
+		text, err := c.scenario.nftSets()
+		if err != nil {
+			return &notApplicableError{err}
+		}
+		return nft(c.world.DUT, text)
+	}},
+	{name: "ipset", load: loadIPSet},
+}
+
+// notApplicableError says that a contender cannot say a ruleset.
+type notApplicableError struct{ error }
+
+func nft(n *lab.NS, text string) error {
+	_, err := n.Run(strings.NewReader(text), "nft", "-f", "-")
+	return err
+}
+
+func loadIPSet(c *course) error {
+	sets, rules, err := c.scenario.ipset()
+	if err != nil {
+		return &notApplicableError{err}
+	}
+	if _, err := c.world.DUT.Run(strings.NewReader(sets), "ipset", "restore"); err != nil {
+		return err
+	}
+	return lab.Legacy.Restore(c.world.DUT, rules, "")
+}
+
+// apply puts a file that iptables-save could have written in force.
+func apply(n *lab.NS, text, xdp string) error {
+	return withFile(text, func(file string) error {
+		_, err := n.Bpfwall("apply", "--yes", "--xdp", xdp, file)
+		return err
+	})
+}
+
+// withFile calls f with the name of a file of rules.
+func withFile(text string, f func(file string) error) error {
+	dir, err := os.MkdirTemp("", "bpfwall-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "rules.v4")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return err
+	}
+	return f(file)
+}
+
+// dropEverything is the floor: frames that are dropped as soon as they arrive.
+func (c *course) dropEverything() error {
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpDrop), asm.Return()}})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	l, err := c.world.DUT.Link("lan0")
+	if err != nil {
+		return err
+	}
+	return c.world.DUT.Do(func() error {
+		at, err := link.AttachXDP(link.XDPOptions{Program: p, Interface: l.Attrs().Index, Flags: link.XDPDriverMode})
+		c.own(at)
+		return err
+	})
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/bpfwall/bpfwall/internal/classbench"
+)
+
+// headersOfPrograms is how many different frames a program meets in turn.
+const headersOfPrograms = 1 << 15
+
+// kindsOver are all kinds of traffic over filters.
+func kindsOver(filters []classbench.Filter) map[classbench.Traffic][]classbench.Header {
+	out := map[classbench.Traffic][]classbench.Header{}
+	for _, k := range classbench.Kinds {
+		out[k] = classbench.Headers(filters, k, headersOfPrograms, 1)
+	}
+	return out
+}
+
+// published is a scenario's own traffic, and one frame of it again and again.
+func (s *scenario) published() map[classbench.Traffic][]classbench.Header {
+	hot := make([]classbench.Header, 64)
+	for i := range hot {
+		hot[i] = s.headers[0]
+	}
+	return map[classbench.Traffic][]classbench.Header{classbench.Hot: hot, classbench.Uniform: s.headers}
+}
+
+// filterSet is filters of the ClassBench kind as a ruleset, every second one accepting.
+func filterSet(name string, filters []classbench.Filter) *scenario {
+	s := &scenario{name: name, size: len(filters), hook: "INPUT"}
+	for i, f := range filters {
+		s.rules = append(s.rules, rule{Filter: f, accept: i%2 == 0})
+	}
+	return s
+}
+
+// filterSets are our own, of several sizes, and those of -classbench.
+func filterSets() (out []*scenario, err error) {
+	for _, n := range plan.filters {
+		for _, p := range classbench.Profiles {
+			out = append(out, filterSet(string(p), classbench.Generate(p, n, 1)))
+		}
+	}
+	if *classbenchFiles == "" {
+		return out, nil
+	}
+	files, err := filepath.Glob(*classbenchFiles)
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("-classbench %s: no such files", *classbenchFiles)
+	}
+	for _, f := range files {
+		filters, err := classbench.ReadFile(f)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f, err)
+		}
+		out = append(out, filterSet(strings.TrimSuffix(filepath.Base(f), ".gz"), filters))
+	}
+	return out, nil
+}
+
+// measurePrograms runs what is attached over packets for the router itself.
+func measurePrograms(ctx context.Context) (out []Program, err error) {
+	add := func(h hook, state string, s *scenario, kinds map[classbench.Traffic][]classbench.Header) {
+		if err != nil || !selected(s) {
+			return
+		}
+		var more []Program
+		more, err = measureProgram(ctx, h, state, s, kinds)
+		note("%s, %s", s, h.name)
+		out = append(out, more...)
+	}
+	empty := &scenario{name: "no rules", accept: true, headers: misses(0).headers}
+	add(tc, "", empty, empty.published())
+	for _, s := range published() {
+		for _, state := range []string{"", "new", "established"} {
+			if (state == "") == s.replied || state != "" && s.floor || state == "new" && !s.replied && s.name != "ruleset-size" {
+				continue
+			}
+			add(tc, state, s, s.published())
+		}
+		if s.name == "ruleset-size" || s.floor { // without rules there is nothing in XDP
+			add(xdp, "", s, s.published())
+		}
+	}
+	sets, err2 := filterSets()
+	if err2 != nil {
+		return nil, err2
+	}
+	for _, s := range sets {
+		filters := s.filters()
+		add(tc, "", s, kindsOver(filters))
+		add(xdp, "", s, kindsOver(filters))
+	}
+	return out, err
+}
