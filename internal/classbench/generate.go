@@ -104,7 +104,7 @@ func Generate(p Profile, n int, seed uint64) []Filter {
 }
 
 func (c character) filter(r *rand.Rand, sites int) Filter {
-	f := Filter{Src: prefix(r, 11, sites, pick(r, c.src)), Dst: prefix(r, 97, sites, pick(r, c.dst)), SrcPort: anyPort, DstPort: anyPort}
+	f := Filter{Src: prefix(r, 0x20, sites, pick(r, c.src)), Dst: prefix(r, 0x60, sites, pick(r, c.dst)), SrcPort: anyPort, DstPort: anyPort}
 	if f.Proto = pick(r, c.proto); f.Proto != 0 {
 		f.ProtoMask = 255
 	}
@@ -114,12 +114,12 @@ func (c character) filter(r *rand.Rand, sites int) Filter {
 	return f
 }
 
-// prefix is one in a site: a /16 that side and number choose. Within, low networks and hosts come up more often, as they do in use.
+// prefix is one in a site, one of the /16s of the /4 that side begins. Within, low networks and hosts come up more often, as they do in use.
 func prefix(r *rand.Rand, side byte, sites, bits int) netip.Prefix {
-	site := uint32(r.IntN(sites)) * 2654435761 >> 16
+	site := uint32(r.IntN(sites)) * 2654435761 >> 20
 	low := uint32(r.IntN(1+r.IntN(256)))<<8 | uint32(1+r.IntN(254))
 	var a [4]byte
-	binary.BigEndian.PutUint32(a[:], uint32(side)<<24^site<<16^low)
+	binary.BigEndian.PutUint32(a[:], uint32(side)<<24|site<<16|low)
 	return netip.PrefixFrom(netip.AddrFrom4(a), bits).Masked()
 }
 

@@ -62,21 +62,16 @@ func (f *feed) next(short string) asm.Instructions {
 	return code
 }
 
-// payloads is what fills frames of a protocol up to frameLength: 64 less 34 and the transport header.
-var payloads = map[uint8]int{1: 26, 6: 10, 17: 22}
-
 // packet is a header as a packet from the sender.
 func packet(h classbench.Header) lab.Packet {
-	p := lab.Packet{SrcMAC: lab.LAN.FarMAC, DstMAC: lab.LAN.DUTMAC, Src: address4(h.Src), Dst: address4(h.Dst), TTL: 64, Proto: h.Proto, Payload: make([]byte, 30)}
-	if n, ok := payloads[h.Proto]; ok {
-		p.Payload = p.Payload[:n]
-	}
+	p := lab.Packet{SrcMAC: lab.LAN.FarMAC, DstMAC: lab.LAN.DUTMAC, Src: address4(h.Src), Dst: address4(h.Dst), TTL: 64, Proto: h.Proto}
 	if h.SrcPort != ruleset.Absent {
 		p.SrcPort, p.DstPort = uint16(h.SrcPort), uint16(h.DstPort)
 	}
 	if h.TCPFlags != ruleset.Absent {
 		p.Flags = uint8(h.TCPFlags)
 	}
+	p.Payload = make([]byte, frameLength-len(p.Frame()))
 	return p
 }
 

@@ -212,7 +212,7 @@ const least, most = 1 << 10, 1 << 21
 func (c *course) run() error {
 	return pinned(func() error {
 		return c.world.Client.Do(func() error {
-			first, err := timed[struct{}](c.sender, nil, least, unix.BPF_F_TEST_XDP_LIVE_FRAMES) // to warm up, and to know how many
+			first, err := timed[struct{}](c.sender, make([]byte, frameLength), nil, least, unix.BPF_F_TEST_XDP_LIVE_FRAMES) // to warm up, and to know how many
 			if err != nil {
 				return err
 			}
@@ -221,7 +221,7 @@ func (c *course) run() error {
 				return err
 			}
 			n := uint32(min(most, max(least, *seconds*1e9/float64(first.Nanoseconds()+1))))
-			took, err := timed[struct{}](c.sender, nil, n, unix.BPF_F_TEST_XDP_LIVE_FRAMES)
+			took, err := timed[struct{}](c.sender, make([]byte, frameLength), nil, n, unix.BPF_F_TEST_XDP_LIVE_FRAMES)
 			if err != nil {
 				return err
 			}

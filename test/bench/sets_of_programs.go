@@ -17,8 +17,20 @@ func kindsOver(filters []classbench.Filter) map[classbench.Traffic][]classbench.
 	out := map[classbench.Traffic][]classbench.Header{}
 	for _, k := range classbench.Kinds {
 		out[k] = classbench.Headers(filters, k, headersOfPrograms, 1)
+		for i := range out[k] {
+			h := &out[k][i]
+			h.Src, h.Dst = unicast(h.Src), unicast(h.Dst)
+		}
 	}
 	return out
+}
+
+// unicast is an address that a router may see, in place of one that wildcards gave and that it may not.
+func unicast(v uint32) uint32 {
+	if top := v >> 24; top == 0 || top == 127 || top >= 224 {
+		return v&0x1fffffff | 0x40000000
+	}
+	return v
 }
 
 // published is a scenario's own traffic, and one frame of it again and again.

@@ -22,10 +22,9 @@ type testRun struct {
 
 const progTestRun = 10 // BPF_PROG_TEST_RUN
 
-// timed runs a program n times over an empty frame and returns the mean time of a run.
-func timed[C any](p *ebpf.Program, context *C, n, flags uint32) (time.Duration, error) {
-	data := make([]byte, frameLength)
-	t := testRun{program: uint32(p.FD()), lengthIn: frameLength, in: unsafe.Pointer(&data[0]), repeat: n, flags: flags}
+// timed runs a program n times over a frame and returns the mean time of a run.
+func timed[C any](p *ebpf.Program, data []byte, context *C, n, flags uint32) (time.Duration, error) {
+	t := testRun{program: uint32(p.FD()), lengthIn: uint32(len(data)), in: unsafe.Pointer(&data[0]), repeat: n, flags: flags}
 	if context != nil {
 		t.lengthOfIn, t.contextIn = uint32(unsafe.Sizeof(*context)), unsafe.Pointer(context)
 	}
