@@ -45,12 +45,21 @@ type hook struct {
 	pass, drop, flags uint32
 	attach            ebpf.AttachType
 	clear             []int16 // words of the context that a packet comes with empty
+	unseal            asm.Instructions
 }
 
 var (
-	tc  = hook{"tc", "ingress", ebpf.SchedCLS, 76, 80, ^uint32(0), 2, 0, 0, []int16{8, 44}} // __sk_buff: mark and tc_index
-	xdp = hook{"XDP", "xdp", ebpf.XDP, 0, 4, 2, 1, unix.BPF_F_XDP_HAS_FRAGS, ebpf.AttachXDP, nil}
+	tc  = hook{"tc", "ingress", ebpf.SchedCLS, 76, 80, ^uint32(0), 2, 0, 0, []int16{8, 44}, nil} // __sk_buff: mark and tc_index
+	xdp = hook{"XDP", "xdp", ebpf.XDP, 0, 4, 2, 1, unix.BPF_F_XDP_HAS_FRAGS, ebpf.AttachXDP, nil, noMetadata}
 )
+
+// noMetadata takes away what the run before left in front of the frame: a test run does not.
+var noMetadata = asm.Instructions{
+	asm.LoadMem(asm.R2, asm.R1, 0, asm.Word), // xdp_md.data
+	asm.LoadMem(asm.R3, asm.R1, 8, asm.Word), // xdp_md.data_meta
+	asm.Sub.Reg(asm.R2, asm.R3),
+	asm.FnXdpAdjustMeta.Call(),
+}
 
 // skBuff is struct __sk_buff of linux/bpf.h up to the last member that a test run may set here.
 type skBuff struct {
@@ -132,11 +141,8 @@ func (b *bench) driver(f *feed, target *ebpf.Program) (*ebpf.Program, error) {
 		return nil, err
 	}
 	b.things = append(b.things, calls)
-	code := asm.Instructions{
-		asm.Mov.Reg(asm.R8, asm.R1),
-		asm.LoadMem(asm.R6, asm.R1, h.data, asm.Word),
-		asm.LoadMem(asm.R7, asm.R1, h.end, asm.Word),
-	}
+	code := append(asm.Instructions{asm.Mov.Reg(asm.R8, asm.R1)}, h.unseal...)
+	code = append(code, asm.LoadMem(asm.R6, asm.R8, h.data, asm.Word), asm.LoadMem(asm.R7, asm.R8, h.end, asm.Word))
 	code = append(code, f.next("end")...)
 	for _, word := range h.clear {
 		code = append(code, asm.Mov.Imm(asm.R1, 0), asm.StoreMem(asm.R8, word, asm.R1, asm.Word))

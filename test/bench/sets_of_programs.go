@@ -54,7 +54,10 @@ func filterSet(name string, filters []classbench.Filter) *scenario {
 // filterSets are our own, of several sizes, and those of -classbench.
 func filterSets() (out []*scenario, err error) {
 	for _, n := range plan.filters {
-		for _, p := range classbench.Profiles {
+		for i, p := range classbench.Profiles {
+			if *quick && i > 0 {
+				continue
+			}
 			out = append(out, filterSet(string(p), classbench.Generate(p, n, 1)))
 		}
 	}
@@ -75,6 +78,19 @@ func filterSets() (out []*scenario, err error) {
 	return out, nil
 }
 
+// states are the states of the packets that a scenario is measured with; "" where its rules do not ask for it.
+func (s *scenario) states() []string {
+	switch {
+	case s.floor:
+		return []string{"new"}
+	case s.replied:
+		return []string{"new", "established"}
+	case s.name == "ruleset-size":
+		return []string{"", "new", "established"}
+	}
+	return []string{""}
+}
+
 // measurePrograms runs what is attached over packets for the router itself.
 func measurePrograms(ctx context.Context) (out []Program, err error) {
 	add := func(h hook, state string, s *scenario, kinds map[classbench.Traffic][]classbench.Header) {
@@ -89,10 +105,7 @@ func measurePrograms(ctx context.Context) (out []Program, err error) {
 	empty := &scenario{name: "no rules", accept: true, headers: misses(0).headers}
 	add(tc, "", empty, empty.published())
 	for _, s := range published() {
-		for _, state := range []string{"", "new", "established"} {
-			if (state == "") == s.replied || state != "" && s.floor || state == "new" && !s.replied && s.name != "ruleset-size" {
-				continue
-			}
+		for _, state := range s.states() {
 			add(tc, state, s, s.published())
 		}
 		if s.name == "ruleset-size" || s.floor { // without rules there is nothing in XDP
