@@ -13,6 +13,9 @@ type (
 	Stat       = ClassifierFwStat
 	Limit      = ClassifierLimitState
 	CgroupBits = ClassifierCgroupBits
+	Meter      = ClassifierMeter
+	MeterKey   = ClassifierMeterKey
+	MeterState = ClassifierMeterState
 	CgroupPath = WatchCgroupPath
 	RouteEpoch = ClassifierRouteEpoch
 )

@@ -110,9 +110,9 @@ var xdpSwitches = []string{"cfg_ifnames", "cfg_addrtypes", "cfg_tcp_options", "c
 func TestStubsAreFunctions(t *testing.T) {
 	spec := classifier(t)
 	for prog, want := range map[string][]string{
-		"tc_ingress": {"fw_prerouting", "fw_input", "fw_log", "fw_limit"},
-		"tc_egress":  {"fw_raw_output", "fw_output", "fw_forward", "fw_log", "fw_limit"},
-		"fw_judge":   {"fw_prerouting", "fw_raw_output", "fw_input", "fw_forward", "fw_output", "fw_log", "fw_limit"},
+		"tc_ingress": {"fw_prerouting", "fw_input", "fw_log", "fw_limit", "fw_meter"},
+		"tc_egress":  {"fw_raw_output", "fw_output", "fw_forward", "fw_log", "fw_limit", "fw_meter"},
+		"fw_judge":   {"fw_prerouting", "fw_raw_output", "fw_input", "fw_forward", "fw_output", "fw_log", "fw_limit", "fw_meter"},
 	} {
 		found := map[string]bool{}
 		for _, ins := range spec.Programs[prog].Instructions {

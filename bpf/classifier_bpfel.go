@@ -300,6 +300,38 @@ type ClassifierMacKey struct {
 	Family  uint32
 }
 
+type ClassifierMeter struct {
+	_          structs.HostLayout
+	Id         uint64
+	Cost       uint64
+	Max        uint64
+	Idle       uint64
+	Bytes      uint32
+	Parts      uint8
+	SourceIpv4 uint8
+	SourceIpv6 uint8
+	DestIpv4   uint8
+	DestIpv6   uint8
+	Pad        [7]uint8
+}
+
+type ClassifierMeterKey struct {
+	_      structs.HostLayout
+	Id     uint64
+	Saddr  [4]uint32
+	Daddr  [4]uint32
+	Sport  uint16
+	Dport  uint16
+	Family uint8
+	Pad    [3]uint8
+}
+
+type ClassifierMeterState struct {
+	_    structs.HostLayout
+	Full uint64
+	Last uint64
+}
+
 type ClassifierOwner struct {
 	_    structs.HostLayout
 	Uid  uint32
@@ -359,6 +391,7 @@ const (
 	ClassifierMapLimits            = "limits"
 	ClassifierMapLogRate           = "log_rate"
 	ClassifierMapMacs              = "macs"
+	ClassifierMapMeters            = "meters"
 	ClassifierMapNotices           = "notices"
 	ClassifierMapRejected          = "rejected"
 	ClassifierMapScratch           = "scratch"
@@ -472,6 +505,7 @@ type ClassifierMapSpecs struct {
 	Limits          *ebpf.MapSpec `ebpf:"limits"`
 	LogRate         *ebpf.MapSpec `ebpf:"log_rate"`
 	Macs            *ebpf.MapSpec `ebpf:"macs"`
+	Meters          *ebpf.MapSpec `ebpf:"meters"`
 	Notices         *ebpf.MapSpec `ebpf:"notices"`
 	Rejected        *ebpf.MapSpec `ebpf:"rejected"`
 	Scratch         *ebpf.MapSpec `ebpf:"scratch"`
@@ -555,6 +589,7 @@ type ClassifierMaps struct {
 	Limits          *ebpf.Map `ebpf:"limits"`
 	LogRate         *ebpf.Map `ebpf:"log_rate"`
 	Macs            *ebpf.Map `ebpf:"macs"`
+	Meters          *ebpf.Map `ebpf:"meters"`
 	Notices         *ebpf.Map `ebpf:"notices"`
 	Rejected        *ebpf.Map `ebpf:"rejected"`
 	Scratch         *ebpf.Map `ebpf:"scratch"`
@@ -585,6 +620,7 @@ func (m *ClassifierMaps) Close() error {
 		m.Limits,
 		m.LogRate,
 		m.Macs,
+		m.Meters,
 		m.Notices,
 		m.Rejected,
 		m.Scratch,

@@ -92,20 +92,6 @@ static __always_inline int conncount_add(struct ct_work *w, const struct conncou
 /* The flow did not begin after all. */
 static __always_inline void conncount_undo(struct ct_work *w) { bpf_map_delete_elem(&conncount_places, &w->place_key); }
 
-/* The first bits of an address; they are at most as many as there are. */
-static __always_inline void address_prefix(__be32 *to, const __be32 *addr, __u32 bits)
-{
-	int i;
-
-	for (i = 0; i < 4; i++) {
-		if (bits >= 32)
-			to[i] = addr[i];
-		else
-			to[i] = bits ? addr[i] & bpf_htonl(~0U << (32 - (bits & 31))) : 0;
-		bits = bits > 32 ? bits - 32 : 0;
-	}
-}
-
 /* Has a received packet's source as many flows as a source may have? If not, the packet's flow is counted. */
 static __always_inline int source_is_full(struct ct_work *w, const struct fw_pkt *pkt, __u64 now)
 {

@@ -280,6 +280,23 @@ type ConnectMacKey struct {
 	Family  uint32
 }
 
+type ConnectMeterKey struct {
+	_      structs.HostLayout
+	Id     uint64
+	Saddr  [4]uint32
+	Daddr  [4]uint32
+	Sport  uint16
+	Dport  uint16
+	Family uint8
+	Pad    [3]uint8
+}
+
+type ConnectMeterState struct {
+	_    structs.HostLayout
+	Full uint64
+	Last uint64
+}
+
 type ConnectOwner struct {
 	_    structs.HostLayout
 	Uid  uint32
@@ -312,6 +329,7 @@ const (
 	ConnectMapLimits            = "limits"
 	ConnectMapLogRate           = "log_rate"
 	ConnectMapMacs              = "macs"
+	ConnectMapMeters            = "meters"
 	ConnectMapNotices           = "notices"
 	ConnectMapScratch           = "scratch"
 	ConnectMapSockOwner         = "sock_owner"
@@ -417,6 +435,7 @@ type ConnectMapSpecs struct {
 	Limits    *ebpf.MapSpec `ebpf:"limits"`
 	LogRate   *ebpf.MapSpec `ebpf:"log_rate"`
 	Macs      *ebpf.MapSpec `ebpf:"macs"`
+	Meters    *ebpf.MapSpec `ebpf:"meters"`
 	Notices   *ebpf.MapSpec `ebpf:"notices"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
 	SockOwner *ebpf.MapSpec `ebpf:"sock_owner"`
@@ -494,6 +513,7 @@ type ConnectMaps struct {
 	Limits    *ebpf.Map `ebpf:"limits"`
 	LogRate   *ebpf.Map `ebpf:"log_rate"`
 	Macs      *ebpf.Map `ebpf:"macs"`
+	Meters    *ebpf.Map `ebpf:"meters"`
 	Notices   *ebpf.Map `ebpf:"notices"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
 	SockOwner *ebpf.Map `ebpf:"sock_owner"`
@@ -517,6 +537,7 @@ func (m *ConnectMaps) Close() error {
 		m.Limits,
 		m.LogRate,
 		m.Macs,
+		m.Meters,
 		m.Notices,
 		m.Scratch,
 		m.SockOwner,

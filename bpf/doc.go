@@ -16,7 +16,7 @@
 //	ct_key.h conntrack.h        which flow a packet belongs to, and its state
 //	ct_tcp.h ct_window.h        the TCP state table and windows
 //	ct_icmp.h                   ICMP errors
-//	hooks.h limit.h log.h       the stubs, and what generated code may call
+//	hooks.h limit.h meter.h log.h      the stubs, and what generated code may call
 //	reject.h answer.h carry.h   answers, and what one hook tells the next in skb->tc_index
 //	xdp_classifier.c xdp_head.h the XDP program, and how it reads frames
 //	seal.h                      what it tells tc ingress

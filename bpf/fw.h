@@ -103,6 +103,36 @@ struct fw_bucket {
 	__u64 last;
 };
 
+/* What a rule asks of the bucket of a packet's key, see meter.h. Times in ns. */
+struct meter {
+	__u64 id;		/* of the rule's match, or of the table that it shares */
+	__u64 cost;		/* of a packet, or of so many bytes */
+	__u64 max;		/* that the bucket holds */
+	__u64 idle;		/* without a packet, after which the bucket is full; 0: never before time has filled it */
+	__u32 bytes;		/* 0: packets are counted */
+	__u8 parts;		/* of the key: METER_ */
+	__u8 source_ipv4, source_ipv6, dest_ipv4, dest_ipv6; /* bits of an address that count */
+	__u8 pad[7];
+};
+
+enum meter_part { METER_SOURCE = 1, METER_DEST = 2, METER_SOURCE_PORT = 4, METER_DEST_PORT = 8 };
+
+/* Parts that are not asked for are 0. */
+struct meter_key {
+	__u64 id;
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__u16 sport;
+	__u16 dport;
+	__u8 family;
+	__u8 pad[3];
+};
+
+struct meter_state {
+	__u64 full;		/* when the bucket is full: before that, it lacks the ns until then; bpf_ktime_get_ns */
+	__u64 last;		/* when a packet asked */
+};
+
 /* By ifindex & 0xffff. */
 struct iface {
 	__u32 ifindex;

@@ -23,6 +23,7 @@ __noinline int fw_input(struct fw_pkt *pkt) { return stub(pkt); }
 __noinline int fw_forward(struct fw_pkt *pkt) { return stub(pkt); }
 __noinline int fw_output(struct fw_pkt *pkt) { return stub(pkt); }
 
+static const struct meter no_meter;
 volatile const __u8 cfg_never; /* always 0; the verifier's first pass does not know */
 
 /* Links the helpers of generated code into each program, whether or not its rules call them. */
@@ -31,6 +32,7 @@ static __always_inline void keep_helpers(struct fw_pkt *pkt)
 	if (cfg_never) {
 		fw_log(pkt, 0);
 		fw_limit(0, 0, 0);
+		fw_meter(pkt, &no_meter);
 	}
 }
 

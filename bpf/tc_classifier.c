@@ -18,6 +18,7 @@
 #include "switches.h"
 #include "maps.h"
 #include "limit.h"
+#include "meter.h"
 #include "log.h"
 #include "hooks.h"
 #include "carry.h"

@@ -280,6 +280,23 @@ type XdpMacKey struct {
 	Family  uint32
 }
 
+type XdpMeterKey struct {
+	_      structs.HostLayout
+	Id     uint64
+	Saddr  [4]uint32
+	Daddr  [4]uint32
+	Sport  uint16
+	Dport  uint16
+	Family uint8
+	Pad    [3]uint8
+}
+
+type XdpMeterState struct {
+	_    structs.HostLayout
+	Full uint64
+	Last uint64
+}
+
 type XdpOwner struct {
 	_    structs.HostLayout
 	Uid  uint32
@@ -312,6 +329,7 @@ const (
 	XdpMapLimits            = "limits"
 	XdpMapLogRate           = "log_rate"
 	XdpMapMacs              = "macs"
+	XdpMapMeters            = "meters"
 	XdpMapNotices           = "notices"
 	XdpMapScratch           = "scratch"
 	XdpMapSockOwner         = "sock_owner"
@@ -412,6 +430,7 @@ type XdpMapSpecs struct {
 	Limits    *ebpf.MapSpec `ebpf:"limits"`
 	LogRate   *ebpf.MapSpec `ebpf:"log_rate"`
 	Macs      *ebpf.MapSpec `ebpf:"macs"`
+	Meters    *ebpf.MapSpec `ebpf:"meters"`
 	Notices   *ebpf.MapSpec `ebpf:"notices"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
 	SockOwner *ebpf.MapSpec `ebpf:"sock_owner"`
@@ -488,6 +507,7 @@ type XdpMaps struct {
 	Limits    *ebpf.Map `ebpf:"limits"`
 	LogRate   *ebpf.Map `ebpf:"log_rate"`
 	Macs      *ebpf.Map `ebpf:"macs"`
+	Meters    *ebpf.Map `ebpf:"meters"`
 	Notices   *ebpf.Map `ebpf:"notices"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
 	SockOwner *ebpf.Map `ebpf:"sock_owner"`
@@ -511,6 +531,7 @@ func (m *XdpMaps) Close() error {
 		m.Limits,
 		m.LogRate,
 		m.Macs,
+		m.Meters,
 		m.Notices,
 		m.Scratch,
 		m.SockOwner,

@@ -58,6 +58,9 @@ func (d *Dataplane) Twin() (*Twin, error) {
 	if err == nil {
 		err = t.copySets(d)
 	}
+	if err == nil {
+		err = t.copyMeters(d)
+	}
 	return t, err
 }
 

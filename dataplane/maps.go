@@ -15,7 +15,7 @@ import (
 // All other maps of a collection are its generation's own.
 var (
 	dispatchMaps = []string{"gen", "progs_ingress", "progs_egress", "progs_input", "progs_xdp", "progs_connect4", "progs_connect6"}
-	sharedMaps   = []string{"counters", "limits", "ct", "ct_new", "conncounts", "conncount_places", "frags", "ifaces", "addr_types", "cgroups", "epochs", "sock_owner", "events", "stats"}
+	sharedMaps   = []string{"counters", "limits", "meters", "ct", "ct_new", "conncounts", "conncount_places", "frags", "ifaces", "addr_types", "cgroups", "epochs", "sock_owner", "events", "stats"}
 )
 
 // nextSuffix marks the pin of a map that takes over from the pinned one at the flip. (Dots are not allowed in the BPF file system.)
@@ -141,7 +141,7 @@ func (t *transaction) openMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 }
 
 // refilled are the maps whose contents describeHost knows anyway, and those that fill again by themselves.
-var refilled = []string{"ifaces", "addr_types", "conncounts", "conncount_places", "cgroups", "epochs"}
+var refilled = []string{"ifaces", "addr_types", "conncounts", "conncount_places", "cgroups", "epochs", "meters"}
 
 // makeRoom makes the map of address types as large as this host needs.
 func (t *transaction) makeRoom(spec *ebpf.MapSpec) error {

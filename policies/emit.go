@@ -76,6 +76,10 @@ func (p *parser) within(t table, key string, n, limit int64) int64 {
 // happens, because nothing can be taken for granted there.
 func (b *builder) readLimit() {
 	over, hasOver := b.t.text("over")
+	if b.t.has("above") {
+		b.readAbove()
+		return
+	}
 	if b.t.has("after_limit") && over.s != "next" && b.verb != "log_only" && b.verb != "continue" {
 		b.p.fail(b.t.keyPos("after_limit"), `after_limit: needs limit, and over = "next"`)
 	}
@@ -103,6 +107,21 @@ func (b *builder) readLimit() {
 		b.p.fail(b.t.keyPos("limit"), "limit: %s needs over, to say what happens to the packets beyond it", b.verb).Help =
 			`over = "next" goes on with the next rule`
 	}
+}
+
+// readAbove reads above, which makes the rule hold for what exceeds a rate.
+func (b *builder) readAbove() {
+	for _, key := range []string{"limit", "over"} {
+		if b.t.has(key) {
+			b.p.fail(b.t.keyPos(key), "%s: the rule has above", key).Help = "write one rule for the rate, and one for what exceeds it"
+		}
+	}
+	if v, ok := b.t.text("above"); ok {
+		if l := b.p.limit(v); l != nil {
+			b.limit = &ruleset.Match{Field: ruleset.FieldLimit, Not: true, Limit: l, Pos: v.pos}
+		}
+	}
+	b.over = "next"
 }
 
 func (b *builder) checkOver(v text) {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/bpfwall/bpfwall/ruleset"
 )
@@ -17,6 +16,7 @@ type renderer struct {
 	slots []*slot // the rule's own conditions, then those of also
 	after []*slot // conditions that stand behind the limit
 	limit *ruleset.Limit
+	above bool // the rule is for what exceeds it
 }
 
 // slot is a table of conditions: for each key what the packet must be, and what it must not be.
@@ -212,10 +212,10 @@ func (x *renderer) onlyLogs() bool {
 // match puts a match into the first table of conditions that has room for its key.
 func (x *renderer) match(m *ruleset.Match) {
 	if m.Field == ruleset.FieldLimit {
-		if x.limit != nil || m.Not {
-			x.fail(m, "a second rate, or the excess of a rate, cannot be written")
+		if x.limit != nil {
+			x.fail(m, "a second rate cannot be written")
 		}
-		x.limit = m.Limit
+		x.limit, x.above = m.Limit, m.Not
 		return
 	}
 	k, operands := x.operands(m)
@@ -293,23 +293,14 @@ func (x *renderer) limitParts() []string {
 	if x.limit == nil {
 		return nil
 	}
+	if x.above {
+		return []string{"above = " + quote(limitText(x.limit))}
+	}
 	out := []string{"limit = " + quote(limitText(x.limit))}
 	if x.rule.Verdict.Kind != ruleset.Continue {
 		out = append(out, `over = "next"`)
 	}
 	return out
-}
-
-func limitText(l *ruleset.Limit) string {
-	unit, ok := nameOf(periods, l.Per)
-	if !ok {
-		unit = time.Duration(l.Per).String()
-	}
-	s := fmt.Sprintf("%d/%s", l.Rate, unit)
-	if l.Burst != defaultBurst {
-		s += fmt.Sprintf(" burst %d", l.Burst)
-	}
-	return s
 }
 
 func (x *renderer) statements() []string {

@@ -168,7 +168,8 @@ var schema = append([]row{
 	{inRule | inTest, "name", isText, 0, "", "a unique name, by which counters, logs and tests know the rule", `name = "site"`},
 	{inRule, "note", isText, 0, "", "why; shown by show and explain", `note = "dev servers"`},
 	{inRule, "also", isTables, inAlso, "", "further conditions; all of them must hold too", `also = [{ from = "!@guests" }]`},
-	{inRule, "limit", isText, 0, "", "the rule holds up to this rate: number/second, /minute, /hour or /day, and a burst (5 if absent)", `limit = "6/minute burst 10"`},
+	{inRule, "limit", isText, 0, "", "the rule holds up to this rate: see [rates](#rates)", `limit = "6/minute per source burst 10"`},
+	{inRule, "above", isText, 0, "", "the rule is for what exceeds this rate; packets within it go on with the next rule", `above = "2000/second per source"`},
 	{inRule, "over", isText, 0, "", `what happens beyond the limit: "drop" (for allow, if absent), "reject", "next" to go on with the next rule, or "ban 1h in @set" to drop and put the sender into a dynamic set`, `over = "reject"`},
 	{inRule, "after_limit", isTables, inAlso, "", `further conditions that are tested after the limit, so that packets that fail them have used it up; needs over = "next"`, `after_limit = [{ state = "new" }]`},
 	{inRule, "log", isText | isBool | isTable, inLog, "", `log the packet: true, "new" (once a connection), or a rate; or a table`, `log = "10/second"`},
@@ -185,7 +186,6 @@ var schema = append([]row{
 	{inRule, "expires", isDate | isText, 0, "", "from this day on the rule is left out, with a warning", `expires = 2027-01-31`},
 	{inRule, "hook", isText, 0, "the place is chosen for you", "where the rule runs", `hook = "xdp"`},
 	{inRule, "offload", isText, 0, "rules run on the host's processors", "use of the network card", `offload = "require"`},
-	{inRule, "above", isText, 0, `use limit on an allow rule, with over = "drop"`, "match what exceeds a rate", `above = "2000/second"`},
 
 	{inTest, "in", isText, 0, "", "the interface, or a zone, that the packets come in by", `in = "wan"`},
 	{inTest, "out", isText, 0, "", "the interface, or a zone, that they leave by; with in: forwarded packets", `out = "wan"`},

@@ -1,10 +1,8 @@
 package policies
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/bpfwall/bpfwall/ruleset"
 )
@@ -85,63 +83,6 @@ func (p *parser) masked(v text, limit uint64) (ruleset.Masked, bool) {
 	}
 	m, ok := p.number(v, mask, limit)
 	return ruleset.Masked{Value: n, Mask: m}, ok
-}
-
-// periods are the units of a rate, in nanoseconds.
-var periods = []word{
-	{"second", uint64(time.Second)}, {"minute", uint64(time.Minute)}, {"hour", uint64(time.Hour)}, {"day", uint64(24 * time.Hour)},
-}
-
-const defaultBurst = 5 // packets, as iptables
-
-// limit parses "6/minute burst 10".
-func (p *parser) limit(v text) *ruleset.Limit {
-	l, problem := parseLimit(v.s)
-	if problem != "" {
-		p.fail(v.pos, "rate %q: %s", v.s, problem).Help = `write for example "10/second" or "6/minute burst 10"`
-		return nil
-	}
-	return l
-}
-
-func parseLimit(s string) (l *ruleset.Limit, problem string) {
-	words := strings.Fields(s)
-	if len(words) == 0 {
-		return nil, "is empty"
-	}
-	l = &ruleset.Limit{Burst: defaultBurst}
-	count, unit, _ := strings.Cut(words[0], "/")
-	n, err := strconv.ParseUint(count, 10, 32)
-	if err != nil || n == 0 {
-		return nil, "the number of packets is missing"
-	}
-	l.Rate = n
-	if l.Per, problem = parsePeriod(unit); problem != "" {
-		return nil, problem
-	}
-	for words = words[1:]; len(words) > 0; words = words[2:] {
-		if words[0] == "per" {
-			return nil, "a rate for each source is not supported yet"
-		}
-		if words[0] != "burst" || len(words) == 1 {
-			return nil, fmt.Sprintf("%q is not understood", strings.Join(words, " "))
-		}
-		if l.Burst, err = strconv.ParseUint(words[1], 10, 32); err != nil || l.Burst == 0 {
-			return nil, "burst is not a number above 0"
-		}
-	}
-	return l, ""
-}
-
-// parsePeriod is a unit, or a duration such as 90s.
-func parsePeriod(unit string) (ns uint64, problem string) {
-	if ns, ok := named(periods, unit); ok {
-		return ns, ""
-	}
-	if d, err := time.ParseDuration(unit); err == nil && d > 0 {
-		return uint64(d), ""
-	}
-	return 0, "the unit is one of second, minute, hour, day"
 }
 
 func parseMAC(s string) (uint64, bool) {

@@ -21,6 +21,7 @@ func (rs *Ruleset) Check() error {
 	c.chainNames()
 	c.cycles()
 	c.cgroups()
+	c.tables()
 	for _, chain := range rs.Chains {
 		c.chain(chain)
 	}

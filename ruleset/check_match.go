@@ -2,7 +2,6 @@ package ruleset
 
 import (
 	"fmt"
-	"math"
 	"strings"
 )
 
@@ -184,20 +183,6 @@ func ifaceProblem(name string) string {
 		return fmt.Sprintf("%q is longer than the 15 bytes of an interface name", name)
 	case strings.ContainsAny(name, "/ \t\n\r\v\f\x00"):
 		return fmt.Sprintf("%q cannot be an interface name", name)
-	}
-	return ""
-}
-
-func (l *Limit) problem() string {
-	switch {
-	case l.Rate == 0 || l.Per == 0:
-		return "the rate is 0"
-	case l.Burst == 0:
-		return "the burst is 0, so that it never matches"
-	case l.Rate > l.Per:
-		return fmt.Sprintf("%d in %d ns is more than one packet per nanosecond", l.Rate, l.Per)
-	case l.Burst > math.MaxInt64/l.Cost():
-		return fmt.Sprintf("the burst %d is too large for the rate", l.Burst)
 	}
 	return ""
 }

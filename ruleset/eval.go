@@ -106,7 +106,7 @@ func (e *evaluation) holds(r *Rule, i int) bool {
 	case KindCgroup:
 		return slices.ContainsFunc(m.Names, func(n string) bool { return CgroupMatches(n, p.Cgroup) })
 	case KindLimit:
-		return e.state.take(r, i)
+		return e.state.take(r, i, p)
 	}
 	switch m.Field {
 	case FieldTCPOption:

@@ -38,14 +38,6 @@ type AddrRange struct {
 	Mask netip.Addr `json:"mask,omitzero"`
 }
 
-// Limit matches while a token bucket has tokens: Rate packets per Per nanoseconds on average, Burst at once (nft_limit, xt_limit).
-// Every rule has a bucket of its own, which starts full.
-type Limit struct {
-	Rate  uint64 `json:"rate"`
-	Per   uint64 `json:"per"`   // ns
-	Burst uint64 `json:"burst"` // packets; iptables' default is 5
-}
-
 // Prefix makes an address operand of a prefix; host bits are cleared as iptables does.
 func Prefix(p netip.Prefix) AddrRange {
 	p = p.Masked()

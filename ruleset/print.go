@@ -212,23 +212,6 @@ func (r AddrRange) String() string {
 	return r.From.String() + "-" + r.To.String()
 }
 
-// units are the times that limits are given per.
-var units = []struct {
-	name string
-	ns   uint64
-}{{"second", 1e9}, {"minute", 60e9}, {"hour", 3600e9}, {"day", 86400e9}}
-
-// String is rate, time and burst: `5/minute burst 10`.
-func (l *Limit) String() string {
-	per := fmt.Sprintf("%dns", l.Per)
-	for _, u := range units {
-		if u.ns == l.Per {
-			per = u.name
-		}
-	}
-	return fmt.Sprintf("%d/%s burst %d", l.Rate, per, l.Burst)
-}
-
 func list(addrs []AddrRange) string {
 	out := make([]string, len(addrs))
 	for i, a := range addrs {

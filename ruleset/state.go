@@ -13,47 +13,46 @@ type State struct {
 	elements map[string]map[netip.Prefix]uint64 // by set: when they are over in ns, 0 for never
 }
 
-// bucketKey is a limit's identity: its rule's, and its place among the rule's matches. A rule without an ID is itself.
+// bucketKey is a bucket's identity: its table's, or its rule's and its place among the rule's matches, and the value of its key. A rule
+// without an ID is itself.
 type bucketKey struct {
+	table string
 	id    string
 	rule  *Rule
 	match int
+	value keyValue
 }
 
 // bucket holds tokens as nanoseconds, as nft_limit does: a packet costs Per/Rate of them, and they accrue with time up to Burst packets' worth.
 type bucket struct{ tokens, last uint64 }
 
-// Cost is the tokens in ns that one packet takes from a limit's bucket.
-func (l *Limit) Cost() uint64 {
-	if l.Rate == 0 {
-		return 0
-	}
-	return l.Per / l.Rate
-}
-
-// Max is the tokens in ns that a limit's bucket holds.
-func (l *Limit) Max() uint64 { return l.Cost() * l.Burst }
-
 // take takes a packet's tokens from the bucket of a rule's i-th match, if it has them.
-func (st *State) take(r *Rule, i int) bool {
+func (st *State) take(r *Rule, i int, p *Packet) bool {
 	l := r.Matches[i].Limit
+	cost := l.Cost(p.number(FieldLength))
 	if st == nil {
-		return l.Burst > 0
+		return l.Max() >= cost
 	}
-	b := st.bucket(r, i, l)
+	b := st.bucket(r, i, l, l.Each.of(p))
 	b.tokens = min(b.tokens+st.Now-b.last, l.Max())
+	if l.Idle != 0 && st.Now-b.last >= l.Idle {
+		b.tokens = l.Max()
+	}
 	b.last = st.Now
-	if b.tokens < l.Cost() {
+	if b.tokens < cost {
 		return false
 	}
-	b.tokens -= l.Cost()
+	b.tokens -= cost
 	return true
 }
 
 // bucket finds a bucket; a new one is full.
-func (st *State) bucket(r *Rule, i int, l *Limit) *bucket {
-	key := bucketKey{id: r.ID, match: i}
-	if r.ID == "" {
+func (st *State) bucket(r *Rule, i int, l *Limit, v keyValue) *bucket {
+	key := bucketKey{id: r.ID, match: i, value: v}
+	switch {
+	case l.Table != "":
+		key = bucketKey{table: l.Table, value: v}
+	case r.ID == "":
 		key.rule = r
 	}
 	if st.buckets == nil {

@@ -55,7 +55,7 @@ func (s *step) classifiable() bool {
 		return false
 	}
 	return !slices.ContainsFunc(s.tests, func(t *test) bool {
-		return t.Limit != nil || len(t.sets) > 0 || len(t.live) > 0 || t.Set != "" || ruleset.Fields[t.Field].Member == "" || !classifiableKinds[ruleset.Fields[t.Field].Kind]
+		return t.stateful() || len(t.sets) > 0 || len(t.live) > 0 || t.Set != "" || ruleset.Fields[t.Field].Member == "" || !classifiableKinds[ruleset.Fields[t.Field].Kind]
 	})
 }
 

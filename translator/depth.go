@@ -82,7 +82,7 @@ func (d *division) leaf(s *step) int {
 	}
 	for _, t := range s.tests {
 		switch {
-		case t.Limit != nil:
+		case t.stateful():
 			return d.plan.limits.leaf
 		case len(t.sets)+len(t.live) > 0:
 			n = 1

@@ -97,7 +97,7 @@ func run(f ruleset.FieldID, steps []*step) int {
 func (s *step) asks(f ruleset.FieldID) int {
 	for i, t := range s.tests {
 		switch {
-		case t.Limit != nil:
+		case t.stateful():
 			return -1
 		case t.Field == f && t.indexable():
 			return i

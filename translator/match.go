@@ -68,7 +68,10 @@ func (m *matcher) operands(t *test) cond {
 	case ruleset.KindCgroup:
 		return compare{field: m.field(t.Field), mask: t.cgroups, op: asm.JNE}
 	case ruleset.KindLimit:
-		return bucket{slot: t.limitSlot, cost: t.Limit.Cost(), max: t.Limit.Max()}
+		if t.Limit.Keyed() {
+			return meter{id: t.meter, limit: t.Limit}
+		}
+		return bucket{slot: t.limitSlot, cost: t.Limit.Cost(0), max: t.Limit.Max()}
 	}
 	if t.Field == ruleset.FieldTCPOption {
 		return m.options(t)

@@ -110,12 +110,12 @@ func (t *test) price() int {
 func cheapFirst(_ *block, s *step) bool {
 	rest := s.tests
 	for len(rest) > 0 {
-		n := slices.IndexFunc(rest, func(t *test) bool { return t.Limit != nil })
+		n := slices.IndexFunc(rest, func(t *test) bool { return t.stateful() })
 		if n < 0 {
 			n = len(rest) - 1
 		}
 		run := rest[:n+1]
-		if run[n].Limit != nil {
+		if run[n].stateful() {
 			run = run[:n]
 		}
 		slices.SortStableFunc(run, func(a, b *test) int { return cmp.Compare(a.price(), b.price()) })

@@ -69,6 +69,7 @@ const (
 type test struct {
 	ruleset.Match
 	limitSlot uint32
+	meter     uint64     // the identity of its keys' buckets
 	cgroups   uint64     // the bits of Names
 	named     string     // the set that the addresses are of
 	sets      []*SetMap  // maps that hold operands
@@ -132,7 +133,7 @@ func (p *plan) add(c *ruleset.Chain, seen map[*ruleset.Chain]*block) *block {
 func (p *plan) step(r *ruleset.Rule) *step {
 	s := &step{rule: r, slot: p.slots.Counters[r.ID]}
 	for i, m := range r.Matches {
-		s.tests = append(s.tests, &test{Match: m, limitSlot: p.slots.Limits[LimitID(r, i)], cgroups: p.cgroupBits(&m)})
+		s.tests = append(s.tests, &test{Match: m, limitSlot: p.slots.Limits[LimitID(r, i)], meter: meterID(r, i), cgroups: p.cgroupBits(&m)})
 	}
 	for _, st := range r.Statements {
 		a := action{Statement: st, log: uint32(len(p.logs))}

@@ -31,7 +31,7 @@ func assignSlots(rs *ruleset.Ruleset, prev Slots) Slots {
 		for _, r := range c.Rules {
 			counters = append(counters, r.ID)
 			for i, m := range r.Matches {
-				if m.Limit != nil {
+				if m.Limit != nil && !m.Limit.Keyed() {
 					limits = append(limits, LimitID(r, i))
 				}
 			}

@@ -115,6 +115,7 @@ func (o *Output) finish() error {
 	o.Counters, o.Limits = mapSize(o.Slots.Counters), mapSize(o.Slots.Limits)
 	o.Spec.Maps["counters"].MaxEntries = uint32(o.Counters)
 	o.Spec.Maps["limits"].MaxEntries = uint32(o.Limits)
+	o.plan.sizeMeters(o.Spec.Maps["meters"])
 	for _, s := range o.Sets {
 		o.Spec.Maps[s.Name] = s.spec()
 	}

@@ -34,12 +34,18 @@ func TestDocs(t *testing.T) {
 	golden(t, path, b.String())
 }
 
+// byExtension are the extensions that import their options together, but for those left.
+var (
+	byExtension = map[string]bool{"hashlimit": true}
+	left        = map[string]bool{"hashlimit-rate-match": true, "hashlimit-rate-interval": true}
+)
+
 func writeRows(b *strings.Builder, table []extension) {
 	for _, e := range table {
 		var done, not []option
 		for _, o := range e.options {
 			byModule := map[string]bool{"limit": true, "limit-burst": true, "match-set": true, "add-set": true, "del-set": true, "exist": true, "timeout": true, "ctproto": true}
-			if o.lower != nil || e.lower != nil && byModule[o.name()] {
+			if o.lower != nil || byExtension[e.name] && !left[o.name()] || e.lower != nil && byModule[o.name()] {
 				done = append(done, o)
 			} else {
 				not = append(not, o)

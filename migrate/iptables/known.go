@@ -26,7 +26,6 @@ var (
 		known("esp", 0, 50, "IPsec headers are not looked at", "!espspi=u32range"),
 		known("eui64", 6, 0, "addresses are not compared with MAC addresses", "").on(hookPrerouting | hookInput | hookForward),
 		known("frag", 6, 0, "IPv6 fragment headers are not looked at", "!fragid=u32range !fraglen=u32 fragres fragfirst fragmore@1 fraglast@1"),
-		known("hashlimit", 0, 0, "limits per address are not imported", "?!hashlimit-upto|hashlimit=rate@1 ?!hashlimit-above=rate@1 hashlimit-srcmask=plen hashlimit-dstmask=plen hashlimit-burst=digits hashlimit-htable-size=u32 hashlimit-htable-max=u32 hashlimit-htable-gcinterval=u32 hashlimit-htable-expire=u32 hashlimit-mode=hashmode *hashlimit-name=text hashlimit-rate-match hashlimit-rate-interval=text"),
 		known("hbh", 6, 0, "IPv6 hop-by-hop options are not looked at", "!hbh-len=u32 hbh-opts=text"),
 		known("helper", 0, 0, "there are no conntrack helpers", "!*helper=text"),
 		known("ipcomp", 0, 108, "IPComp headers are not looked at", "!ipcompspi=u32range compres"),

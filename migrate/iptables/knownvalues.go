@@ -105,26 +105,6 @@ func readShare(_ *context, s string) (value, string) {
 	return value{text: s}, unless(err == nil && f >= 0 && f <= 1, "not a number from 0 to 1")
 }
 
-// readHashRate reads a rate of packets, or of bytes such as 512kb/s.
-func readHashRate(_ *context, s string) (value, string) {
-	first, unit, _ := strings.Cut(s, "/")
-	digits := strings.TrimLeft(first, "0123456789")
-	if strings.HasSuffix(digits, "b") && len(digits) < len(first) && (unit == "" || lookupPrefix(unit, rateUnits) == 0) {
-		return value{text: s}, ""
-	}
-	_, _, bad := parseRate(s)
-	return value{text: s}, bad
-}
-
-func readHashMode(_ *context, s string) (value, string) {
-	for _, mode := range strings.Split(s, ",") {
-		if i := lookupPrefix(mode, []string{"srcip", "srcport", "dstip", "dstport"}); i < 0 || mode == "" {
-			return value{}, quote(mode) + " is not one of srcip, srcport, dstip, dstport"
-		}
-	}
-	return value{text: s}, ""
-}
-
 // chunkNames are the chunk types of SCTP that iptables knows.
 var chunkNames = []string{
 	"DATA", "INIT", "INIT_ACK", "SACK", "HEARTBEAT", "HEARTBEAT_ACK", "ABORT", "SHUTDOWN", "SHUTDOWN_ACK", "ERROR", "COOKIE_ECHO",

@@ -15,6 +15,9 @@ type lowering struct {
 	wants     *setChain        // of the rule at hand
 	setChains []*ruleset.Chain // made of sets
 
+	hashes map[string]*module // of -m hashlimit, the first by name
+	notes  []string           // of what is different in the rule at hand
+
 	family ruleset.Family
 	table  *table
 	names  map[string]string // the chains of the table, by the names that they get
@@ -44,6 +47,7 @@ func (l *lowering) file(f *file) {
 		}
 	}
 	l.report.addFile(f)
+	l.hashes = firstHashes(f)
 	l.marked = setsMarks(f.table("mangle"))
 	for _, name := range []string{"raw", "filter"} {
 		if t := f.table(name); t != nil {
@@ -103,7 +107,7 @@ func (l *lowering) chain(c *chain, e *effects) *ruleset.Chain {
 
 // rule lowers one rule: several rules where one cannot say it, none and the reason where none can.
 func (l *lowering) rule(r *rule) ([]*ruleset.Rule, Entry) {
-	l.wants = nil
+	l.wants, l.notes = nil, nil
 	conditions, note, lost := l.conditions(r)
 	a := l.action(r)
 	if a.lost == "" {
@@ -154,7 +158,7 @@ func loss(r *rule, conditions []alternative, a action) *Entry {
 
 // changes says in which form a rule is imported, "" if in its own.
 func (l *lowering) changes(r *rule, conditions, places int, a action) string {
-	var notes []string
+	notes := l.notes
 	if conditions > 1 {
 		notes = append(notes, "made "+itoa(uint64(conditions))+" rules that exclude each other")
 	}
@@ -196,7 +200,7 @@ func (r *rule) hostName() *use {
 
 func hasLimit(a alternative) bool {
 	for _, m := range a {
-		if m.Field == ruleset.FieldLimit {
+		if m.Field == ruleset.FieldLimit && m.Limit.Table == "" {
 			return true
 		}
 	}

@@ -57,6 +57,7 @@ var notHere = map[string]string{
 	"conntrack": "reads the state: TestRandomRules, TestStateful",
 	"state":     "reads the state: TestRandomRules, TestStateful",
 	"cgroup":    "needs control groups: TestOwnersAsIptables",
+	"hashlimit": "depends on time, and takes a token for each packet: TestLimitsAsIptables",
 	"limit":     "depends on time, and takes a token for each packet: TestSameAsIptables",
 }
 
