@@ -69,8 +69,10 @@ func (w *world) echo(port int) {
 	})
 }
 
-func talks(c net.Conn) bool {
-	_ = c.SetDeadline(time.Now().Add(300 * time.Millisecond))
+func talks(c net.Conn) bool { return talksWithin(c, 300*time.Millisecond) }
+
+func talksWithin(c net.Conn, limit time.Duration) bool {
+	_ = c.SetDeadline(time.Now().Add(limit))
 	b := make([]byte, 4)
 	if _, err := c.Write([]byte("ping")); err != nil {
 		return false

@@ -69,6 +69,9 @@ func makeNetns(tb testing.TB, name string) {
 			_ = ns.Close()
 			err = netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: 1}})
 		}
+		if err == nil { // addresses are there at once, and none appears later
+			err = os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0)
+		}
 		done <- err
 	}()
 	must(tb, <-done)
