@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 
 	"os/exec"
@@ -29,14 +30,14 @@ var suites = []suite{
 
 // first says which tests of bpf notice changes of a file the soonest; they run before all suites.
 var first = map[string]string{
-	"parse.h":     "TestObjectsLoad|TestParse|TestMeta|TestNotJudged",
-	"transport.h": "TestObjectsLoad|TestParse|TestTCPOptions|TestUDP",
-	"head.h":      "TestObjectsLoad|TestParse|TestMeta",
+	"parse.h":     "TestObjectsLoad|TestParse|TestMeta|TestNotJudged|TestSuper",
+	"transport.h": "TestObjectsLoad|TestParse|TestTCPOptions|TestUDP|TestSuper",
+	"head.h":      "TestObjectsLoad|TestParse|TestMeta|TestSuper|TestPacketTypes",
 	"meta.h":      "TestObjectsLoad|TestParseAsDecode|TestMeta|TestAddrTypes|TestPacketTypes|TestForwardedMAC",
 	"frag.h":      "TestObjectsLoad|TestFragment",
 	"checksum.h":  "TestObjectsLoad|TestChecksums|TestSCTPChecksums|TestReset|TestError",
 	"route.h":     "TestObjectsLoad|TestLocal|TestRouted|TestForwardIsItsOwnFlow|TestAddressThatMovesHere",
-	"reject.h":    "TestObjectsLoad|TestReset|TestError|TestNoAnswer",
+	"reject.h":    "TestObjectsLoad|TestReset|TestError|TestNoAnswer|TestAnswered",
 	"answer.h":    "TestObjectsLoad|TestReset|TestError|TestNoAnswer",
 	"ct_sctp.h":   "TestObjectsLoad|TestSCTP",
 	"":            "TestObjectsLoad|TestTCPAsNetfilter|TestOthersAsNetfilter|TestICMP|TestRelated",
@@ -49,6 +50,8 @@ var beyond = map[string]suite{
 	"frag.h":     {"fragments", "test/netns", []string{"-test.run", "TestFragments|TestRefragmented"}},
 }
 
+var onlyFirst = flag.Bool("first", false, "run only the tests that watch a file the closest: soon done, but what survives may be killed by others")
+
 // suitesOf are the tests for a file, in their order.
 func suitesOf(path string) []suite {
 	file := filepath.Base(path)
@@ -56,7 +59,11 @@ func suitesOf(path string) []suite {
 	if quick == "" {
 		quick = first[""]
 	}
-	out := append([]suite{{"bpf: " + quick, "bpf", []string{"-test.run", quick}}}, suites...)
+	out := []suite{{"bpf: " + quick, "bpf", []string{"-test.run", quick}}}
+	if *onlyFirst {
+		return out
+	}
+	out = append(out, suites...)
 	if s, ok := beyond[file]; ok {
 		out = append(out, s)
 	}
@@ -100,7 +107,11 @@ func (c *copied) runSuite(s suite, limit time.Duration, extra ...string) (judged
 func (c *copied) usual(paths []string) (map[string]time.Duration, error) {
 	took := map[string]time.Duration{}
 	for _, path := range paths {
-		for _, s := range suitesOf(path)[1:] {
+		watching := suitesOf(path)
+		if !*onlyFirst {
+			watching = watching[1:]
+		}
+		for _, s := range watching {
 			if took[s.name] != 0 {
 				continue
 			}
@@ -114,7 +125,9 @@ func (c *copied) usual(paths []string) (map[string]time.Duration, error) {
 			}
 			took[s.name] = time.Since(start)
 		}
-		took[suitesOf(path)[0].name] = took["bpf"]
+		if quick := suitesOf(path)[0]; !*onlyFirst {
+			took[quick.name] = took["bpf"]
+		}
 	}
 	return took, nil
 }
