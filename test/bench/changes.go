@@ -145,7 +145,7 @@ func peakMemory(pid int, ended <-chan struct{}) <-chan float64 {
 
 // measureChanges loads rules of several numbers into every contender.
 func measureChanges(ctx context.Context) (out []Change, err error) {
-	empty, err := mapsOf(ctx, filterSet("none", nil))
+	_, _, empty, err := applyTwice(ctx, filterSet("none", nil))
 	if err != nil {
 		return nil, err
 	}
@@ -220,44 +220,38 @@ func (c *Change) inside(ctx context.Context, s *scenario, empty float64) error {
 		return err
 	}
 	c.Translate = float64(time.Since(start).Microseconds()) / 1e3
-	w, err := lab.New(lab.Options{Wires: true})
+	first, second, mb, err := applyTwice(ctx, s)
 	if err != nil {
 		return err
 	}
-	defer w.Close()
-	d, err := dataplane.Open(dataplane.Config{Netns: w.DUT.Name})
-	if err != nil {
-		return err
-	}
-	for range 2 { // the second one has programs to take the place of
-		res, err := d.Apply(ctx, classbench.Ruleset("acl", s.filters()), dataplane.Meta{}, dataplane.Options{XDP: dataplane.XDPOff})
-		if err != nil {
-			return err
-		}
-		c.Apply, c.Flip = float64(res.Took.Microseconds())/1e3, float64(res.Flip.Nanoseconds())/1e3
-	}
-	if c.Maps, err = mapsOf(ctx, s); err != nil {
-		return err
-	}
-	c.Tables = max(0, c.Maps-empty)
+	c.Maps, c.Tables = mb, max(0, mb-empty)
+	c.Apply, c.Flip = float64(first.Took.Microseconds())/1e3, float64(second.Flip.Nanoseconds())/1e3
 	return nil
 }
 
-// mapsOf is the memory of the maps of one generation, MB.
-func mapsOf(ctx context.Context, s *scenario) (float64, error) {
+// applyTwice applies rules in a world of their own, so that the second time there are rules to take the place of; and says what the maps
+// of the first time took, MB.
+func applyTwice(ctx context.Context, s *scenario) (first, second *dataplane.Result, mb float64, err error) {
 	w, err := lab.New(lab.Options{Wires: true})
 	if err != nil {
-		return 0, err
+		return nil, nil, 0, err
 	}
 	defer w.Close()
 	d, err := dataplane.Open(dataplane.Config{Netns: w.DUT.Name})
 	if err != nil {
-		return 0, err
+		return nil, nil, 0, err
 	}
-	if _, err := d.Apply(ctx, classbench.Ruleset("acl", s.filters()), dataplane.Meta{}, dataplane.Options{XDP: dataplane.XDPOff}); err != nil {
-		return 0, err
+	apply := func() (*dataplane.Result, error) {
+		return d.Apply(ctx, classbench.Ruleset("acl", s.filters()), dataplane.Meta{}, dataplane.Options{XDP: dataplane.XDPOff})
 	}
-	return pinnedMaps(filepath.Join("/sys/fs/bpf/bpfwall/netns", w.DUT.Name))
+	if first, err = apply(); err != nil {
+		return nil, nil, 0, err
+	}
+	if mb, err = pinnedMaps(filepath.Join("/sys/fs/bpf/bpfwall/netns", w.DUT.Name)); err != nil {
+		return nil, nil, 0, err
+	}
+	second, err = apply()
+	return first, second, mb, err
 }
 
 // pinnedMaps is the memory of the maps pinned below a folder and of those of programs pinned there, each once, MB.
