@@ -41,6 +41,7 @@ type bench struct {
 	ifindex int // device with the MAC ourMAC
 	mark    uint32
 	gso     uint32 // segments of a super-packet
+	cb      uint32 // as the dispatcher sets it; 0: for Ethernet
 	out     []byte // the frame after the last run
 	after   skBuff
 }
@@ -79,6 +80,9 @@ const (
 func (b *bench) run(prog string, in from, frame []byte) (uint32, Pkt) {
 	b.Helper()
 	ctx := skBuff{Ifindex: uint32(b.ifindex), IngressIfindex: uint32(in), Mark: b.mark, CB: [5]uint32{15}, GSOSegs: b.gso}
+	if b.cb != 0 {
+		ctx.CB[0] = b.cb
+	}
 	opts := ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256), Context: &ctx, ContextOut: &b.after}
 	ret, err := b.Programs[prog].Run(&opts)
 	if err != nil {

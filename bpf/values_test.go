@@ -216,3 +216,21 @@ func TestErrorBurst(t *testing.T) {
 		t.Errorf("%d ns left", l.Tokens)
 	}
 }
+
+// Interfaces without a link header. A test run takes the EtherType from where it would be in one: that is in the source address here.
+func TestNoLinkHeader(t *testing.T) {
+	b := newBench(t, classifier(t, "cfg_mac"))
+	b.cb = 1
+	for _, c := range []struct {
+		packet        []byte
+		length, l4Off uint32
+	}{
+		{ip4(netip.MustParseAddr("8.0.0.1"), local4, protoUDP, 0, nil, udp(1, 2, 9)), 37, 20},
+		{ip6(netip.MustParseAddr("2001:db8:86dd::1"), local6, protoUDP, udp(1, 2, 9)), 57, 40},
+	} {
+		_, p := b.run("tc_ingress", ourselves, c.packet)
+		if p.Length != c.length || uint32(p.L4Off) != c.l4Off || p.Sport != 1 || p.Dport != 2 || p.Smac != 1<<48 {
+			t.Errorf("%x: length %d, transport at %d, ports %d, %d, MAC %#x", c.packet, p.Length, p.L4Off, p.Sport, p.Dport, p.Smac)
+		}
+	}
+}

@@ -32,7 +32,7 @@ var suites = []suite{
 var first = map[string]string{
 	"parse.h":     "TestObjectsLoad|TestParse|TestMeta|TestNotJudged|TestSuper",
 	"transport.h": "TestObjectsLoad|TestParse|TestTCPOptions|TestUDP|TestSuper",
-	"head.h":      "TestObjectsLoad|TestParse|TestMeta|TestSuper|TestPacketTypes",
+	"head.h":      "TestObjectsLoad|TestParse|TestMeta|TestSuper|TestPacketTypes|TestNoLink",
 	"meta.h":      "TestObjectsLoad|TestParseAsDecode|TestMeta|TestAddrTypes|TestPacketTypes|TestForwardedMAC",
 	"frag.h":      "TestObjectsLoad|TestFragment",
 	"checksum.h":  "TestObjectsLoad|TestChecksums|TestSCTPChecksums|TestReset|TestError",
