@@ -55,14 +55,19 @@ var limitCases = []Case{
 		Sequence: []Expect{
 			{Packet: "tcp 192.0.2.1:7 -> :1", Verdict: accept}, {Packet: "tcp [::2]:7 -> [::1]:1", Verdict: drop}, {Packet: "tcp 192.0.2.1:8 -> :1", Verdict: accept},
 		}},
-	{Name: "limit of a table", Chains: []*ruleset.Chain{base(ruleset.HookInput, ruleset.Drop,
+	{Name: "limit of a table", Family: ruleset.FamilyIPv4, Chains: []*ruleset.Chain{base(ruleset.HookInput, ruleset.Drop,
 		rule(accept, tcp, sharedBy(eachSource(twoAnHour, 32, 128), "t")),
 		rule(accept, udp, sharedBy(eachSource(twoAnHour, 32, 128), "t")),
 		rule(accept, udp, sharedBy(eachSource(twoAnHour, 32, 128), "u")))},
 		Sequence: []Expect{
 			{Packet: "tcp 192.0.2.1 -> :1", Verdict: accept}, {Packet: "udp 192.0.2.1 -> :1", Verdict: accept}, {Packet: "tcp 192.0.2.1 -> :1", Verdict: drop},
-			{Packet: "udp 192.0.2.1 -> :1", Verdict: accept},
-		}},
+			{Packet: "udp 192.0.2.1 -> :1", Verdict: accept}, {Packet: "udp 192.0.2.1 -> :1", Verdict: accept}, {Packet: "udp 192.0.2.1 -> :1", Verdict: drop},
+		},
+		// the rate of the second rule is that of the first, which has the name
+		IPTables: []string{":INPUT DROP",
+			"-A INPUT -p tcp -m hashlimit --hashlimit-upto 1/hour --hashlimit-burst 2 --hashlimit-mode srcip --hashlimit-name c3 --hashlimit-htable-expire 7200000 -j ACCEPT",
+			"-A INPUT -p udp -m hashlimit --hashlimit-upto 9/sec --hashlimit-burst 9 --hashlimit-mode srcip,dstip --hashlimit-name c3 -j ACCEPT",
+			"-A INPUT -p udp -m hashlimit --hashlimit-upto 1/hour --hashlimit-burst 2 --hashlimit-mode srcip --hashlimit-name c4 --hashlimit-htable-expire 7200000 -j ACCEPT"}},
 	{Name: "limit of bytes", Accept: all(keyed(ruleset.Limit{Rate: 1, Per: hour, Burst: 250, Bytes: true})),
 		Sequence: []Expect{
 			{Packet: "udp len 100", Verdict: accept}, {Packet: "udp len 100", Verdict: accept}, {Packet: "udp len 100", Verdict: drop}, {Packet: "udp len 40", Verdict: accept},
