@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,10 +15,11 @@ import (
 
 // contender is a firewall.
 type contender struct {
-	name   string
-	load   func(c *course) error
-	raw    bool // its rules are before connection tracking: for scenarios with a floor
-	linear int  // at most so many rules; 0: any
+	name     string
+	load     func(c *course) error
+	raw      bool // its rules are before connection tracking: for scenarios with a floor
+	linear   int  // at most so many rules; 0: any
+	optional bool // where it cannot be had or has no form for a ruleset, the report says why
 }
 
 // The names of those that something is compared with.
@@ -36,22 +38,19 @@ var contenders = []contender{
 	{name: dropAll, load: (*course).dropEverything, raw: true},
 	{name: ours, load: func(c *course) error { return apply(c.world.DUT, c.scenario.iptables(), "off") }},
 	{name: oursRaw, load: func(c *course) error { return apply(c.world.DUT, c.scenario.raw(), "native") }, raw: true},
-	{name: legacy, load: func(c *course) error { return lab.Legacy.Restore(c.world.DUT, c.scenario.iptables(), "") }},
-	{name: "iptables-legacy, raw", load: func(c *course) error { return lab.Legacy.Restore(c.world.DUT, c.scenario.raw(), "") }, raw: true},
-	{name: "iptables-nft", load: func(c *course) error { return lab.Nft.Restore(c.world.DUT, c.scenario.iptables(), "") }, linear: 5000},
-	{name: nftables, load: func(c *course) error { return nft(c.world.DUT, c.scenario.nft()) }},
+	{name: legacy, load: func(c *course) error { return lab.Legacy.Restore(c.world.DUT, c.scenario.iptables(), "") }, optional: true},
+	{name: "iptables-legacy, raw", load: func(c *course) error { return lab.Legacy.Restore(c.world.DUT, c.scenario.raw(), "") }, raw: true, optional: true},
+	{name: "iptables-nft", load: func(c *course) error { return lab.Nft.Restore(c.world.DUT, c.scenario.iptables(), "") }, linear: 5000, optional: true},
+	{name: nftables, load: func(c *course) error { return nft(c.world.DUT, c.scenario.nft()) }, optional: true},
 	{name: "nft, sets", load: func(c *course) error {
 		text, err := c.scenario.nftSets()
 		if err != nil {
-			return &notApplicableError{err}
+			return err
 		}
 		return nft(c.world.DUT, text)
-	}},
-	{name: "ipset", load: loadIPSet},
+	}, optional: true},
+	{name: "ipset", load: loadIPSet, optional: true},
 }
-
-// notApplicableError says that a contender cannot say a ruleset.
-type notApplicableError struct{ error }
 
 func nft(n *lab.NS, text string) error {
 	_, err := n.Run(strings.NewReader(text), "nft", "-f", "-")
@@ -61,9 +60,12 @@ func nft(n *lab.NS, text string) error {
 func loadIPSet(c *course) error {
 	sets, rules, err := c.scenario.ipset()
 	if err != nil {
-		return &notApplicableError{err}
+		return err
 	}
 	if _, err := c.world.DUT.Run(strings.NewReader(sets), "ipset", "restore"); err != nil {
+		if strings.Contains(err.Error(), "set type not supported") {
+			return errors.New("this kernel lacks the type of set")
+		}
 		return err
 	}
 	return lab.Legacy.Restore(c.world.DUT, rules, "")

@@ -69,7 +69,7 @@ func measureFrames(ctx context.Context, s *scenario, out []Frame) (_ []Frame, er
 		if c != nil {
 			courses = append(courses, c)
 		}
-		if not := (*notApplicableError)(nil); errors.As(err, &not) {
+		if err != nil && k.optional && ctx.Err() == nil {
 			out = append(out, Frame{Scenario: s.name, Rules: s.size, Contender: k.name, Not: err.Error()})
 			courses = courses[:len(courses)-1]
 			err = c.close()
