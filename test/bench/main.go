@@ -25,7 +25,7 @@ import (
 
 var (
 	rounds          = flag.Int("rounds", 0, "measurements of each kind, whose median counts; 0: 5, with -quick 3")
-	seconds         = flag.Float64("seconds", 0, "length of a measurement of frames; 0: 0.2, with -quick 0.05")
+	seconds         = flag.Float64("seconds", 0, "length of a measurement of frames; 0: 0.1, with -quick 0.05")
 	out             = flag.String("o", "", "folder to write README.md, results.json and plots to; it is made if need be")
 	only            = flag.String("only", "", "programs, rules, frames or changes: one part")
 	pattern         = flag.String("scenario", "", "only scenarios and filter sets whose name begins so")
@@ -88,7 +88,7 @@ func main() {
 	}
 	set(rounds, 5, 3)
 	if *seconds == 0 {
-		*seconds = 0.2
+		*seconds = 0.1
 		if *quick {
 			*seconds = 0.05
 		}
