@@ -53,7 +53,8 @@ func (o *Output) addConnect(prev Slots) error {
 // compile writes the functions.
 func (p *plan) compile(obj *object, at *layout) ([]*code, error) {
 	var out []*code
-	for _, f := range p.functions {
+	for i := 0; i < len(p.functions); i++ { // lookups add to them
+		f := p.functions[i]
 		insns, err := p.lower(f, at)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.doc, err)

@@ -99,13 +99,9 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 
 // lower writes the functions and puts them into the programs.
 func (o *Output) lower(obj *object) error {
-	for i := 0; i < len(o.plan.functions); i++ { // lookups add to them
-		f := o.plan.functions[i]
-		insns, err := o.plan.lower(f, o.at)
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.doc, err)
-		}
-		o.code = append(o.code, obj.generated(f.name, insns))
+	var err error
+	if o.code, err = o.plan.compile(obj, o.at); err != nil {
+		return err
 	}
 	return obj.replace(o.code)
 }
