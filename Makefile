@@ -68,7 +68,7 @@ check: ## formatting, go vet, staticcheck
 
 .PHONY: test
 test: setup ## every test, as root; PKG=./ruleset for one package
-	$(GO) test -json $(EXEC) $(PKG) | $(GO) run ./internal/testsum $(if $(SKIPS),-no-skips -may-skip "$(SKIPS)")
+	$(GO) test -json -timeout 30m $(EXEC) $(PKG) | $(GO) run ./internal/testsum $(if $(SKIPS),-no-skips -may-skip "$(SKIPS)")
 
 .PHONY: unit
 unit: ## the tests that need no root; the others say that they were skipped
