@@ -45,9 +45,10 @@ var first = map[string]string{
 
 // beyond are tests that watch some files and nothing else does.
 var beyond = map[string]suite{
-	"nat.h":      {"nat", "test/netns", []string{"-test.run", "TestNAT|TestPublished|TestDNAT"}},
-	"local_in.h": {"nat", "test/netns", []string{"-test.run", "TestNAT|TestPublished|TestDNAT"}},
-	"frag.h":     {"fragments", "test/netns", []string{"-test.run", "TestFragments|TestRefragmented"}},
+	"conntrack.h": {"bounds", "bpf", []string{"-test.run", "TestPerSource|TestTableFull"}},
+	"nat.h":       {"nat", "test/netns", []string{"-test.run", "TestNAT|TestPublished|TestDNAT"}},
+	"local_in.h":  {"nat", "test/netns", []string{"-test.run", "TestNAT|TestPublished|TestDNAT"}},
+	"frag.h":      {"fragments", "test/netns", []string{"-test.run", "TestFragments|TestRefragmented"}},
 }
 
 var onlyFirst = flag.Bool("first", false, "run only the tests that watch a file the closest: soon done, but what survives may be killed by others")
