@@ -269,6 +269,38 @@ func TestRelated(t *testing.T) {
 	b.expect("of 6 with extension", p.CtState, related)
 }
 
+// TestRedirects: IPv6 routers are believed if they are neighbours (RFC 4861 8.1).
+func TestRedirects(t *testing.T) {
+	b := tracker(t)
+	_, p := b.run("tc_egress", ourselves, frame(local6, peer6, protoUDP, udp(5000, 53, 9)))
+	b.expect("query", p.CtState, isNew)
+	query := ip6(local6, peer6, protoUDP, udp(5000, 53, 9))
+	option := func(kind, units byte) []byte { return append([]byte{kind, units, 0, 0, 0, 0, 0, 0}, query...) }
+	for _, c := range []struct {
+		name   string
+		router string
+		hops   byte
+		code   byte
+		option []byte
+		want   uint8
+	}{
+		{"a neighbour's", "fe80::1", 255, 0, option(4, 7), related},
+		{"the last of them", "febf:ffff::1", 255, 0, option(4, 7), related},
+		{"from afar", "fe80::1", 254, 0, option(4, 7), invalid},
+		{"another source", "fec0::1", 255, 0, option(4, 7), invalid},
+		{"code 1", "fe80::1", 255, 1, option(4, 7), invalid},
+		{"another option", "fe80::1", 255, 0, option(5, 7), invalid},
+		{"an option of no length", "fe80::1", 255, 0, option(4, 0), invalid},
+		{"no option", "fe80::1", 255, 0, nil, invalid},
+		{"half an option", "fe80::1", 255, 0, []byte{4}, invalid},
+	} {
+		f := frame(netip.MustParseAddr(c.router), local6, protoICMP6, icmp(137, c.code, 0, append(make([]byte, 32), c.option...)))
+		f[14+7] = c.hops
+		_, p := b.run("tc_ingress", ourselves, f)
+		b.expect(c.name, p.CtState, c.want)
+	}
+}
+
 func TestOthers(t *testing.T) {
 	b := tracker(t)
 	b.expect("gre", b.send(protoGRE, make([]byte, 8)), isNew)

@@ -40,11 +40,12 @@ var first = map[string]string{
 	"reject.h":    "TestObjectsLoad|TestReset|TestError|TestNoAnswer|TestAnswered",
 	"answer.h":    "TestObjectsLoad|TestReset|TestError|TestNoAnswer",
 	"ct_sctp.h":   "TestObjectsLoad|TestSCTP",
-	"":            "TestObjectsLoad|TestTCPAsNetfilter|TestOthersAsNetfilter|TestICMP|TestRelated",
+	"":            "TestObjectsLoad|TestTCPAsNetfilter|TestOthersAsNetfilter|TestICMP|TestRelated|TestRedirects",
 }
 
 // beyond are tests that watch some files and nothing else does.
 var beyond = map[string]suite{
+	"head.h":      {"nat", "test/netns", []string{"-test.run", "TestNAT|TestPublished|TestDNAT"}}, // its copy of the headers is read there
 	"conntrack.h": {"bounds", "bpf", []string{"-test.run", "TestPerSource|TestTableFull"}},
 	"nat.h":       {"nat", "test/netns", []string{"-test.run", "TestNAT|TestPublished|TestDNAT"}},
 	"local_in.h":  {"nat", "test/netns", []string{"-test.run", "TestNAT|TestPublished|TestDNAT"}},
