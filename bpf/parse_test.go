@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"testing"
@@ -182,6 +183,41 @@ func nameOf(words [2]uint64) string {
 }
 
 // Rules read options beyond their end, and the first MSS; conntrack stops there, and the last window scale counts.
+// TestSACK: the furthest right edge of the first SACK option there is, from the acknowledgement on.
+func TestSACK(t *testing.T) {
+	b := newBench(t, classifier(t, "cfg_conntrack"))
+	sack := func(edges ...uint32) []byte {
+		o := []byte{5, byte(2 + 4*len(edges))}
+		for _, e := range edges {
+			o = binary.BigEndian.AppendUint32(o, e)
+		}
+		return o
+	}
+	for _, c := range []struct {
+		name    string
+		ack     uint32
+		options []byte
+		want    uint32
+	}{
+		{"none", 1000, []byte{1, 1, 1, 1}, 1000},
+		{"one block", 1000, append(sack(2000, 3000), 1, 1), 3000},
+		{"the second is further", 1000, append(sack(2000, 3000, 4000, 5000), 1, 1), 5000},
+		{"the first is further", 1000, append(sack(4000, 5000, 2000, 3000), 1, 1), 5000},
+		{"around zero", 0xffffff00, append(sack(0xffffff80, 0), 1, 1), 0},
+		{"four", 1000, append(sack(1, 2000, 1, 2001, 1, 2002, 1, 2003), 1, 1), 2003},
+		{"two options: the first", 1000, append(append(sack(2000, 3000), sack(4000, 5000)...), 1, 1, 1, 1), 3000},
+		{"half a block before it is none", 1000, append(append(sack(2000), sack(4000, 5000)...), 1, 1, 1, 1), 5000},
+		{"a block and a half before it is none", 1000, append(append(sack(2000, 6000, 7000), sack(4000, 5000)...), 1, 1, 1, 1), 5000},
+		{"behind an end", 1000, append([]byte{0}, append(sack(2000, 3000), 1)...), 1000},
+	} {
+		s := seg{sport: 1, dport: 2, flags: ack, ack: c.ack, options: c.options}
+		_, p := b.run("tc_ingress", ourselves, frame(peer4, local4, protoTCP, s.bytes()))
+		if p.TcpSack != c.want {
+			t.Errorf("%s: %d, want %d", c.name, p.TcpSack, c.want)
+		}
+	}
+}
+
 func TestTCPOptions(t *testing.T) {
 	b := newBench(t, classifier(t, "cfg_tcp_options", "cfg_conntrack"))
 	for _, c := range []struct {
