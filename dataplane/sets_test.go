@@ -305,6 +305,7 @@ func TestSavedSets(t *testing.T) {
 	w.add(0, "192.0.2.1/32", "2001:db8::/32")
 	w.add(time.Hour, "198.51.100.0/24")
 	w.add(time.Millisecond, "203.0.113.0/24")
+	time.Sleep(5 * time.Millisecond) // until it is over
 	n, err := w.open().SaveSets(context.Background())
 	must(t, err)
 	if n != 3 {
