@@ -18,4 +18,5 @@ type (
 	MeterState = ClassifierMeterState
 	CgroupPath = WatchCgroupPath
 	RouteEpoch = ClassifierRouteEpoch
+	OwnAddr    = ConnectOwnAddr
 )

@@ -27,9 +27,13 @@ const (
 	CgroupMapGen               = "gen"
 	CgroupMapProgsConnect4     = "progs_connect4"
 	CgroupMapProgsConnect6     = "progs_connect6"
+	CgroupMapProgsSendmsg4     = "progs_sendmsg4"
+	CgroupMapProgsSendmsg6     = "progs_sendmsg6"
 	CgroupMapSockOwner         = "sock_owner"
 	CgroupProgDispatchConnect4 = "dispatch_connect4"
 	CgroupProgDispatchConnect6 = "dispatch_connect6"
+	CgroupProgDispatchSendmsg4 = "dispatch_sendmsg4"
+	CgroupProgDispatchSendmsg6 = "dispatch_sendmsg6"
 	CgroupProgNoteOwner        = "note_owner"
 	CgroupVarOwnNetns          = "own_netns"
 )
@@ -78,6 +82,8 @@ type CgroupSpecs struct {
 type CgroupProgramSpecs struct {
 	DispatchConnect4 *ebpf.ProgramSpec `ebpf:"dispatch_connect4"`
 	DispatchConnect6 *ebpf.ProgramSpec `ebpf:"dispatch_connect6"`
+	DispatchSendmsg4 *ebpf.ProgramSpec `ebpf:"dispatch_sendmsg4"`
+	DispatchSendmsg6 *ebpf.ProgramSpec `ebpf:"dispatch_sendmsg6"`
 	NoteOwner        *ebpf.ProgramSpec `ebpf:"note_owner"`
 }
 
@@ -88,6 +94,8 @@ type CgroupMapSpecs struct {
 	Gen           *ebpf.MapSpec `ebpf:"gen"`
 	ProgsConnect4 *ebpf.MapSpec `ebpf:"progs_connect4"`
 	ProgsConnect6 *ebpf.MapSpec `ebpf:"progs_connect6"`
+	ProgsSendmsg4 *ebpf.MapSpec `ebpf:"progs_sendmsg4"`
+	ProgsSendmsg6 *ebpf.MapSpec `ebpf:"progs_sendmsg6"`
 	SockOwner     *ebpf.MapSpec `ebpf:"sock_owner"`
 }
 
@@ -121,6 +129,8 @@ type CgroupMaps struct {
 	Gen           *ebpf.Map `ebpf:"gen"`
 	ProgsConnect4 *ebpf.Map `ebpf:"progs_connect4"`
 	ProgsConnect6 *ebpf.Map `ebpf:"progs_connect6"`
+	ProgsSendmsg4 *ebpf.Map `ebpf:"progs_sendmsg4"`
+	ProgsSendmsg6 *ebpf.Map `ebpf:"progs_sendmsg6"`
 	SockOwner     *ebpf.Map `ebpf:"sock_owner"`
 }
 
@@ -129,6 +139,8 @@ func (m *CgroupMaps) Close() error {
 		m.Gen,
 		m.ProgsConnect4,
 		m.ProgsConnect6,
+		m.ProgsSendmsg4,
+		m.ProgsSendmsg6,
 		m.SockOwner,
 	)
 }
@@ -146,6 +158,8 @@ type CgroupVariables struct {
 type CgroupPrograms struct {
 	DispatchConnect4 *ebpf.Program `ebpf:"dispatch_connect4"`
 	DispatchConnect6 *ebpf.Program `ebpf:"dispatch_connect6"`
+	DispatchSendmsg4 *ebpf.Program `ebpf:"dispatch_sendmsg4"`
+	DispatchSendmsg6 *ebpf.Program `ebpf:"dispatch_sendmsg6"`
 	NoteOwner        *ebpf.Program `ebpf:"note_owner"`
 }
 
@@ -153,6 +167,8 @@ func (p *CgroupPrograms) Close() error {
 	return _CgroupClose(
 		p.DispatchConnect4,
 		p.DispatchConnect6,
+		p.DispatchSendmsg4,
+		p.DispatchSendmsg6,
 		p.NoteOwner,
 	)
 }

@@ -1,8 +1,9 @@
 //go:build ignore
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The rules of a generation when a TCP socket is told to connect, so that a process learns at once what tc would do to its packets.
- * Only what the rules are sure to refuse is refused here; the rest is left to tc, which judges every packet.
+ * The rules of a generation when a TCP socket is told to connect, or a UDP socket to send to somebody it is not connected to, so that a
+ * process learns at once what tc would do to its packets. Only what the rules are sure to refuse is refused here; the rest is left to
+ * tc, which judges every packet.
  */
 #include <linux/types.h>
 #include <linux/stddef.h>
@@ -23,6 +24,7 @@
 #include "owner.h"
 #include "addr.h"
 #include "epoch.h"
+#include "known.h"
 
 #define LEAVE 0xff	/* reject's answer where the rules cannot tell: see translator/connect.go */
 #define SYN 2
@@ -63,10 +65,10 @@ static __always_inline int set_way(struct bpf_sock_addr *ctx, struct sock *sk, s
 	return 1;
 }
 
-static __always_inline void first_packet(struct fw_pkt *pkt)
+static __always_inline void first_packet(struct fw_pkt *pkt, __u8 proto)
 {
-	pkt->proto = IPPROTO_TCP;
-	pkt->tcp_flags = SYN;
+	pkt->proto = proto;
+	pkt->tcp_flags = proto == IPPROTO_TCP ? SYN : FW_ABSENT8;
 	pkt->ct_state = FW_STATE_NEW;
 	pkt->sport = pkt->tcp_mss = FW_ABSENT16;
 	pkt->icmp_type = pkt->icmp_code = FW_ABSENT8;
@@ -101,27 +103,94 @@ static __always_inline int errno_of(int verdict, int family)
 	return ECONNREFUSED;
 }
 
-/* Reports 1 to let the call go on. */
-static __always_inline int judge(struct bpf_sock_addr *ctx, struct fw_pkt *pkt)
+/* What the rules say of the first packet. */
+static __always_inline int judge(struct sock *sk, struct fw_pkt *pkt)
 {
-	struct sock *sk = bpf_rdonly_cast(ctx->sk, __builtin_btf_type_id(*(struct sock *)0, 1));
 	int verdict;
 
-	pkt->dport = bpf_ntohs(ctx->user_port);
-	first_packet(pkt);
-	if (!set_way(ctx, sk, pkt))
-		return 1;
 	read_owner(sk, pkt);
 	if (cfg_cgroups)
 		pkt->cgroups = cgroups_of(sk);
 	verdict = fw_raw_output(pkt);
 	if (verdict_kind(verdict) == FW_ACCEPT)
 		verdict = fw_output(pkt);
-	if (verdict_kind(verdict) == FW_ACCEPT || verdict_reject(verdict) == LEAVE)
-		return 1;
-	count(FW_STAT_CONNECT_REFUSED);
+	return verdict;
+}
+
+/* Reports 1 if the call may go on. */
+static __always_inline int goes_on(int verdict) { return verdict_kind(verdict) == FW_ACCEPT || verdict_reject(verdict) == LEAVE; }
+
+/* Refuses the call, and counts it as the one packet that there will not be. */
+static __always_inline int refuse(const struct fw_pkt *pkt, int verdict, enum fw_stat what)
+{
+	count(what);
 	bpf_set_retval(-errno_of(verdict, pkt->family));
 	return 0;
+}
+
+/* Reports 1 to let connect() go on. */
+static __always_inline int judge_connect(struct bpf_sock_addr *ctx, struct fw_pkt *pkt)
+{
+	struct sock *sk = bpf_rdonly_cast(ctx->sk, __builtin_btf_type_id(*(struct sock *)0, 1));
+	int verdict;
+
+	pkt->dport = bpf_ntohs(ctx->user_port);
+	first_packet(pkt, IPPROTO_TCP);
+	if (!set_way(ctx, sk, pkt))
+		return 1;
+	verdict = judge(sk, pkt);
+	return goes_on(verdict) ? 1 : refuse(pkt, verdict, FW_STAT_CONNECT_REFUSED);
+}
+
+/*
+ * Reports 1 to let sendmsg() go on. A datagram that may belong to a flow is left to tc, and so is one to an address of this host
+ * if rules ask for lo: an option of the message may send it elsewhere.
+ */
+static __always_inline int judge_send(struct bpf_sock_addr *ctx, struct fw_pkt *pkt)
+{
+	struct sock *sk = bpf_rdonly_cast(ctx->sk, __builtin_btf_type_id(*(struct sock *)0, 1));
+	int verdict;
+
+	pkt->dport = bpf_ntohs(ctx->user_port);
+	first_packet(pkt, IPPROTO_UDP);
+	if (!set_way(ctx, sk, pkt) || pkt->out_name[0])
+		return 1;
+	verdict = judge(sk, pkt);
+	if (goes_on(verdict))
+		return 1;
+	pkt->sport = ctx->sk->src_port;
+	if (cfg_conntrack && (!epoch_holds(sk->__sk_common.skc_net.net) || fw_may_be_known(pkt)))
+		return 1;
+	return refuse(pkt, verdict, FW_STAT_SEND_REFUSED);
+}
+
+/* A socket of IPv6 sends IPv4 to addresses that say so (RFC 4291 2.5.5.2). */
+static __always_inline void unmap(struct fw_pkt *pkt)
+{
+	if (pkt->daddr[0] || pkt->daddr[1] || pkt->daddr[2] != bpf_htonl(0xffff))
+		return;
+	pkt->family = 4;
+	pkt->daddr[0] = pkt->daddr[3];
+	pkt->daddr[2] = pkt->daddr[3] = 0;
+}
+
+static __always_inline int is_unspecified(const __be32 *a) { return !a[0] && !a[1] && !a[2] && !a[3]; }
+
+/* Fills pkt->daddr. Reports 0 for the unspecified address, which becomes that of lo. */
+static __always_inline int set_dest4(struct bpf_sock_addr *ctx, struct fw_pkt *pkt)
+{
+	pkt->daddr[0] = ctx->user_ip4;
+	return !!pkt->daddr[0];
+}
+
+static __always_inline int set_dest6(struct bpf_sock_addr *ctx, struct fw_pkt *pkt)
+{
+	pkt->daddr[0] = ctx->user_ip6[0];
+	pkt->daddr[1] = ctx->user_ip6[1];
+	pkt->daddr[2] = ctx->user_ip6[2];
+	pkt->daddr[3] = ctx->user_ip6[3];
+	unmap(pkt);
+	return !is_unspecified(pkt->daddr);
 }
 
 SEC("cgroup/connect4")
@@ -129,28 +198,38 @@ int connect4(struct bpf_sock_addr *ctx)
 {
 	struct fw_pkt pkt = { .family = 4 };
 
-	pkt.daddr[0] = ctx->user_ip4;
-	return pkt.daddr[0] ? judge(ctx, &pkt) : 1; /* 0 becomes the address of lo */
+	return set_dest4(ctx, &pkt) ? judge_connect(ctx, &pkt) : 1;
 }
 
-/* A socket of IPv6 sends IPv4 to addresses that say so (RFC 4291 2.5.5.2). */
 SEC("cgroup/connect6")
 int connect6(struct bpf_sock_addr *ctx)
 {
 	struct fw_pkt pkt = { .family = 6 };
 
-	pkt.daddr[0] = ctx->user_ip6[0];
-	pkt.daddr[1] = ctx->user_ip6[1];
-	pkt.daddr[2] = ctx->user_ip6[2];
-	pkt.daddr[3] = ctx->user_ip6[3];
-	if (!pkt.daddr[0] && !pkt.daddr[1] && pkt.daddr[2] == bpf_htonl(0xffff)) {
-		pkt.family = 4;
-		pkt.daddr[0] = pkt.daddr[3];
-		pkt.daddr[2] = pkt.daddr[3] = 0;
-	}
-	if (!pkt.daddr[0] && !pkt.daddr[1] && !pkt.daddr[2] && !pkt.daddr[3])
-		return 1;
-	return judge(ctx, &pkt);
+	return set_dest6(ctx, &pkt) ? judge_connect(ctx, &pkt) : 1;
+}
+
+/* The source is what the message or bind() says; 0 if routing is to find it. */
+SEC("cgroup/sendmsg4")
+int sendmsg4(struct bpf_sock_addr *ctx)
+{
+	struct fw_pkt pkt = { .family = 4 };
+
+	pkt.saddr[0] = ctx->msg_src_ip4;
+	return set_dest4(ctx, &pkt) ? judge_send(ctx, &pkt) : 1;
+}
+
+/* The kernel runs sendmsg4 for IPv4 addresses in IPv6's. */
+SEC("cgroup/sendmsg6")
+int sendmsg6(struct bpf_sock_addr *ctx)
+{
+	struct fw_pkt pkt = { .family = 6 };
+
+	pkt.saddr[0] = ctx->msg_src_ip6[0];
+	pkt.saddr[1] = ctx->msg_src_ip6[1];
+	pkt.saddr[2] = ctx->msg_src_ip6[2];
+	pkt.saddr[3] = ctx->msg_src_ip6[3];
+	return set_dest6(ctx, &pkt) ? judge_send(ctx, &pkt) : 1;
 }
 
 /* User space runs it in a network namespace, to ask for its epoch. */

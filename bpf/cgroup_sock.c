@@ -1,8 +1,8 @@
 //go:build ignore
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What stays attached to control groups: who made a socket, which logs tell, and the way to a generation's rules for connect(). The
- * hooks see the sockets of all network namespaces; only those of one are judged.
+ * What stays attached to control groups: who made a socket, which logs tell, and the way to a generation's rules for connect() and
+ * sendmsg(). The hooks see the sockets of all network namespaces; only those of one are judged.
  */
 #include <linux/types.h>
 #include <linux/bpf.h>
@@ -48,12 +48,26 @@ struct {
 	__type(value, __u32);
 } progs_connect6 SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u32);
+} progs_sendmsg4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u32);
+} progs_sendmsg6 SEC(".maps");
+
 /* No program: the generation leaves it all to tc. */
-#define DISPATCH(ctx, progs) \
+#define DISPATCH(ctx, proto, progs) \
 	do { \
 		__u32 now = generation(); \
 \
-		if (!now || (ctx)->protocol != IPPROTO_TCP || bpf_get_netns_cookie(ctx) != own_netns) \
+		if (!now || (ctx)->protocol != (proto) || bpf_get_netns_cookie(ctx) != own_netns) \
 			return 1; \
 		if (now & 1) \
 			bpf_tail_call(ctx, &(progs), 1); \
@@ -64,14 +78,28 @@ struct {
 SEC("cgroup/connect4")
 int dispatch_connect4(struct bpf_sock_addr *ctx)
 {
-	DISPATCH(ctx, progs_connect4);
+	DISPATCH(ctx, IPPROTO_TCP, progs_connect4);
 	return 1;
 }
 
 SEC("cgroup/connect6")
 int dispatch_connect6(struct bpf_sock_addr *ctx)
 {
-	DISPATCH(ctx, progs_connect6);
+	DISPATCH(ctx, IPPROTO_TCP, progs_connect6);
+	return 1;
+}
+
+SEC("cgroup/sendmsg4")
+int dispatch_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	DISPATCH(ctx, IPPROTO_UDP, progs_sendmsg4);
+	return 1;
+}
+
+SEC("cgroup/sendmsg6")
+int dispatch_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	DISPATCH(ctx, IPPROTO_UDP, progs_sendmsg6);
 	return 1;
 }
 

@@ -254,7 +254,8 @@ const (
 	ClassifierFwStatFW_STAT_INTERNAL          ClassifierFwStat = 14
 	ClassifierFwStatFW_STAT_SOURCE_FULL       ClassifierFwStat = 15
 	ClassifierFwStatFW_STAT_XDP_NO_ROOM       ClassifierFwStat = 16
-	ClassifierFwStatFW_STATS                  ClassifierFwStat = 17
+	ClassifierFwStatFW_STAT_SEND_REFUSED      ClassifierFwStat = 17
+	ClassifierFwStatFW_STATS                  ClassifierFwStat = 18
 )
 
 type ClassifierFwVerdict uint32
@@ -332,6 +333,12 @@ type ClassifierMeterState struct {
 	Last uint64
 }
 
+type ClassifierOwnAddr struct {
+	_      structs.HostLayout
+	Addr   [4]uint32
+	Family uint32
+}
+
 type ClassifierOwner struct {
 	_    structs.HostLayout
 	Uid  uint32
@@ -393,6 +400,7 @@ const (
 	ClassifierMapMacs              = "macs"
 	ClassifierMapMeters            = "meters"
 	ClassifierMapNotices           = "notices"
+	ClassifierMapOwnAddrs          = "own_addrs"
 	ClassifierMapRejected          = "rejected"
 	ClassifierMapScratch           = "scratch"
 	ClassifierMapSockOwner         = "sock_owner"
@@ -507,6 +515,7 @@ type ClassifierMapSpecs struct {
 	Macs            *ebpf.MapSpec `ebpf:"macs"`
 	Meters          *ebpf.MapSpec `ebpf:"meters"`
 	Notices         *ebpf.MapSpec `ebpf:"notices"`
+	OwnAddrs        *ebpf.MapSpec `ebpf:"own_addrs"`
 	Rejected        *ebpf.MapSpec `ebpf:"rejected"`
 	Scratch         *ebpf.MapSpec `ebpf:"scratch"`
 	SockOwner       *ebpf.MapSpec `ebpf:"sock_owner"`
@@ -591,6 +600,7 @@ type ClassifierMaps struct {
 	Macs            *ebpf.Map `ebpf:"macs"`
 	Meters          *ebpf.Map `ebpf:"meters"`
 	Notices         *ebpf.Map `ebpf:"notices"`
+	OwnAddrs        *ebpf.Map `ebpf:"own_addrs"`
 	Rejected        *ebpf.Map `ebpf:"rejected"`
 	Scratch         *ebpf.Map `ebpf:"scratch"`
 	SockOwner       *ebpf.Map `ebpf:"sock_owner"`
@@ -622,6 +632,7 @@ func (m *ClassifierMaps) Close() error {
 		m.Macs,
 		m.Meters,
 		m.Notices,
+		m.OwnAddrs,
 		m.Rejected,
 		m.Scratch,
 		m.SockOwner,

@@ -241,7 +241,8 @@ const (
 	ConnectFwStatFW_STAT_INTERNAL          ConnectFwStat = 14
 	ConnectFwStatFW_STAT_SOURCE_FULL       ConnectFwStat = 15
 	ConnectFwStatFW_STAT_XDP_NO_ROOM       ConnectFwStat = 16
-	ConnectFwStatFW_STATS                  ConnectFwStat = 17
+	ConnectFwStatFW_STAT_SEND_REFUSED      ConnectFwStat = 17
+	ConnectFwStatFW_STATS                  ConnectFwStat = 18
 )
 
 type ConnectFwVerdict uint32
@@ -297,6 +298,12 @@ type ConnectMeterState struct {
 	Last uint64
 }
 
+type ConnectOwnAddr struct {
+	_      structs.HostLayout
+	Addr   [4]uint32
+	Family uint32
+}
+
 type ConnectOwner struct {
 	_    structs.HostLayout
 	Uid  uint32
@@ -331,12 +338,15 @@ const (
 	ConnectMapMacs              = "macs"
 	ConnectMapMeters            = "meters"
 	ConnectMapNotices           = "notices"
+	ConnectMapOwnAddrs          = "own_addrs"
 	ConnectMapScratch           = "scratch"
 	ConnectMapSockOwner         = "sock_owner"
 	ConnectMapStats             = "stats"
 	ConnectProgConnect4         = "connect4"
 	ConnectProgConnect6         = "connect6"
 	ConnectProgFwEpoch          = "fw_epoch"
+	ConnectProgSendmsg4         = "sendmsg4"
+	ConnectProgSendmsg6         = "sendmsg6"
 	ConnectVarCfgAddrtypes      = "cfg_addrtypes"
 	ConnectVarCfgAsksLo         = "cfg_asks_lo"
 	ConnectVarCfgCgroups        = "cfg_cgroups"
@@ -414,6 +424,8 @@ type ConnectProgramSpecs struct {
 	Connect4 *ebpf.ProgramSpec `ebpf:"connect4"`
 	Connect6 *ebpf.ProgramSpec `ebpf:"connect6"`
 	FwEpoch  *ebpf.ProgramSpec `ebpf:"fw_epoch"`
+	Sendmsg4 *ebpf.ProgramSpec `ebpf:"sendmsg4"`
+	Sendmsg6 *ebpf.ProgramSpec `ebpf:"sendmsg6"`
 }
 
 // ConnectMapSpecs contains maps before they are loaded into the kernel.
@@ -437,6 +449,7 @@ type ConnectMapSpecs struct {
 	Macs      *ebpf.MapSpec `ebpf:"macs"`
 	Meters    *ebpf.MapSpec `ebpf:"meters"`
 	Notices   *ebpf.MapSpec `ebpf:"notices"`
+	OwnAddrs  *ebpf.MapSpec `ebpf:"own_addrs"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
 	SockOwner *ebpf.MapSpec `ebpf:"sock_owner"`
 	Stats     *ebpf.MapSpec `ebpf:"stats"`
@@ -515,6 +528,7 @@ type ConnectMaps struct {
 	Macs      *ebpf.Map `ebpf:"macs"`
 	Meters    *ebpf.Map `ebpf:"meters"`
 	Notices   *ebpf.Map `ebpf:"notices"`
+	OwnAddrs  *ebpf.Map `ebpf:"own_addrs"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
 	SockOwner *ebpf.Map `ebpf:"sock_owner"`
 	Stats     *ebpf.Map `ebpf:"stats"`
@@ -539,6 +553,7 @@ func (m *ConnectMaps) Close() error {
 		m.Macs,
 		m.Meters,
 		m.Notices,
+		m.OwnAddrs,
 		m.Scratch,
 		m.SockOwner,
 		m.Stats,
@@ -588,6 +603,8 @@ type ConnectPrograms struct {
 	Connect4 *ebpf.Program `ebpf:"connect4"`
 	Connect6 *ebpf.Program `ebpf:"connect6"`
 	FwEpoch  *ebpf.Program `ebpf:"fw_epoch"`
+	Sendmsg4 *ebpf.Program `ebpf:"sendmsg4"`
+	Sendmsg6 *ebpf.Program `ebpf:"sendmsg6"`
 }
 
 func (p *ConnectPrograms) Close() error {
@@ -595,6 +612,8 @@ func (p *ConnectPrograms) Close() error {
 		p.Connect4,
 		p.Connect6,
 		p.FwEpoch,
+		p.Sendmsg4,
+		p.Sendmsg6,
 	)
 }
 

@@ -3,6 +3,8 @@
 #ifndef BPFWALL_CT_KEY_H
 #define BPFWALL_CT_KEY_H
 
+#include "ends.h"
+
 /* What an ICMP type is to conntrack. */
 enum icmp_role { ICMP_NONE, ICMP_REQUEST, ICMP_REPLY, ICMP_ERROR, ICMP_UNTRACKED };
 
@@ -50,17 +52,6 @@ static __always_inline __u8 icmp_request_type(const struct fw_pkt *pkt)
 	return pkt->icmp_type - 1;
 }
 
-/* < 0, 0 or > 0, in any fixed order. */
-static __always_inline int compare_ends(const struct fw_pkt *pkt, __u32 sport, __u32 dport)
-{
-	int i;
-
-	for (i = 0; i < 4; i++)
-		if (pkt->saddr[i] != pkt->daddr[i])
-			return pkt->saddr[i] < pkt->daddr[i] ? -1 : 1;
-	return (int)sport - (int)dport;
-}
-
 /*
  * Fills work->key from a packet, and which end sends it. An end that talks to itself with one port cannot be told from its
  * peer; netfilter finds the reply then, see track_dir.
@@ -79,14 +70,7 @@ static __always_inline void make_key(struct ct_work *w, const struct fw_pkt *pkt
 	w->low_src = order <= 0;
 	if (icmp && !order) /* a host asks itself: the low end is the one that asks */
 		w->low_src = icmp_role(pkt) == ICMP_REQUEST;
-	__builtin_memcpy(k->lo_addr, w->low_src ? pkt->saddr : pkt->daddr, 16);
-	__builtin_memcpy(k->hi_addr, w->low_src ? pkt->daddr : pkt->saddr, 16);
-	k->lo_port = w->low_src ? sport : dport;
-	k->hi_port = w->low_src ? dport : sport;
-	k->family = pkt->family;
-	k->proto = pkt->proto;
-	k->kind = 0;
-	k->pad = 0;
+	set_ends(k, pkt, sport, dport, w->low_src);
 	if (!icmp)
 		return;
 	k->lo_port = pkt->icmp_id;

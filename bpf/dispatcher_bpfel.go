@@ -32,7 +32,8 @@ const (
 	DispatcherFwStatFW_STAT_INTERNAL          DispatcherFwStat = 14
 	DispatcherFwStatFW_STAT_SOURCE_FULL       DispatcherFwStat = 15
 	DispatcherFwStatFW_STAT_XDP_NO_ROOM       DispatcherFwStat = 16
-	DispatcherFwStatFW_STATS                  DispatcherFwStat = 17
+	DispatcherFwStatFW_STAT_SEND_REFUSED      DispatcherFwStat = 17
+	DispatcherFwStatFW_STATS                  DispatcherFwStat = 18
 )
 
 // Names of all BPF objects in the ELF.

@@ -179,6 +179,15 @@ struct route_epoch {
 	__u32 ipv6;
 };
 
+/* An address of this host. */
+struct own_addr {
+	__be32 addr[4];
+	__u32 family;		/* 4 or 6; 0: there are no more; OWN_TOO_MANY: not all of them are listed */
+};
+
+#define OWN_ADDRS 64
+#define OWN_TOO_MANY 255
+
 /* What a log rule reports. */
 struct fw_event {
 	__u64 ts;		/* ns, bpf_ktime_get_boot_ns */
@@ -325,6 +334,7 @@ enum fw_stat {
 	FW_STAT_INTERNAL,		/* dropped: a map lookup that cannot fail did */
 	FW_STAT_SOURCE_FULL,		/* dropped: a new flow of a source that has as many as it may */
 	FW_STAT_XDP_NO_ROOM,		/* left to tc: the driver's frames have no room for a seal */
+	FW_STAT_SEND_REFUSED,		/* a datagram of a UDP socket that is not connected, before there was a packet */
 	FW_STATS,
 };
 

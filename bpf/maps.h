@@ -68,6 +68,14 @@ struct {
 	__type(value, struct route_epoch);
 } epochs SEC(".maps");
 
+/* The addresses of this host at the time of epochs[0], from the first entry on; family 0 ends them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, OWN_ADDRS);
+	__type(key, __u32);
+	__type(value, struct own_addr);
+} own_addrs SEC(".maps");
+
 /* Who made a socket, as cgroup_sock.c notes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

@@ -241,7 +241,8 @@ const (
 	XdpFwStatFW_STAT_INTERNAL          XdpFwStat = 14
 	XdpFwStatFW_STAT_SOURCE_FULL       XdpFwStat = 15
 	XdpFwStatFW_STAT_XDP_NO_ROOM       XdpFwStat = 16
-	XdpFwStatFW_STATS                  XdpFwStat = 17
+	XdpFwStatFW_STAT_SEND_REFUSED      XdpFwStat = 17
+	XdpFwStatFW_STATS                  XdpFwStat = 18
 )
 
 type XdpFwVerdict uint32
@@ -297,6 +298,12 @@ type XdpMeterState struct {
 	Last uint64
 }
 
+type XdpOwnAddr struct {
+	_      structs.HostLayout
+	Addr   [4]uint32
+	Family uint32
+}
+
 type XdpOwner struct {
 	_    structs.HostLayout
 	Uid  uint32
@@ -331,6 +338,7 @@ const (
 	XdpMapMacs              = "macs"
 	XdpMapMeters            = "meters"
 	XdpMapNotices           = "notices"
+	XdpMapOwnAddrs          = "own_addrs"
 	XdpMapScratch           = "scratch"
 	XdpMapSockOwner         = "sock_owner"
 	XdpMapStats             = "stats"
@@ -432,6 +440,7 @@ type XdpMapSpecs struct {
 	Macs      *ebpf.MapSpec `ebpf:"macs"`
 	Meters    *ebpf.MapSpec `ebpf:"meters"`
 	Notices   *ebpf.MapSpec `ebpf:"notices"`
+	OwnAddrs  *ebpf.MapSpec `ebpf:"own_addrs"`
 	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
 	SockOwner *ebpf.MapSpec `ebpf:"sock_owner"`
 	Stats     *ebpf.MapSpec `ebpf:"stats"`
@@ -509,6 +518,7 @@ type XdpMaps struct {
 	Macs      *ebpf.Map `ebpf:"macs"`
 	Meters    *ebpf.Map `ebpf:"meters"`
 	Notices   *ebpf.Map `ebpf:"notices"`
+	OwnAddrs  *ebpf.Map `ebpf:"own_addrs"`
 	Scratch   *ebpf.Map `ebpf:"scratch"`
 	SockOwner *ebpf.Map `ebpf:"sock_owner"`
 	Stats     *ebpf.Map `ebpf:"stats"`
@@ -533,6 +543,7 @@ func (m *XdpMaps) Close() error {
 		m.Macs,
 		m.Meters,
 		m.Notices,
+		m.OwnAddrs,
 		m.Scratch,
 		m.SockOwner,
 		m.Stats,

@@ -14,7 +14,7 @@ import (
 	"github.com/bpfwall/bpfwall/bpf"
 )
 
-// connectHook is a hook of control groups that rules for connect() run on.
+// connectHook is a hook of control groups that rules for connect() and sendmsg() run on.
 type connectHook struct {
 	name   string // of the program and its pin
 	attach ebpf.AttachType
@@ -23,6 +23,8 @@ type connectHook struct {
 var connectHooks = []connectHook{
 	{"connect4", ebpf.AttachCGroupInet4Connect},
 	{"connect6", ebpf.AttachCGroupInet6Connect},
+	{"sendmsg4", ebpf.AttachCGroupUDP4Sendmsg},
+	{"sendmsg6", ebpf.AttachCGroupUDP6Sendmsg},
 }
 
 // epochProgram asks for the epoch of a network namespace's routes.
@@ -58,7 +60,7 @@ func (t *transaction) loadConnect(maps map[string]*ebpf.Map) error {
 			shared[name] = maps[name]
 		}
 	}
-	g.AsksLoopback = t.out.ConnectAsksForLoopback()
+	g.AsksLoopback, g.AsksFlows = t.out.ConnectAsksForLoopback(), t.rs.UsesConntrack()
 	if err := spec.Variables["cfg_asks_lo"].Set(g.AsksLoopback); err != nil {
 		return fmt.Errorf("cfg_asks_lo: %s", err)
 	}
@@ -238,10 +240,10 @@ func (t *transaction) detachConnect() {
 	}
 }
 
-// noteEpoch tells the programs for which state of the routes the map of local addresses holds. Until the next change of the routes
-// they know what leaves by lo; then they leave everything to tc, until Refresh.
+// noteEpoch tells the programs for which state of the routes the maps of local addresses hold. Until the next change of the routes
+// they know what leaves by lo, and what a datagram's source may be; then they leave everything to tc, until Refresh.
 func (t *transaction) noteEpoch() {
-	if !t.next.Connect || !t.next.AsksLoopback {
+	if !t.next.asksAddresses() {
 		return
 	}
 	told, err := t.freshEpoch()
@@ -269,6 +271,9 @@ func (t *transaction) freshEpoch() (none bpf.RouteEpoch, err error) {
 	if err := typeAddresses(t.shared["addr_types"]); err != nil {
 		return none, err
 	}
+	if err := listAddresses(t.shared["own_addrs"]); err != nil {
+		return none, err
+	}
 	if err := plainRoutes(); err != nil {
 		return none, err
 	}
@@ -286,8 +291,16 @@ func askEpoch(p *ebpf.Program, epochs *ebpf.Map) (e bpf.RouteEpoch, err error) {
 	return e, epochs.Lookup(uint32(1), &e)
 }
 
-// connectStatus says how connect() is judged; "" if no rule asks for sockets.
-func (d *Dataplane) connectStatus(g *Generation) string {
+// connectStatus says how connect() and sendmsg() are judged; "" if no rule asks for sockets.
+func (d *Dataplane) connectStatus(g *Generation) (connect, send string) {
+	connect = d.connectState(g)
+	if connect == ConnectAttached && g.AsksFlows && d.epochOver(g) {
+		return connect, "routes have changed, and rules ask for states; run bpfwall refresh"
+	}
+	return connect, connect
+}
+
+func (d *Dataplane) connectState(g *Generation) string {
 	if !g.Connect {
 		return g.NoConnect
 	}
@@ -307,8 +320,11 @@ func (d *Dataplane) connectStatus(g *Generation) string {
 	return ConnectAttached
 }
 
-// ConnectAttached is Status.Connect where connections are refused as early as can be.
+// ConnectAttached is Status.Connect and Status.Send where connections and datagrams are refused as early as can be.
 const ConnectAttached = "attached"
+
+// asksAddresses reports whether connect() or sendmsg() needs to know the addresses of this host.
+func (g *Generation) asksAddresses() bool { return g.Connect && (g.AsksLoopback || g.AsksFlows) }
 
 // epochOver reports whether routes have changed since the programs were told of local addresses.
 func (d *Dataplane) epochOver(g *Generation) bool {

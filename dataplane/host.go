@@ -136,6 +136,37 @@ func typeAddresses(m *ebpf.Map) error {
 	return nil
 }
 
+// tooManyAddresses ends the list of own addresses if it has no room for all (OWN_TOO_MANY in bpf/fw.h).
+const tooManyAddresses = 255
+
+// listAddresses lists the addresses that packets of this host may have.
+func listAddresses(m *ebpf.Map) error {
+	all, err := localAddresses()
+	if err != nil {
+		return err
+	}
+	list := make([]bpf.OwnAddr, m.MaxEntries())
+	n := 0
+	for key, types := range all {
+		whole := key.Family == 4 && key.Prefixlen == 64 || key.Prefixlen == 160
+		if !whole || types != 1<<unix.RTN_LOCAL {
+			continue
+		}
+		if n == len(list) {
+			list[0].Family = tooManyAddresses
+			break
+		}
+		list[n] = bpf.OwnAddr{Addr: key.Addr, Family: key.Family}
+		n++
+	}
+	for i, a := range list {
+		if err := m.Put(uint32(i), a); err != nil {
+			return fmt.Errorf("own addresses: %w", errKernel(err))
+		}
+	}
+	return nil
+}
+
 // localAddresses reads the table "local": its routes have the types RTN_LOCAL, _BROADCAST, _ANYCAST and _MULTICAST.
 func localAddresses() (map[bpf.AddrKey]uint16, error) {
 	all := map[bpf.AddrKey]uint16{}

@@ -139,7 +139,7 @@ func (t *transaction) save() error {
 // with prerouting rules that XDP can judge have xdpProgram.
 var slotMaps = map[string]string{
 	"progs_ingress": "tc_ingress", "progs_egress": "tc_egress", "progs_input": inputProgram, "progs_xdp": xdpProgram,
-	"progs_connect4": "connect4", "progs_connect6": "connect6",
+	"progs_connect4": "connect4", "progs_connect6": "connect6", "progs_sendmsg4": "sendmsg4", "progs_sendmsg6": "sendmsg6",
 }
 
 // fillSlot pins the programs and puts them where the dispatchers look for generations of this parity.

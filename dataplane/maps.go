@@ -14,8 +14,8 @@ import (
 // dispatchMaps belong to the dispatchers, sharedMaps to the programs of every generation. Both are pinned and outlive generations.
 // All other maps of a collection are its generation's own.
 var (
-	dispatchMaps = []string{"gen", "progs_ingress", "progs_egress", "progs_input", "progs_xdp", "progs_connect4", "progs_connect6"}
-	sharedMaps   = []string{"counters", "limits", "meters", "ct", "ct_new", "conncounts", "conncount_places", "frags", "ifaces", "addr_types", "cgroups", "epochs", "sock_owner", "events", "stats"}
+	dispatchMaps = []string{"gen", "progs_ingress", "progs_egress", "progs_input", "progs_xdp", "progs_connect4", "progs_connect6", "progs_sendmsg4", "progs_sendmsg6"}
+	sharedMaps   = []string{"counters", "limits", "meters", "ct", "ct_new", "conncounts", "conncount_places", "frags", "ifaces", "addr_types", "cgroups", "epochs", "own_addrs", "sock_owner", "events", "stats"}
 )
 
 // nextSuffix marks the pin of a map that takes over from the pinned one at the flip. (Dots are not allowed in the BPF file system.)
@@ -141,7 +141,7 @@ func (t *transaction) openMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 }
 
 // refilled are the maps whose contents describeHost knows anyway, and those that fill again by themselves.
-var refilled = []string{"ifaces", "addr_types", "conncounts", "conncount_places", "cgroups", "epochs", "meters"}
+var refilled = []string{"ifaces", "addr_types", "conncounts", "conncount_places", "cgroups", "epochs", "own_addrs", "meters"}
 
 // makeRoom makes the map of address types as large as this host needs.
 func (t *transaction) makeRoom(spec *ebpf.MapSpec) error {

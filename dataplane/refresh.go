@@ -58,7 +58,7 @@ func (t *transaction) openRefilled() error {
 		names = append(names, "cgroups")
 	}
 	if t.next.Connect {
-		names = append(names, "epochs")
+		names = append(names, "epochs", "own_addrs")
 	}
 	if t.next.Notes {
 		names = append(names, "sock_owner")

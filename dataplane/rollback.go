@@ -158,7 +158,7 @@ func (t *transaction) loadPinned(g *Generation) (map[string]*ebpf.Program, error
 func (t *transaction) checkMaps(g *Generation) error {
 	used := t.d.usedMaps(g)
 	for _, name := range sharedMaps {
-		if name == "epochs" && !g.Connect {
+		if (name == "epochs" || name == "own_addrs") && !g.Connect {
 			continue // nobody else reads it
 		}
 		m, err := t.d.openPinned(name)

@@ -21,6 +21,7 @@ type Status struct {
 	Stats      map[string]uint64 // what is counted beside the rules, by name
 	Flows      int               // in the conntrack maps
 	Connect    string            // how connect() is judged: ConnectAttached, or why not; "": no rule asks for sockets
+	Send       string            // the same of sendmsg() by UDP sockets that are not connected
 	Warnings   []string
 }
 
@@ -124,7 +125,7 @@ func (h Hook) inXDP() bool { return h.Mode == Mode(xdpNative) || h.Mode == Mode(
 func (d *Dataplane) hostStatus(s *Status) error {
 	d.natStatus(s)
 	d.netfilterStatus(s)
-	s.Connect = d.connectStatus(s.Generation)
+	s.Connect, s.Send = d.connectStatus(s.Generation)
 	if rs, err := d.at.readRuleset(s.Generation.Number); err == nil {
 		d.cgroupStatus(s, rs)
 	}

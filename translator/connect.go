@@ -14,8 +14,8 @@ import (
 // with an answer that there is not.
 const leaveToTC = uint32(ruleset.Reject) | 0xff<<8
 
-// addConnect compiles the rules for what this host sends once more, for the moment when a TCP socket is told to connect: as far as they
-// can be known to drop or reject its first packet. It does so if any rule asks for sockets; what cannot be compiled is left to tc.
+// addConnect compiles the rules for what this host sends once more, for the moment when a TCP socket is told to connect, or a UDP socket to
+// send to somebody it is not connected to: as far as they can be known to drop or reject the first packet. It does so if any rule asks for sockets; what cannot be compiled is left to tc.
 func (o *Output) addConnect(prev Slots) error {
 	rs := o.plan.rs
 	if !rs.UsesOwner() && len(o.Cgroups) == 0 {
@@ -145,8 +145,8 @@ func (b *block) knownAtConnect() {
 	b.steps = out
 }
 
-// forConnections takes out the tests that the first packet of a TCP connection passes by being one, and reports whether it can pass the
-// others.
+// forConnections takes out the tests that the first packet of a flow passes by being one, and reports whether one of TCP or UDP can pass
+// the others.
 func (s *step) forConnections() bool {
 	never := false
 	s.tests = slices.DeleteFunc(s.tests, func(t *test) bool {
@@ -155,7 +155,8 @@ func (s *step) forConnections() bool {
 		case ruleset.FieldState:
 			holds = slices.ContainsFunc(t.Masked, func(k ruleset.Masked) bool { return k.Mask&ruleset.StateNew != 0 })
 		case ruleset.FieldProto:
-			holds = t.number(protoTCP)
+			never = never || t.number(protoTCP) == t.Not && t.number(protoUDP) == t.Not
+			return false
 		default:
 			return false
 		}
@@ -165,12 +166,13 @@ func (s *step) forConnections() bool {
 	return !never
 }
 
-const protoTCP = 6
+const protoTCP, protoUDP = 6, 17
 
 // tcpFlags is the flags that are the same in every first packet of a connection: ECN takes the other two.
 const tcpFlags = 0x3f
 
-// knownAtConnect reports whether connect() knows what a test asks for. The packet is the first of a connection: a SYN, in state NEW.
+// knownAtConnect reports whether connect() and sendmsg() know what a test asks for. The packet is the first of a flow, in state NEW: a SYN, or a
+// datagram.
 // That it leaves by lo is known of local addresses, and that it does not of others (bpf/cgroup_connect.c).
 func knownAtConnect(t *test) bool {
 	switch t.Field {

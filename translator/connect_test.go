@@ -119,7 +119,7 @@ func connectJudge(t *testing.T, rs *ruleset.Ruleset) *judge {
 	return load(t, out)
 }
 
-// firstPacket is the first packet of a TCP connection that this host makes.
+// firstPacket is the first packet of a TCP connection or of a flow of UDP that this host makes.
 func firstPacket(g gen) ruleset.Packet {
 	p := g.Packet()
 	p.In, p.Out = "", pick(g, "lo", "eth0", "eth1")
@@ -127,14 +127,20 @@ func firstPacket(g gen) ruleset.Packet {
 	p.ICMPType, p.ICMPCode = ruleset.Absent, ruleset.Absent
 	p.SrcPort, p.DstPort = 1024+g.IntN(100), pick(g, 22, 53, 80, 443, 8)
 	p.TCPFlags = pick(g, 2, 2, 0xc2)
+	if g.IntN(3) == 0 {
+		p.Proto, p.TCPFlags, p.TCPMSS, p.TCPOptions = 17, ruleset.Absent, ruleset.Absent, nil
+	}
 	return p
 }
 
-// connectView is what connect() knows of it: see first_packet and set_way in bpf/cgroup_connect.c.
+// connectView is what connect() or sendmsg() knows of it: see first_packet and set_way in bpf/cgroup_connect.c.
 func connectView(p *ruleset.Packet) ruleset.Packet {
 	v := ruleset.Packet{
 		Family: p.Family, Dst: p.Dst, Proto: p.Proto, SrcPort: ruleset.Absent, DstPort: p.DstPort, TCPFlags: 2, TCPMSS: ruleset.Absent,
 		ICMPType: ruleset.Absent, ICMPCode: ruleset.Absent, State: ruleset.StateNew, Socket: p.Socket, UID: p.UID, GID: p.GID, Cgroup: p.Cgroup,
+	}
+	if p.Proto == protoUDP {
+		v.TCPFlags = ruleset.Absent
 	}
 	if p.Out == loopback {
 		v.Out = loopback

@@ -20,6 +20,7 @@ type statusAnswer struct {
 	Hooks      []hookAnswer      `json:"hooks"`
 	Missing    []string          `json:"missing_interfaces,omitempty"`
 	Connect    string            `json:"connect,omitempty"`
+	Send       string            `json:"send,omitempty"`
 	Flows      int               `json:"flows"`
 	Stats      map[string]uint64 `json:"stats"`
 	Warnings   []string          `json:"warnings,omitempty"`
@@ -55,7 +56,7 @@ func answerOf(s *dataplane.Status) statusAnswer {
 	g := s.Generation
 	return statusAnswer{
 		schemaOf("status"), true, &generation{g.Number, true, g.Time, g.User, g.Confirmed, g.RollbackTo, fileNames(g), g.Note},
-		hookAnswers(s.Hooks), s.Missing, s.Connect, s.Flows, s.Stats, s.Warnings,
+		hookAnswers(s.Hooks), s.Missing, s.Connect, s.Send, s.Flows, s.Stats, s.Warnings,
 	}
 }
 
@@ -84,7 +85,7 @@ func (a *app) printStatus(s *dataplane.Status) {
 		rows = append(rows, []string{"  " + escape(name), "-", "no such interface now"})
 	}
 	if s.Connect != "" {
-		rows = append(rows, []string{"  connect()", "cgroup", escape(connectState(s.Connect))})
+		rows = append(rows, []string{"  connect()", "cgroup", escape(connectState(s.Connect))}, []string{"  sendto()", "cgroup", escape(connectState(s.Send))})
 	}
 	a.printf("%s", columns(rows))
 	a.printf("%s tracked", count(s.Flows, "connection"))

@@ -107,6 +107,15 @@ func (a *actor) do(s act) (err error) {
 		}
 	case "listen":
 		return errors.Join(unix.Bind(a.fd, sockaddrOf(s.Arg)), unix.Listen(a.fd, 8), tell("ready"))
+	case "bind":
+		return unix.Bind(a.fd, sockaddrOf(s.Arg))
+	case "answer":
+		b := make([]byte, 1<<16)
+		n, from, err := unix.Recvfrom(a.fd, b, 0)
+		if err != nil {
+			return err
+		}
+		return unix.Sendto(a.fd, b[:n], 0, from)
 	case "accept":
 		a.listener = a.fd
 		a.fd, _, err = unix.Accept(a.fd)

@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -217,4 +218,83 @@ func TestConnectLeftToTC(t *testing.T) {
 	if out, err := w.DUT.Bpfwall("status"); err != nil || !strings.Contains(out, "left to tc: no rule is sure") {
 		t.Errorf("%s %v", out, err)
 	}
+}
+
+// A datagram of a socket that is not connected is refused as connect() is, unless it may belong to a flow that conntrack knows: an answer
+// to somebody who asked is judged by tc, whatever address the socket is bound to.
+func TestSendRefused(t *testing.T) {
+	w := newWorld(t, lab.Options{})
+	far, far6, us := lab.WAN.Far4.Addr(), lab.WAN.Far6.Addr(), lab.WAN.DUT4.Addr()
+	mapped := netip.AddrFrom16(far.As16())
+	applyPolicy(t, w.DUT, `
+[[inbound]]
+allow = "udp/5000-5999"
+[[outbound]]
+name = "nobody"
+drop = "any"
+user = "4001"
+[[outbound]]
+name = "told"
+reject = "udp/54"
+user = "4002"
+with = "admin-prohibited"
+`)
+	if out, err := w.DUT.Bpfwall("status"); err != nil || !strings.Contains(out, "sendto()      cgroup  attached") {
+		t.Fatalf("%s %v", out, err)
+	}
+	to := func(a netip.Addr, port uint16) string { return "sendto " + netip.AddrPortFrom(a, port).String() }
+	for _, c := range []struct{ want, steps string }{
+		{"EPERM", "uid 4001; udp4; " + to(far, 53)},
+		{"EPERM", "uid 4001; udp6; " + to(far6, 53)},
+		{"EPERM", "uid 4001; udp6; " + to(mapped, 53)},
+		{"EPERM", "uid 4001; udp4; bind " + netip.AddrPortFrom(us, 5001).String() + "; " + to(far, 53)},
+		{"EHOSTUNREACH", "uid 4002; udp4; " + to(far, 54)},
+		{"EACCES", "uid 4002; udp6; " + to(far6, 54)},
+		{"", "uid 4002; udp4; " + to(far, 55)},
+		{"", "udp4; " + to(far, 53)},
+		{"", "uid 4001; udp4; sendto 127.0.0.1:53"},
+	} {
+		said := play(t, w.DUT, strings.Split(c.steps, "; ")...)
+		if got := said[strings.LastIndex(said, " ")+1:]; got != c.want {
+			t.Errorf("%s: %q, want %q", c.steps, said, c.want)
+		}
+	}
+	if packets, bytes := counter(t, w.DUT, "nobody"); packets != 4 || bytes != 0 {
+		t.Errorf("counted %d packets, %d bytes", packets, bytes)
+	}
+	for i, bound := range []netip.Addr{us, netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		answer(t, w, netip.AddrPortFrom(bound, uint16(5100+i)), us)
+	}
+}
+
+// answer has a user who may send nothing answer a datagram from outside: that is of a flow that was let in.
+func answer(t *testing.T, w *lab.World, bound netip.AddrPort, us netip.Addr) {
+	t.Helper()
+	kind := map[bool]string{true: "udp4", false: "udp6"}[bound.Addr().Is4()]
+	cmd := actorCommand(t, "uid 4001", kind, "bind "+bound.String(), "say ready", "answer", "say answered")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.DUT.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(out)
+	if line, err := r.ReadString('\n'); line != "ready\n" {
+		t.Fatal(line, err)
+	}
+	c, err := w.Server.Dial("udp", netip.AddrPortFrom(us, bound.Port()), time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = c.Write([]byte("ask"))
+	_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+	if n, err := c.Read(make([]byte, 9)); n != 3 {
+		t.Errorf("bound to %s: no answer: %v", bound, err)
+	}
+	if line, _ := r.ReadString('\n'); line != "answered\n" {
+		t.Errorf("bound to %s: %s", bound, line)
+	}
+	_ = cmd.Wait()
 }
