@@ -98,7 +98,7 @@ func (t *transaction) openSetMap(set, kind, ref string) (made bool, err error) {
 		return false, err
 	}
 	t.atEnd(old.Close)
-	if spec.Compatible(old) == nil {
+	if spec.Compatible(old) == nil && named(old, spec.Name) {
 		t.shared[ref] = old
 		return false, nil
 	}
@@ -112,6 +112,12 @@ func (t *transaction) openSetMap(set, kind, ref string) (made bool, err error) {
 		err = copyElements(m, old)
 	}
 	return true, err
+}
+
+// named reports whether a map has a name, which stands for the layout of what is in it.
+func named(m *ebpf.Map, name string) bool {
+	info, err := m.Info()
+	return err == nil && info.Name == name
 }
 
 // copyElements copies what is not there yet, as far as there is room.

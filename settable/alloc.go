@@ -4,6 +4,7 @@ import "slices"
 
 // classes are those of nodes, the smallest first.
 var classes = func() (all []int) {
+	all = append(all, Path)
 	for class := smallest; class <= LargestSorted; class++ {
 		all = append(all, class)
 	}

@@ -22,9 +22,9 @@ func (t *Table) Replace(root, levels int, entries []Entry) error {
 }
 
 func (t *Table) replace(root, levels int, entries []Entry) error {
-	b := builder{t: t, scratch: make([][]span, levels), spare: maxSpare}
+	b := builder{t: t, scratch: make([][]span, MaxWords), spare: maxSpare + len(entries)/entriesPerSpare}
 	if !t.grow {
-		b.spare = min(maxSpare, len(t.mem)/4/classBytes(Direct))
+		b.spare = min(b.spare, len(t.mem)/4/classBytes(Direct))
 	}
 	next, err := b.build(entries, 0, Out)
 	if err != nil {
@@ -50,8 +50,19 @@ type open struct {
 
 // build makes a node of the entries that have all words before level in common. What is in none of them is as around.
 func (b *builder) build(entries []Entry, level int, around Cell) (Cell, error) {
-	if around == Forever {
-		return Forever, nil
+	for len(entries) > 0 && entries[0].Bits <= 16*level {
+		around = max(around, entries[0].Cell)
+		entries = entries[1:]
+	}
+	if around == Forever || len(entries) == 0 {
+		return around, nil
+	}
+	if n := common(entries, level); n > 0 {
+		match, err := b.build(entries, level+n, around)
+		if err != nil {
+			return Out, err
+		}
+		return b.t.storePath(entries[0].Key[level:level+n], match, around)
 	}
 	spans := append(b.scratch[level][:0], span{0, around})
 	stack := []open{{values, around}}
@@ -90,7 +101,11 @@ func (b *builder) build(entries []Entry, level int, around Cell) (Cell, error) {
 	return b.store(spans, level)
 }
 
-const maxSpare = 16
+// maxSpare nodes are there for speed alone, and one more for so many entries: 16 bytes an entry.
+const (
+	maxSpare        = 16
+	entriesPerSpare = 1 << 14
+)
 
 func (b *builder) store(spans []span, level int) (Cell, error) {
 	if level == 1 && b.spare > 0 && len(spans) > directFew {

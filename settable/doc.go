@@ -17,7 +17,8 @@
 //
 // A node of class k has 1<<k keys, sorted, of 16 bits, and then as many cells: the cell of the last key that is not above the word
 // counts. The first key is 0, and keys that are too many repeat the last cell at 0xffff. Class 15 has no keys, but a cell for each of
-// the 65536 values.
+// the 65536 values. Class 0 is a path, for keys that share several words with no other: the number of words, up to seven of them, and behind
+// these the cell of keys that have them and the cell of those that have not. Nodes lie at multiples of 32 bytes.
 //
 // # Changes while packets are looked up
 //

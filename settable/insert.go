@@ -66,7 +66,11 @@ func (ins *insertion) with(c Cell, level int) (Cell, error) {
 		return b.build([]Entry{*e}, level, c)
 	}
 	from, to := ins.values(level)
-	if c.class() != Direct {
+	switch c.class() {
+	case Direct:
+	case Path:
+		return ins.path(c, level, from, to)
+	default:
 		return ins.sorted(c, level, from, to)
 	}
 	for v := from; v <= to; v++ {
@@ -75,6 +79,19 @@ func (ins *insertion) with(c Cell, level int) (Cell, error) {
 		}
 	}
 	return c, nil
+}
+
+// path lets the entry take part in a path, in what it stands for.
+func (ins *insertion) path(c Cell, level, from, to int) (Cell, error) {
+	unfolded, err := ins.t.unfold(c)
+	if err != nil {
+		return c, err
+	}
+	next, err := ins.sorted(unfolded, level, from, to)
+	if next != unfolded {
+		ins.gone = append(ins.gone, unfolded)
+	}
+	return next, err
 }
 
 // values are those of a level's word that the entry is about.

@@ -1,7 +1,6 @@
 package settable
 
 import (
-	"encoding/binary"
 	"math/bits"
 )
 
@@ -18,21 +17,30 @@ const (
 	directFew   = 128 // of the second level, as long as memory is left for it: each step of a search costs some 4 ns
 )
 
-// smallest is the class of the smallest node.
+// smallest is the class of the smallest node with keys.
 const smallest = 2
 
-// classBytes is the room of a node: keys and cells, and a link that lists of free nodes go by while readers may still be in the node.
+// classBytes is the room of a node: keys and cells, and a link that lists of free nodes go by while readers may still be in the node. The
+// smallest nodes lie in one line of the processor's cache.
 func classBytes(class int) int {
-	n := 4*values + 4
-	if class != Direct {
-		n = 6<<class + 4
+	n := 6<<class + 4
+	switch class {
+	case Direct:
+		n = 4*values + 4
+	case Path:
+		n = PathBytes
 	}
-	return (n + unit - 1) / unit * unit
+	return (n + align - 1) / align * align
 }
 
-// spans are a node's.
+// spans are a node's; a path is taken for what it says of its first word.
 func (t *Table) spans(c Cell, into []span) []span {
 	off, n := c.offset(), 1<<c.class()
+	if c.class() == Path {
+		first := int(t.word16(off + pathWords))
+		into = append(into, span{0, t.cell(off + PathElse)})
+		return addSpan(addSpan(into, first, t.cell(off+PathMatch)), first+1, t.cell(off+PathElse))
+	}
 	if c.class() == Direct {
 		for i := range values {
 			into = addSpan(into, i, t.cell(off+4*i))
@@ -40,7 +48,7 @@ func (t *Table) spans(c Cell, into []span) []span {
 		return into
 	}
 	for i := range n {
-		key := int(binary.NativeEndian.Uint16(t.mem[off+2*i:]))
+		key := int(t.word16(off + 2*i))
 		if i > 0 && key == values-1 && into[len(into)-1].from == key {
 			break // what is left repeats it
 		}
@@ -99,7 +107,7 @@ func (t *Table) fill(off, class int, spans []span) {
 		if i < len(spans) {
 			s = spans[i]
 		}
-		binary.NativeEndian.PutUint16(t.mem[off+2*i:], uint16(s.from))
+		t.setWord16(off+2*i, uint16(s.from))
 		t.setCell(off+2*n+4*i, s.cell)
 	}
 }

@@ -35,6 +35,7 @@ const (
 	ClassShift = 26 // of a node's class
 	ClassMask  = 15
 	Direct     = 15 // class of nodes with a cell for every value of the word
+	Path       = 0  // class of nodes that say which several words come next
 	UnitShift  = 4  // of a node's offset
 
 	LargestSorted = 12 // class of the largest node with keys
@@ -42,8 +43,9 @@ const (
 	tagUntil  = 1
 	values    = 1 << 16
 	unit      = 1 << UnitShift // bytes
+	align     = 32             // of nodes
 	headBytes = 256
-	magic     = 0x62660001
+	magic     = 0x62660002
 )
 
 // Until is the cell of what is in the set until a second of the monotonic clock; Forever if the clock does not go that far.
@@ -121,11 +123,12 @@ func (t *Table) Used() int { return int(t.head(headEnd)) * unit }
 // Lookup is the cell of a key.
 func (t *Table) Lookup(root int, key []uint16) Cell {
 	c := t.cell(4 * root)
-	for _, w := range key {
-		if !c.isNode() {
-			break
+	for n := 1; c.isNode() && len(key) > 0; key = key[n:] {
+		if n = 1; c.class() == Path {
+			c, n = t.follow(c, key)
+		} else {
+			c = t.at(c, key[0])
 		}
-		c = t.at(c, w)
 	}
 	return c
 }
@@ -138,7 +141,7 @@ func (t *Table) at(node Cell, w uint16) Cell {
 	}
 	i, n := 0, 1<<node.class()
 	for half := n / 2; half > 0; half /= 2 {
-		if binary.NativeEndian.Uint16(t.mem[off+2*(i+half):]) <= w {
+		if t.word16(off+2*(i+half)) <= w {
 			i += half
 		}
 	}
@@ -165,6 +168,9 @@ func (t *Table) setHead(i int, v uint32) { t.setCell(4*i, Cell(v)) }
 func (t *Table) cell(off int) Cell { return Cell(atomic.LoadUint32(t.word(off))) }
 
 func (t *Table) setCell(off int, c Cell) { atomic.StoreUint32(t.word(off), uint32(c)) }
+
+func (t *Table) word16(off int) uint16       { return binary.NativeEndian.Uint16(t.mem[off:]) }
+func (t *Table) setWord16(off int, v uint16) { binary.NativeEndian.PutUint16(t.mem[off:], v) }
 
 func (t *Table) word(off int) *uint32 {
 	_ = t.mem[off+3]

@@ -93,7 +93,7 @@ const noPrealloc, mmapable = 1, 1 << 10
 // specs are the maps as they are to be made.
 func (s *LiveSet) specs() []refSpec {
 	out := []refSpec{{s.TableRef(), &ebpf.MapSpec{
-		Name: "set_table", Type: ebpf.Array, KeySize: 4, ValueSize: uint32(s.tableBytes()), MaxEntries: 1, Flags: mmapable,
+		Name: "set_table_2", Type: ebpf.Array, KeySize: 4, ValueSize: uint32(s.tableBytes()), MaxEntries: 1, Flags: mmapable,
 	}}}
 	if s.Set.Live.Dynamic {
 		out = append(out, refSpec{s.ElementsRef(), &ebpf.MapSpec{

@@ -112,7 +112,7 @@ const (
 // find leaves the key's cell in regCell, in the way of settable.Table.Lookup. The offsets are cut to the table's size, so that the
 // verifier sees that no content of the table can lead outside of it. A step of the search has no branch that could be foretold wrongly.
 func (c tableLookup) find(e *emitter) {
-	level, direct, done := e.newLabel("level"), e.newLabel("direct"), e.newLabel("done")
+	level, direct, path, done := e.newLabel("level"), e.newLabel("direct"), e.newLabel("path"), e.newLabel("done")
 	e.put(
 		asm.LoadMapValue(regTable, 0, 0).WithReference(c.name),
 		asm.LoadMem(regCell, regTable, int16(4*c.root), asm.Word),
@@ -135,9 +135,12 @@ func (c tableLookup) find(e *emitter) {
 		asm.Mov.Reg(regNode, regCell),
 		asm.And.Imm(regNode, 1<<settable.ClassShift-1),
 		asm.LSh.Imm(regNode, settable.UnitShift),
-		asm.JEq.Imm(regKeys, settable.Direct, direct))
+		asm.JEq.Imm(regKeys, settable.Direct, direct),
+		asm.JEq.Imm(regKeys, settable.Path, path))
 	c.search(e)
 	e.put(asm.Ja.Label(level))
+	e.place(path)
+	c.follow(e, level, done)
 	e.place(direct)
 	e.put(asm.LSh.Imm(regVal, 2), asm.Add.Reg(regVal, regNode))
 	c.loadCell(e, regVal)
@@ -175,6 +178,31 @@ func (c tableLookup) search(e *emitter) {
 		asm.Sub.Reg(regCell, regNode),
 		asm.Add.Reg(regCell, regKeys))
 	c.loadCell(e, regCell)
+}
+
+// follow compares the words of a path, of which the first is in regVal, and goes on with the next level.
+func (c tableLookup) follow(e *emitter, level, done string) {
+	match, other := e.newLabel("match"), e.newLabel("other")
+	e.put(
+		asm.And.Imm(regNode, c.mask(settable.PathBytes)),
+		asm.Add.Reg(regNode, regTable),
+		asm.LoadMem(regKeys, regNode, 0, asm.Half))
+	for i := range int16(settable.MaxPath) {
+		if i > 0 {
+			e.put(
+				asm.JEq.Imm(regKeys, int32(i), match),
+				asm.JEq.Imm(regLevels, 0, other), // no path is so long
+				asm.Sub.Imm(regLevels, 1),
+				asm.LoadMem(regVal, regWords, 0, asm.Half),
+				asm.HostTo(asm.BE, regVal, asm.Half),
+				asm.Add.Imm(regWords, 2))
+		}
+		e.put(asm.LoadMem(regTemp, regNode, 2+2*i, asm.Half), asm.JNE.Reg(regTemp, regVal, other))
+	}
+	e.place(match)
+	e.put(asm.LoadMem(regCell, regNode, settable.PathMatch, asm.Word), asm.Ja.Label(level))
+	e.place(other) // which is never a node
+	e.put(asm.LoadMem(regCell, regNode, settable.PathElse, asm.Word), asm.Ja.Label(done))
 }
 
 // loadCell loads the cell at an offset.

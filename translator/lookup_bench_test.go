@@ -45,11 +45,20 @@ func feedPrefix(r *rand.Rand, f ruleset.Family) netip.Prefix {
 		}
 		return netip.PrefixFrom(a, n).Masked()
 	}
+	// Some 40,000 networks that registries gave away, as the routes of the Internet have them.
+	given := rand.New(rand.NewPCG(11, uint64(r.IntN(40_000))))
+	first := []uint16{0x2001, 0x2001, 0x2400, 0x2600, 0x2800, 0x2a00, 0x2a00, 0x2c0e}[given.IntN(8)]
+	switch spread := map[uint16]int{0x2400: 14, 0x2600: 33, 0x2800: 7, 0x2a00: 21, 0x2c0e: 2}[first]; spread {
+	case 0:
+	default:
+		first += uint16(given.IntN(spread))
+	}
 	var b [16]byte
-	binary.BigEndian.PutUint64(b[:], r.Uint64())
+	binary.BigEndian.PutUint16(b[:], first)
+	binary.BigEndian.PutUint16(b[2:], uint16(given.Uint32()))
+	binary.BigEndian.PutUint32(b[4:], r.Uint32())
 	binary.BigEndian.PutUint64(b[8:], r.Uint64())
-	copy(b[:], [][]byte{{0x20, 0x01}, {0x24, 0x08}, {0x26, 0x07}, {0x2a, byte(r.IntN(16))}}[r.IntN(4)])
-	n := []int{32, 40, 44, 48, 48, 56, 64, 128}[r.IntN(8)]
+	n := []int{29, 32, 36, 40, 44, 48, 48, 48, 56, 64, 64, 128}[r.IntN(12)]
 	return netip.PrefixFrom(netip.AddrFrom16(b), n).Masked()
 }
 
