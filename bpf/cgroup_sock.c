@@ -69,10 +69,7 @@ struct {
 \
 		if (!now || (ctx)->protocol != (proto) || bpf_get_netns_cookie(ctx) != own_netns) \
 			return 1; \
-		if (now & 1) \
-			bpf_tail_call(ctx, &(progs), 1); \
-		else \
-			bpf_tail_call(ctx, &(progs), 0); \
+		GO_ON(ctx, progs, now); \
 	} while (0)
 
 SEC("cgroup/connect4")

@@ -59,8 +59,8 @@ static __always_inline int no_program(void)
 }
 
 /*
- * Constant indices: the JIT makes direct jumps of them. Generation 0 is a firewall that is being turned on or off: all interfaces
- * pass until the word is set, so that turning on is one store as well.
+ * Generation 0 is a firewall that is being turned on or off: all interfaces pass until the word is set, so that turning on is one store
+ * as well.
  */
 #define DISPATCH(skb, progs) \
 	do { \
@@ -69,10 +69,7 @@ static __always_inline int no_program(void)
 		if (!now) \
 			return TC_ACT_UNSPEC; \
 		(skb)->cb[0] = l2_len + 1; \
-		if (now & 1) \
-			bpf_tail_call(skb, &(progs), 1); \
-		else \
-			bpf_tail_call(skb, &(progs), 0); \
+		GO_ON(skb, progs, now); \
 	} while (0)
 
 SEC("tc")
@@ -97,10 +94,7 @@ int xdp_dispatch(struct xdp_md *frame)
 
 	if (!now)
 		return XDP_PASS;
-	if (now & 1)
-		bpf_tail_call(frame, &progs_xdp, 1);
-	else
-		bpf_tail_call(frame, &progs_xdp, 0);
+	GO_ON(frame, progs_xdp, now);
 	return XDP_PASS;
 }
 
@@ -115,10 +109,7 @@ int nf_dispatch_input(struct bpf_nf_ctx *ctx)
 	now = generation();
 	if (!now)
 		return 1;
-	if (now & 1)
-		bpf_tail_call(ctx, &progs_input, 1);
-	else
-		bpf_tail_call(ctx, &progs_input, 0);
+	GO_ON(ctx, progs_input, now);
 	no_program();
 	return 0; /* NF_DROP */
 }

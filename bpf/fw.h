@@ -12,6 +12,9 @@
 
 #define FW_NO_RULE 0xffffffffU		/* rule: nothing decided (yet) */
 
+/* Where bytes lie as they come, to be read in words, which the processors that we run on do from anywhere. Else clang reads byte by byte. */
+#define words(p) __builtin_assume_aligned(p, 8)
+
 /*
  * A packet as the rules see it. Filled by the hook's C, read by the generated functions.
  * Addresses and names are as on the wire / in the kernel; all numbers are in host byte order.

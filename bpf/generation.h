@@ -17,4 +17,16 @@ static __always_inline __u32 generation(void)
 	return word ? *(volatile __u32 *)word : 0;
 }
 
+/*
+ * Goes on with the program of a generation, if there is one. The JIT makes direct jumps of constant indices; of one computed index, which
+ * clang likes to make of them, it makes an indirect jump, and where these need a retpoline that is 10 ns.
+ */
+#define GO_ON(ctx, progs, now) \
+	do { \
+		if ((now) & 1) \
+			bpf_tail_call_static(ctx, &(progs), 1); \
+		else \
+			bpf_tail_call_static(ctx, &(progs), 0); \
+	} while (0)
+
 #endif

@@ -43,7 +43,7 @@ static __always_inline int load_head(__u32 off, void *to, const __u32 len)
 	asm volatile("" : "+r"(off));
 	if (!h || off > HEAD - len || off + len > h->have)
 		return -1;
-	__builtin_memcpy(to, h->data + off, len);
+	__builtin_memcpy(to, words(h->data + off), len);
 	return 0;
 }
 
@@ -63,7 +63,7 @@ static __always_inline int fetch(FRAME *skb, __u32 off, void *to, const __u32 le
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
 	if (off < 256 && data + off + len <= end) { /* 256: the verifier wants a bound */
-		__builtin_memcpy(to, data + off, len);
+		__builtin_memcpy(to, words(data + off), len);
 		return 0;
 	}
 	return bpf_skb_load_bytes(skb, off, to, len);

@@ -17,7 +17,7 @@ static __always_inline int fetch(FRAME *frame, __u32 off, void *to, const __u32 
 	void *data = (void *)(long)frame->data, *end = (void *)(long)frame->data_end;
 
 	if (off < 256 && data + off + len <= end) { /* 256: the verifier wants a bound */
-		__builtin_memcpy(to, data + off, len);
+		__builtin_memcpy(to, words(data + off), len);
 		return 0;
 	}
 	return bpf_xdp_load_bytes(frame, off, to, len);
