@@ -160,7 +160,7 @@ func (c *classifier) leaves() bool {
 // weight is about how many branches the verifier has in hand: one for each comparison of each item of the longest list, in each subset.
 func (c *classifier) weight() int {
 	t := c.table
-	return 40 + 4*(t.Src.Steps+t.Dst.Steps) + 2*len(c.patterns.tests) + len(t.Subsets)*(8+4*t.MaxList)
+	return 40 + 4*(t.Src.Steps+t.Dst.Steps) + 2*len(c.patterns.tests) + len(t.Subsets)*(14+5*t.MaxList)
 }
 
 // bpfRdonlyProg is BPF_F_RDONLY_PROG of linux/bpf.h.

@@ -162,18 +162,29 @@ func (l *lookup) host(s *classify.Search, low fieldPart) {
 
 // subset asks a subset for a rule in front of the best one.
 func (l *lookup) subset(i int, s classify.Subset) {
-	next := l.newLabel("subset")
+	next, more := l.newLabel("subset"), l.newLabel("more")
 	l.put(asm.LoadMem(asm.R1, regSrc, int16(4*i), asm.Word), asm.LoadMem(asm.R2, regDst, int16(4*i), asm.Word),
-		asm.Add.Reg(asm.R2, asm.R1), asm.JGT.Imm(asm.R2, int32(s.Size-1), next))
-	l.at(asm.R3, asm.R2, s.Cells, 3)
-	l.put(asm.LoadMem(asm.R2, asm.R3, 4, asm.Word), asm.JNE.Reg(asm.R2, asm.R1, next), asm.LoadMem(asm.R1, asm.R3, 0, asm.Word))
+		asm.Add.Reg(asm.R2, asm.R1), asm.JGT.Imm(asm.R2, int32(s.Size-1), next), asm.Mov.Reg(asm.R3, asm.R2))
+	l.at(asm.R4, asm.R3, s.Owners, 2)
+	l.put(asm.LoadMem(asm.R4, asm.R4, 0, asm.Word), asm.JNE.Reg(asm.R4, asm.R1, next), asm.Mul.Imm(asm.R2, classify.ItemSize))
+	l.at(asm.R3, asm.R2, s.Cells, 0)
+	l.compare(more, next)
+	l.place(more)
+	if l.table.MaxList > 0 {
+		l.more(next)
+	}
+	l.place(next)
+}
+
+// more compares the items that the one at R3 leads to.
+func (l *lookup) more(next string) {
+	l.put(asm.LoadMem(asm.R1, asm.R3, classify.MoreOffset, asm.Word), asm.JEq.Imm32(asm.R1, -1, next))
 	if l.table.Ports != nil {
 		l.row(next)
 	}
 	l.put(asm.JGT.Imm(asm.R1, int32(l.table.Units-1), next))
 	l.at(asm.R3, asm.R1, l.table.Items, classify.UnitShift)
 	l.items(next)
-	l.place(next)
 }
 
 // row replaces a ref of a row in R1 by what the row says for the packet's ports.
@@ -214,6 +225,16 @@ func (l *lookup) items(next string) {
 		l.put(asm.Mov.Imm(asm.R0, 0))
 		l.placeLoop(loop)
 	}
+	l.compare(miss, next)
+	l.place(miss)
+	if l.table.MaxList > 1 {
+		l.put(asm.LoadMem(asm.R4, asm.R3, classify.LastOffset, asm.Byte), asm.JNE.Imm(asm.R4, 0, next), asm.Add.Imm(asm.R3, classify.ItemSize),
+			asm.Add.Imm(asm.R0, 1), asm.JLT.Imm(asm.R0, int32(l.table.MaxList), loop))
+	}
+}
+
+// compare goes on with miss unless the packet meets the item at R3, and else with next, where items behind it are of no interest any more.
+func (l *lookup) compare(miss, next string) {
 	l.put(asm.LoadMem(asm.R1, asm.R3, classify.RuleOffset, asm.Word), asm.JGE.Reg(asm.R1, regBest, next),
 		asm.LoadMem(asm.R4, asm.R3, classify.PatternOffset, asm.Byte), asm.LoadMem(asm.R5, asm.R10, stackPatterns, asm.DWord),
 		asm.RSh.Reg(asm.R5, asm.R4), asm.And.Imm(asm.R5, 1), asm.JEq.Imm(asm.R5, 0, miss))
@@ -226,11 +247,6 @@ func (l *lookup) items(next string) {
 	l.put(asm.LoadMem(regBest, asm.R3, classify.RuleOffset, asm.Word), asm.LoadMem(asm.R4, asm.R3, classify.AnswerOffset, asm.DWord),
 		asm.StoreMem(asm.R10, stackAnswer, asm.R4, asm.DWord))
 	l.goTo(next)
-	l.place(miss)
-	if l.table.MaxList > 1 {
-		l.put(asm.LoadMem(asm.R4, asm.R3, classify.LastOffset, asm.Byte), asm.JNE.Imm(asm.R4, 0, next), asm.Add.Imm(asm.R3, classify.ItemSize),
-			asm.Add.Imm(asm.R0, 1), asm.JLT.Imm(asm.R0, int32(l.table.MaxList), loop))
-	}
 }
 
 // answer does what the best rule says: counts it and decides, or leaves the chain.

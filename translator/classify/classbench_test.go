@@ -74,7 +74,7 @@ func compareSet(t *testing.T, path string) {
 				}
 			}
 			want := classbench.Match(filters, h)
-			if got, ok := table.Lookup(k, order); ok != (want >= 0) || ok && int(got) != want {
+			if got, ok := table.Lookup(k, 0, order); ok != (want >= 0) || ok && int(got) != want {
 				t.Fatalf("%+v: rule %d, want %d", h, got, want)
 			}
 		}

@@ -125,7 +125,7 @@ func (g generator) ports() []Ports {
 }
 
 func (g generator) rule() Rule {
-	return Rule{Src: g.spans(), Dst: g.spans(), SrcPorts: g.ports(), DstPorts: g.ports(), Pattern: uint8(g.IntN(len(patterns)))}
+	return Rule{Src: g.spans(), Dst: g.spans(), SrcPorts: g.ports(), DstPorts: g.ports(), Pattern: uint8(g.IntN(len(patterns))), Open: g.IntN(10) == 0}
 }
 
 // rules are random ones, some of them copies with a change.
@@ -156,13 +156,13 @@ func (g generator) key() (k Key, value uint8) {
 	return k, value
 }
 
-// first is the first rule that a key meets: what a table has to say.
-func first(rules []Rule, k Key) (uint32, bool) {
-	i := slices.IndexFunc(rules, func(r Rule) bool {
+// first is the first rule from one on that a key meets: what a table has to say.
+func first(rules []Rule, k Key, from uint32) (uint32, bool) {
+	i := slices.IndexFunc(rules[from:], func(r Rule) bool {
 		return inSpans(r.Src, k.Src) && inSpans(r.Dst, k.Dst) && inPorts(r.SrcPorts, k.SrcPort) && inPorts(r.DstPorts, k.DstPort) &&
 			k.Patterns>>r.Pattern&1 != 0
 	})
-	return uint32(i), i >= 0
+	return uint32(i) + from, i >= 0
 }
 
 func inSpans(list []Span, a Addr) bool {
@@ -175,6 +175,21 @@ func inPorts(list []Ports, v uint16) bool {
 
 func testOptions(f Family) Options {
 	return Options{Family: f, Order: order, Covers: coversOf(), MaxSubsets: 64, MaxBytes: 64 << 20}
+}
+
+// way is the rules that a key meets: open ones, and the first that is not.
+func way(rules []Rule, next func(from uint32) (uint32, bool)) (out []uint32) {
+	for from := uint32(0); ; {
+		r, ok := next(from)
+		if !ok {
+			return out
+		}
+		out = append(out, r)
+		if int(r) >= len(rules) || !rules[r].Open {
+			return out
+		}
+		from = r + 1
+	}
 }
 
 // TestRandom compares tables of random rules with these rules.

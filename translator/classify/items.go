@@ -9,12 +9,12 @@ func (b *builder) attempts() []attempt {
 
 type attempt struct{ long, rows int }
 
-// items lays out the boxes of all lists, and is the ref of each list.
-func (b *builder) items(l *layout, t *Table) (refs []uint32, err error) {
+// items lays out the boxes of all lists but their first ones, and is these.
+func (b *builder) items(l *layout, t *Table) (firsts []Item, err error) {
 	for _, a := range b.attempts() {
 		w := &writer{builder: b, attempt: a}
 		if w.write() {
-			return w.refs, w.finish(l, t)
+			return w.firsts, w.finish(l, t)
 		}
 	}
 	return nil, limit("%d rules: their ports and addresses overlap too much: more than %d bytes of lists", len(b.rules), b.opt.MaxBytes/2)
@@ -24,12 +24,12 @@ func (b *builder) items(l *layout, t *Table) (refs []uint32, err error) {
 type writer struct {
 	*builder
 	attempt
-	items []Item
-	refs  []uint32 // by list
-	stage *portStage
-	table []uint32 // rows
-	most  int      // items of a list
-	key   []byte
+	firsts []Item // by list: the item that stands in its cells
+	items  []Item
+	stage  *portStage
+	table  []uint32 // rows
+	most   int      // items of a list
+	key    []byte
 }
 
 // write reports whether the rows stay within their bound.
@@ -37,18 +37,20 @@ func (w *writer) write() bool {
 	var long []listID
 	var boxes []box
 	n := len(w.builder.rules)
-	w.refs = make([]uint32, n+len(w.lists.all))
+	w.firsts = make([]Item, n+len(w.lists.all))
 	used := w.used()
-	for id := range w.refs {
+	for id := range w.firsts {
 		if !used[id] {
 			continue
 		}
 		of := w.boxes(listID(id))
-		if len(of) > w.long {
+		w.firsts[id] = w.item(of[0])
+		switch {
+		case len(of) > w.long:
 			long, boxes = append(long, listID(id)), append(boxes, of...)
-			continue
+		case len(of) > 1:
+			w.firsts[id].More = w.list(of[1:])
 		}
-		w.refs[id] = w.list(of)
 	}
 	if len(long) == 0 {
 		return true
@@ -58,7 +60,7 @@ func (w *writer) write() bool {
 	}
 	ids := map[string]uint32{}
 	for _, id := range long {
-		w.refs[id] = RowRef | w.row(w.boxes(id), ids)
+		w.firsts[id].More = RowRef | w.row(w.boxes(id), ids)
 	}
 	return true
 }
@@ -127,7 +129,9 @@ func (w *writer) distinct(boxes []box) []box {
 		if covered>>x.pattern&1 != 0 {
 			continue
 		}
-		covered |= w.opt.Covers[x.pattern]
+		if !w.builder.rules[x.rule].Open {
+			covered |= w.opt.Covers[x.pattern]
+		}
 		x.src, x.dst = anyPort, anyPort
 		out = append(out, x)
 	}

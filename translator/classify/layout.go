@@ -29,20 +29,21 @@ func put[T uint8 | uint16 | uint32 | uint64 | Item](l *layout, array []T, spare 
 type Item struct {
 	SrcFrom, SrcLen, DstFrom, DstLen uint16
 	Rule                             uint32
+	More                             uint32 // of a cell: the ref of its further items, or None
+	Slot                             uint32 // from here on, 6 bytes: the answer
+	Code                             uint16
 	Pattern                          uint8
 	Last                             uint8 // 1: of its list
-	_                                uint16
-	Slot                             uint32 // from here on, 8 bytes: the answer
-	Code, _                          uint16
 }
 
 // The bytes of an Item, and where in it the members behind the ports are. Refs to items count units.
 const (
 	ItemSize      = 24
 	RuleOffset    = 8
-	PatternOffset = 12
-	LastOffset    = 13
+	MoreOffset    = 12
 	AnswerOffset  = 16
+	PatternOffset = 22
+	LastOffset    = 23
 
 	UnitShift = 3 // a unit is 8 bytes
 	itemUnits = ItemSize >> UnitShift
@@ -52,5 +53,5 @@ const (
 func (b *builder) item(x box) Item {
 	r := &b.rules[x.rule]
 	return Item{SrcFrom: x.src.From, SrcLen: x.src.To - x.src.From, DstFrom: x.dst.From, DstLen: x.dst.To - x.dst.From,
-		Rule: uint32(x.rule), Slot: r.Slot, Code: r.Code, Pattern: x.pattern}
+		Rule: uint32(x.rule), More: none, Slot: r.Slot, Code: r.Code, Pattern: x.pattern}
 }

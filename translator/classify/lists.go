@@ -48,7 +48,7 @@ func (l *lists) rules(id listID) []int32 {
 // maxShadows is how many boxes a rule is compared with to find out that it cannot be reached.
 const maxShadows = 64
 
-// reachable leaves out the rules all of whose boxes lie in one of earlier rules each. All rules decide, so what is covered is never met.
+// reachable leaves out the rules all of whose boxes lie in one of earlier rules each: what a rule covers that decides is never met.
 func (b *builder) reachable(rules []int32, w *worker) []int32 {
 	if len(rules) == 1 {
 		return rules
@@ -67,17 +67,17 @@ func (b *builder) reachable(rules []int32, w *worker) []int32 {
 		if len(kept) > n {
 			w.reached = append(w.reached, r)
 		}
-		if len(kept) > n && b.coversAll(kept[n]) {
+		if len(kept) > n && b.coversAll(kept[n]) && !b.rules[r].Open {
 			break
 		}
 	}
 	return w.reached
 }
 
-// covered reports whether one of the boxes covers x.
+// covered reports whether one of the boxes, of a rule that decides, covers x.
 func (b *builder) covered(x box, by []box) bool {
 	for _, y := range by {
-		if y.src.covers(x.src) && y.dst.covers(x.dst) && b.opt.Covers[y.pattern]>>x.pattern&1 != 0 {
+		if y.src.covers(x.src) && y.dst.covers(x.dst) && !b.rules[y.rule].Open && b.opt.Covers[y.pattern]>>x.pattern&1 != 0 {
 			return true
 		}
 	}

@@ -2,9 +2,10 @@ package classify
 
 import "encoding/binary"
 
-// Lookup is the first rule that a key meets; false if it meets none. It reads the table's bytes as generated code does.
-func (t *Table) Lookup(k Key, order binary.ByteOrder) (rule uint32, ok bool) {
-	r := &reader{t, order, k, none}
+// Lookup is the first rule from one on that a key meets; false if it meets none. It reads the table's bytes as generated code does. The
+// key meets no rule in front of from but open ones.
+func (t *Table) Lookup(k Key, from uint32, order binary.ByteOrder) (rule uint32, ok bool) {
+	r := &reader{t, order, k, from, none}
 	src, dst := r.record(t.Src, k.Src), r.record(t.Dst, k.Dst)
 	for i, s := range t.Subsets {
 		if s.First >= r.best {
@@ -14,9 +15,8 @@ func (t *Table) Lookup(k Key, order binary.ByteOrder) (rule uint32, ok bool) {
 		if uint64(row)+uint64(class) >= s.Size {
 			continue
 		}
-		cell := s.Cells + 8*(int(row)+int(class))
-		if r.u32(cell+4) == row {
-			r.list(r.u32(cell))
+		if cell := int(row) + int(class); r.u32(s.Owners+4*cell) == row {
+			r.cell(s.Cells + ItemSize*cell)
 		}
 	}
 	return r.best, r.best != none
@@ -27,6 +27,7 @@ type reader struct {
 	*Table
 	order binary.ByteOrder
 	key   Key
+	from  uint32
 	best  uint32
 }
 
@@ -76,16 +77,28 @@ func halve(from, n int, holds func(int) bool) int {
 	return from
 }
 
-// list compares the items that a ref leads to.
-func (r *reader) list(ref uint32) {
-	if ref&RowRef != 0 {
+// cell compares the items of a cell.
+func (r *reader) cell(off int) {
+	if r.u32(off+RuleOffset) >= r.best {
+		return
+	}
+	if r.meets(off) {
+		r.best = r.u32(off + RuleOffset)
+		return
+	}
+	ref := r.u32(off + MoreOffset)
+	if ref != none && ref&RowRef != 0 {
 		p := r.Ports
 		class := r.u32(p.Combined + 4*(int(r.u16(p.Src+2*int(r.key.SrcPort)))*p.Dsts+int(r.u16(p.Dst+2*int(r.key.DstPort)))))
 		ref = r.u32(p.Rows + 4*(int(ref&^RowRef)+int(class)))
 	}
-	if ref == none {
-		return
+	if ref != none {
+		r.list(ref)
 	}
+}
+
+// list compares the items that a ref leads to.
+func (r *reader) list(ref uint32) {
 	for off := r.Items + int(ref)<<UnitShift; ; off += ItemSize {
 		rule := r.u32(off + RuleOffset)
 		if rule >= r.best {
@@ -102,6 +115,6 @@ func (r *reader) list(ref uint32) {
 }
 
 func (r *reader) meets(off int) bool {
-	return r.key.Patterns>>r.Data[off+PatternOffset]&1 != 0 &&
+	return r.u32(off+RuleOffset) >= r.from && r.key.Patterns>>r.Data[off+PatternOffset]&1 != 0 &&
 		r.key.SrcPort-r.u16(off) <= r.u16(off+2) && r.key.DstPort-r.u16(off+4) <= r.u16(off+6)
 }

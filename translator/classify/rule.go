@@ -22,6 +22,7 @@ type Rule struct {
 
 	Slot uint32 // what a lookup that ends with the rule answers
 	Code uint16
+	Open bool // packets that meet it may go on to the rules behind it, so that it makes none of them unreachable
 }
 
 // Key is what a packet is.

@@ -27,16 +27,18 @@ type Table struct {
 	Items    int      // offset: of Items
 	Units    int      // of 8 bytes, that Items are
 	Ports    *Ports2  // nil: no list is long
-	MaxList  int      // items that are compared for a cell, at most
+	MaxList  int      // items that are compared for a cell behind its first, at most
 	Rules    int
 }
 
-// Subset is where the cells of a subset are: {uint32 ref, uint32 owner}, where owner is the source's word. A ref is the unit of the
-// first Item to compare, or with bit 31 set what to add to the class of both ports to find that number in Rows.
+// Subset is where the cells of a subset are: the words of the sources that they belong to, and their first items, which lead on to others
+// by a ref. This is the unit of the next Item to compare, or with bit 31 set what to add to the class of both ports to find that number in
+// Rows. That a cell has an item, not a ref to it, spares a packet that is not like others a wait for memory.
 type Subset struct {
-	Cells int    // offset
-	Size  uint64 // number of cells
-	First uint32 // rule
+	Owners int    // offset: uint32
+	Cells  int    // offset: Items
+	Size   uint64 // number of cells
+	First  uint32 // rule
 }
 
 // Ports2 is the table over both ports.
@@ -119,20 +121,19 @@ func (b *builder) table() (*Table, error) {
 	t := &Table{Family: b.opt.Family, Rules: len(b.rules)}
 	arrays := parallel(len(b.matrices), func(i int) *packed { return b.matrices[i].pack() })
 	b.search(l, t, arrays)
-	refs, err := b.items(l, t)
+	firsts, err := b.items(l, t)
 	if err != nil {
 		return nil, err
 	}
 	for i, p := range arrays {
-		words := make([]uint32, 0, 2*len(p.cells))
-		for _, c := range p.cells {
-			ref := none
-			if c.owner != none {
-				ref = refs[c.list]
+		owners, cells := make([]uint32, len(p.cells)), make([]Item, len(p.cells))
+		for i, c := range p.cells {
+			if owners[i] = c.owner; c.owner != none {
+				cells[i] = firsts[c.list]
 			}
-			words = append(words, ref, c.owner)
 		}
-		t.Subsets = append(t.Subsets, Subset{Cells: put(l, words, 0), Size: uint64(len(p.cells)), First: uint32(b.matrices[i].subset.rules[0])})
+		t.Subsets = append(t.Subsets, Subset{Owners: put(l, owners, 0), Cells: put(l, cells, 0), Size: uint64(len(p.cells)),
+			First: uint32(b.matrices[i].subset.rules[0])})
 	}
 	t.Data = l.data.Bytes()
 	if len(t.Data) > b.opt.MaxBytes {
