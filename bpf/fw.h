@@ -92,11 +92,11 @@ struct fw_counter {
 	__u64 bytes;
 };
 
-/* A token bucket of a rule: tokens are ns, as in nft_limit.c; last 0: not used yet. */
+/* What a match of a rule remembers. A token bucket: tokens are ns, as in nft_limit.c; last 0: not used yet. */
 struct limit_state {
 	struct bpf_spin_lock lock;
 	__u32 pad;
-	__u64 tokens;
+	__u64 tokens;		/* of a sample: packets; of a quota: bytes */
 	__u64 last;		/* bpf_ktime_get_ns */
 };
 

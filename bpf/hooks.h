@@ -32,6 +32,8 @@ static __always_inline void keep_helpers(struct fw_pkt *pkt)
 	if (cfg_never) {
 		fw_log(pkt, 0);
 		fw_limit(0, 0, 0);
+		fw_nth(0, 0, 0);
+		fw_quota(0, 0, 0);
 		fw_meter(pkt, &no_meter);
 	}
 }

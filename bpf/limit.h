@@ -29,7 +29,39 @@ __noinline int fw_limit(__u32 slot, __u64 cost_ns, __u64 max_ns)
 	return limit ? take_token(limit, cost_ns, max_ns) : 0;
 }
 
-/* The same for per-CPU buckets: rate a second, burst in units. */
+/* Reports 1 for one of every so many packets that ask, the one after skip others: xt_statistic. */
+__noinline int fw_nth(__u32 slot, __u64 every, __u64 skip)
+{
+	struct limit_state *limit = bpf_map_lookup_elem(&limits, &slot);
+	__u64 n;
+
+	if (!limit || !every)
+		return 0;
+	n = cfg_dry ? limit->tokens : __sync_fetch_and_add(&limit->tokens, 1);
+	return n % every == skip;
+}
+
+/* Reports 1 while the bytes of the packets that asked are within a quota. The first that is too much ends it: xt_quota. */
+__noinline int fw_quota(__u32 slot, __u64 quota, __u32 length)
+{
+	struct limit_state *limit = bpf_map_lookup_elem(&limits, &slot);
+	__u64 used;
+	int ok;
+
+	if (!limit)
+		return 0;
+	bpf_spin_lock(&limit->lock);
+	used = limit->tokens;
+	ok = used <= quota && length <= quota - used;
+	if (!cfg_dry && ok)
+		limit->tokens = used + length;
+	else if (!cfg_dry && used < quota)
+		limit->tokens = quota;
+	bpf_spin_unlock(&limit->lock);
+	return ok;
+}
+
+/* A token bucket of one CPU: rate a second, burst in units. */
 static __always_inline int bucket_take(struct fw_bucket *b, __u32 rate, __u32 burst)
 {
 	__u64 now = bpf_ktime_get_ns(), cost = 1000000000ULL / (rate ?: 1), max = cost * burst;

@@ -3,6 +3,7 @@ package policies
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -75,25 +76,19 @@ func (p *parser) within(t table, key string, n, limit int64) int64 {
 // readLimit reads limit and over. What exceeds the limit of an allow rule is dropped; for other verbs the policy must say what
 // happens, because nothing can be taken for granted there.
 func (b *builder) readLimit() {
+	var bound string
 	over, hasOver := b.t.text("over")
+	b.remembers, bound = b.remember(b.t)
 	if b.t.has("above") {
-		b.readAbove()
+		b.checkAbove()
+	}
+	if bound == "" {
+		b.over = "next"
+		b.checkUnbound()
 		return
 	}
 	if b.t.has("after_limit") && over.s != "next" && b.verb != "log_only" && b.verb != "continue" {
 		b.p.fail(b.t.keyPos("after_limit"), `after_limit: needs limit, and over = "next"`)
-	}
-	v, ok := b.t.text("limit")
-	if !ok {
-		for _, key := range []string{"over", "after_limit"} {
-			if b.t.has(key) && !b.t.has("limit") {
-				b.p.fail(b.t.keyPos(key), "%s: there is no limit", key)
-			}
-		}
-		return
-	}
-	if l := b.p.limit(v); l != nil {
-		b.limit = &ruleset.Match{Field: ruleset.FieldLimit, Limit: l, Pos: v.pos}
 	}
 	b.over = over.s
 	switch {
@@ -104,24 +99,31 @@ func (b *builder) readLimit() {
 	case b.verb == "log_only" || b.verb == "continue":
 		b.over = "next"
 	case b.verb != "":
-		b.p.fail(b.t.keyPos("limit"), "limit: %s needs over, to say what happens to the packets beyond it", b.verb).Help =
+		b.p.fail(b.t.keyPos(bound), "%s: %s needs over, to say what happens to the packets beyond it", bound, b.verb).Help =
 			`over = "next" goes on with the next rule`
 	}
 }
 
-// readAbove reads above, which makes the rule hold for what exceeds a rate.
-func (b *builder) readAbove() {
+// checkUnbound refuses what only a limit has.
+func (b *builder) checkUnbound() {
+	if b.t.has("limit") {
+		return // which is wrong
+	}
+	if b.t.has("over") && !b.t.has("above") {
+		b.p.fail(b.t.keyPos("over"), "over: there is no limit")
+	}
+	if b.t.has("after_limit") && len(b.remembers) == 0 && !b.t.has("above") {
+		b.p.fail(b.t.keyPos("after_limit"), "after_limit: there is no limit")
+	}
+}
+
+// checkAbove checks above, which makes the rule hold for what exceeds a rate.
+func (b *builder) checkAbove() {
 	for _, key := range []string{"limit", "over"} {
 		if b.t.has(key) {
 			b.p.fail(b.t.keyPos(key), "%s: the rule has above", key).Help = "write one rule for the rate, and one for what exceeds it"
 		}
 	}
-	if v, ok := b.t.text("above"); ok {
-		if l := b.p.limit(v); l != nil {
-			b.limit = &ruleset.Match{Field: ruleset.FieldLimit, Not: true, Limit: l, Pos: v.pos}
-		}
-	}
-	b.over = "next"
 }
 
 func (b *builder) checkOver(v text) {
@@ -193,7 +195,7 @@ func (b *builder) suffixed(s string) *builder {
 
 // rules makes a rule of each alternative. A limit that covers several goes into a chain of its own, because it has one bucket.
 func (b *builder) rules(state ...ruleset.Match) []*ruleset.Rule {
-	if b.limit != nil && len(b.alts) > 1 {
+	if len(b.remembers) > 0 && len(b.alts) > 1 {
 		return b.shared(state)
 	}
 	var out []*ruleset.Rule
@@ -210,14 +212,14 @@ func (b *builder) rules(state ...ruleset.Match) []*ruleset.Rule {
 // shared puts the limit and the verdict into a chain that every alternative jumps to.
 func (b *builder) shared(state []ruleset.Match) []*ruleset.Rule {
 	if b.verb == "return" || b.verb == "goto" {
-		b.p.fail(b.t.keyPos("limit"), "limit: %s with several services or zones is not possible", b.verb).Help = "write one rule each"
+		b.p.fail(b.remembers[0].Pos, "%s: %s with several services or zones is not possible", b.remembers[0].Field, b.verb).Help = "write one rule each"
 		return nil
 	}
 	name := b.chain + "/" + b.handle()
 	inner := &ruleset.Chain{Name: b.p.freeChain(name), Rules: b.sequence(nil), Pos: b.pos}
 	b.p.pol.Ruleset.Chains = append(b.p.pol.Ruleset.Chains, inner)
 	outer := *b
-	outer.limit, outer.log, outer.statements = nil, logging{}, nil
+	outer.remembers, outer.log, outer.statements = nil, logging{}, nil
 	outer.verdict = ruleset.Verdict{Kind: ruleset.Jump, Chain: inner.Name}
 	return outer.rules(state...)
 }
@@ -255,28 +257,27 @@ func (b *builder) sequence(matches []ruleset.Match) []*ruleset.Rule {
 		switch sampled := b.sampling(); {
 		case len(sampled) == 0:
 			statements = append(log, statements...)
-		case b.verb == "log_only" && b.limit == nil:
+		case b.verb == "log_only" && len(b.remembers) == 0:
 			statements, extra = append(log, statements...), sampled
 		default:
 			add("/log", verdict(ruleset.Continue), log, sampled...)
 		}
 	}
-	if b.limit != nil {
-		extra = append(extra, *b.limit)
-		extra = append(extra, b.after...)
+	if len(b.remembers) > 0 {
+		extra = slices.Concat(extra, b.remembers, b.after)
 	}
 	v := b.verdict
 	if v.Kind != ruleset.Reject {
 		v.With = ruleset.RejectDefault
 	}
 	add("", v, statements, extra...)
-	if b.limit != nil && b.over == "reject" {
+	if len(b.remembers) > 0 && b.over == "reject" {
 		add("/over", ruleset.Verdict{Kind: ruleset.Reject, With: b.verdict.With}, nil)
 	}
-	if b.limit != nil && b.over == "drop" {
+	if len(b.remembers) > 0 && b.over == "drop" {
 		add("/over", verdict(ruleset.Drop), nil)
 	}
-	if b.limit != nil && b.ban != nil {
+	if len(b.remembers) > 0 && b.ban != nil {
 		add("/over", verdict(ruleset.Drop), []ruleset.Statement{{Change: b.ban}})
 	}
 	return out

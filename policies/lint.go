@@ -63,7 +63,7 @@ func (p *parser) repeated(c *ruleset.Chain) {
 			p.warn(r.Pos, "this rule is never reached").Help = "the rule at " + first.Pos.String() + " has the same conditions"
 			continue
 		}
-		limited := slices.ContainsFunc(r.Matches, func(m ruleset.Match) bool { return m.Field == ruleset.FieldLimit })
+		limited := slices.ContainsFunc(r.Matches, func(m ruleset.Match) bool { return m.Field.Remembers() })
 		if !limited {
 			seen[key] = r
 		}

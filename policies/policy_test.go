@@ -149,12 +149,10 @@ allow = "udp/10"
 
 // TestWriteRefuses: what the language cannot say is an error with its place, not left out.
 func TestWriteRefuses(t *testing.T) {
-	limit := ruleset.Match{Field: ruleset.FieldLimit, Limit: &ruleset.Limit{Rate: 1, Per: 1e9, Burst: 1}}
 	for _, c := range []struct {
 		want    string
 		matches []ruleset.Match
 	}{
-		{"a second rate", []ruleset.Match{limit, limit}},
 		{"would read as something else", []ruleset.Match{{Field: ruleset.FieldInIface, Names: []string{"a*b"}}}},
 		{"range of MAC", []ruleset.Match{{Field: ruleset.FieldSrcMAC, Ranges: []ruleset.Range{{From: 1, To: 2}}}}},
 		{"has no name", []ruleset.Match{{Field: ruleset.FieldSrcType, Masked: []ruleset.Masked{{Value: 1 << 12, Mask: 1 << 12}}}}},

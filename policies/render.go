@@ -14,9 +14,8 @@ type renderer struct {
 	chain *ruleset.Chain
 	rule  *ruleset.Rule
 	slots []*slot // the rule's own conditions, then those of also
-	after []*slot // conditions that stand behind the limit
-	limit *ruleset.Limit
-	above bool // the rule is for what exceeds it
+	own   slot    // the rule's own conditions that depend on packets before
+	after []*slot // conditions that stand behind those
 }
 
 // slot is a table of conditions: for each key what the packet must be, and what it must not be.
@@ -24,6 +23,9 @@ type slot struct {
 	keys   []string
 	values map[string][]string
 	signs  map[string]int // 1: has positive operands, 2: negative
+
+	memory []string // conditions that depend on packets before, and stand behind the others
+	order  int      // of the last of them
 }
 
 func newSlot() *slot { return &slot{values: map[string][]string{}, signs: map[string]int{}} }
@@ -46,13 +48,16 @@ func (w *writer) rule(c *ruleset.Chain, r *ruleset.Rule) line {
 		parts = append(parts, x.slots[0].parts()...)
 		parts = append(parts, tablesText("also", x.slots[1:])...)
 	}
-	parts = append(parts, x.limitParts()...)
+	parts = append(parts, x.own.memory...)
+	if x.bound() && r.Verdict.Kind != ruleset.Continue {
+		parts = append(parts, `over = "next"`)
+	}
 	parts = append(parts, tablesText("after_limit", x.after)...)
 	parts = append(parts, x.statements()...)
 	if r.Note != "" {
 		parts = append(parts, "note = "+quote(r.Note))
 	}
-	return line{place: placeOf(r), source: r.Text, name: r.Name, text: strings.Join(parts, ", "), family: c.Family, limited: x.limit != nil,
+	return line{place: placeOf(r), source: r.Text, name: r.Name, text: strings.Join(parts, ", "), family: c.Family, limited: slices.ContainsFunc(r.Matches, remembers),
 		out:     len(x.slots) > 0 && x.slots[0].signs["out"] != 0,
 		implied: family == c.Family && family != ruleset.FamilyAny || impliesFamily(r.Matches)}
 }
@@ -61,7 +66,7 @@ func (w *writer) rule(c *ruleset.Chain, r *ruleset.Rule) line {
 // too late: packets of the other family would have used it up.
 func impliesFamily(matches []ruleset.Match) bool {
 	for _, m := range matches {
-		if m.Field == ruleset.FieldLimit {
+		if remembers(m) {
 			return false
 		}
 		if !m.Not && len(m.Addrs) > 0 && len(m.Live) == 0 {
@@ -122,8 +127,10 @@ func (x *renderer) has(f ruleset.FieldID) bool {
 }
 
 func (x *renderer) limitBefore(i int) bool {
-	return slices.ContainsFunc(x.rule.Matches[:i], func(m ruleset.Match) bool { return m.Field == ruleset.FieldLimit })
+	return slices.ContainsFunc(x.rule.Matches[:i], remembers)
 }
+
+func remembers(m ruleset.Match) bool { return m.Field.Remembers() }
 
 func allIn(ranges []ruleset.Range, values ...uint64) bool {
 	return !slices.ContainsFunc(ranges, func(r ruleset.Range) bool { return r.From != r.To || !slices.Contains(values, r.From) })
@@ -211,17 +218,19 @@ func (x *renderer) onlyLogs() bool {
 
 // match puts a match into the first table of conditions that has room for its key.
 func (x *renderer) match(m *ruleset.Match) {
-	if m.Field == ruleset.FieldLimit {
-		if x.limit != nil {
-			x.fail(m, "a second rate cannot be written")
-		}
-		x.limit, x.above = m.Limit, m.Not
+	if remembers(*m) {
+		x.remember(m)
 		return
 	}
 	k, operands := x.operands(m)
-	slots := &x.slots
-	if x.limit != nil {
+	slots, from := &x.slots, 0
+	if x.own.memory != nil {
 		slots = &x.after
+		for i, s := range x.after {
+			if s.memory != nil {
+				from = i + 1 // what stands in front of it is tested before
+			}
+		}
 	}
 	sign := 1
 	if m.Not {
@@ -230,7 +239,7 @@ func (x *renderer) match(m *ruleset.Match) {
 			operands[i] = "!" + operands[i]
 		}
 	}
-	for _, s := range *slots {
+	for _, s := range (*slots)[from:] {
 		if s.add(k, sign, operands) {
 			return
 		}
@@ -238,6 +247,39 @@ func (x *renderer) match(m *ruleset.Match) {
 	s := newSlot()
 	s.add(k, sign, operands)
 	*slots = append(*slots, s)
+}
+
+// remember puts a condition that depends on packets before behind all that stand in front of it.
+func (x *renderer) remember(m *ruleset.Match) {
+	last := &x.own
+	if n := len(x.after); n > 0 {
+		last = x.after[n-1]
+	}
+	if order := memoryOrder(m.Field); last.order >= order {
+		last = newSlot()
+		x.after = append(x.after, last)
+	}
+	last.order = memoryOrder(m.Field)
+	last.memory = append(last.memory, memoryText(m))
+}
+
+// bound reports whether the rule's own conditions set a limit. What exceeds it goes on with the next rule, as in the ruleset.
+func (x *renderer) bound() bool {
+	if x.own.memory == nil {
+		return false
+	}
+	first := slices.IndexFunc(x.rule.Matches, remembers)
+	order := 0
+	for _, m := range x.rule.Matches[first:] {
+		if !remembers(m) || memoryOrder(m.Field) <= order {
+			break
+		}
+		order = memoryOrder(m.Field)
+		if !m.Not && (order == limitOrder || memories[order-1].bound) {
+			return true
+		}
+	}
+	return false
 }
 
 func (x *renderer) fail(m *ruleset.Match, format string, args ...any) {
@@ -274,7 +316,7 @@ func (s *slot) parts() []string {
 		}
 		out = append(out, k+" = "+value)
 	}
-	return out
+	return append(out, s.memory...)
 }
 
 func tablesText(name string, slots []*slot) []string {
@@ -286,21 +328,6 @@ func tablesText(name string, slots []*slot) []string {
 		return nil
 	}
 	return []string{name + " = [" + strings.Join(out, ", ") + "]"}
-}
-
-// limitParts writes the rate. What exceeds it goes on with the next rule, as in the ruleset.
-func (x *renderer) limitParts() []string {
-	if x.limit == nil {
-		return nil
-	}
-	if x.above {
-		return []string{"above = " + quote(limitText(x.limit))}
-	}
-	out := []string{"limit = " + quote(limitText(x.limit))}
-	if x.rule.Verdict.Kind != ruleset.Continue {
-		out = append(out, `over = "next"`)
-	}
-	return out
 }
 
 func (x *renderer) statements() []string {

@@ -28,8 +28,8 @@ type builder struct {
 	verb       string
 	verdict    ruleset.Verdict
 	statements []ruleset.Statement
-	limit      *ruleset.Match
-	over       string
+	remembers  []ruleset.Match    // limit and the like
+	over       string             // what happens beyond them
 	ban        *ruleset.SetChange // of what exceeds the limit
 	log        logging
 	alts       [][]ruleset.Match // any of these
@@ -197,7 +197,8 @@ func (b *builder) conditions(where scope, services []text) {
 	}
 	common = slices.DeleteFunc(common, isState)
 	for _, t := range b.t.tables("after_limit") {
-		b.after = append(append(b.after, b.compare(t)...), b.ifaceOnly(t)...)
+		memory, _ := b.remember(t)
+		b.after = slices.Concat(b.after, b.compare(t), b.ifaceOnly(t), memory)
 	}
 	servicePos := ruleset.Pos{}
 	if len(services) > 0 {

@@ -1,5 +1,7 @@
 package policies
 
+import "slices"
+
 // scope is a set of kinds of table, to say where a key is allowed.
 type scope uint32
 
@@ -27,13 +29,14 @@ const (
 	inGroupRule
 	inLog
 	inAlso
+	inAfter
 	inTest
 	inConntrack
 	inTimeouts
 
 	inRule  = inInbound | inOutbound | inForward | inGuard | inGroupRule
-	inMatch = inRule | inAlso
-	tracked = inInbound | inOutbound | inForward | inGroupRule | inAlso
+	inMatch = inRule | inAlso | inAfter
+	tracked = inInbound | inOutbound | inForward | inGroupRule | inAlso | inAfter
 	made    = inMatch &^ (inInbound | inForward)
 )
 
@@ -168,10 +171,10 @@ var schema = append([]row{
 	{inRule | inTest, "name", isText, 0, "", "a unique name, by which counters, logs and tests know the rule", `name = "site"`},
 	{inRule, "note", isText, 0, "", "why; shown by show and explain", `note = "dev servers"`},
 	{inRule, "also", isTables, inAlso, "", "further conditions; all of them must hold too", `also = [{ from = "!@guests" }]`},
-	{inRule, "limit", isText, 0, "", "the rule holds up to this rate: see [rates](#rates)", `limit = "6/minute per source burst 10"`},
-	{inRule, "above", isText, 0, "", "the rule is for what exceeds this rate; packets within it go on with the next rule", `above = "2000/second per source"`},
+	{inRule | inAfter, "limit", isText, 0, "", "the rule holds up to this rate: see [rates](#rates)", `limit = "6/minute per source burst 10"`},
+	{inRule | inAfter, "above", isText, 0, "", "the rule is for what exceeds this rate; packets within it go on with the next rule", `above = "2000/second per source"`},
 	{inRule, "over", isText, 0, "", `what happens beyond the limit: "drop" (for allow, if absent), "reject", "next" to go on with the next rule, or "ban 1h in @set" to drop and put the sender into a dynamic set`, `over = "reject"`},
-	{inRule, "after_limit", isTables, inAlso, "", `further conditions that are tested after the limit, so that packets that fail them have used it up; needs over = "next"`, `after_limit = [{ state = "new" }]`},
+	{inRule, "after_limit", isTables, inAfter, "", `further conditions that are tested after the limit and the like, so that packets that fail them have used it up; needs over = "next"`, `after_limit = [{ state = "new" }]`},
 	{inRule, "log", isText | isBool | isTable, inLog, "", `log the packet: true, "new" (once a connection), or a rate; or a table`, `log = "10/second"`},
 	{inLog, "prefix", isText, 0, "", "text in front of the line", `log = { prefix = "ssh: " }`},
 	{inLog, "level", isText | isInt, 0, "", "syslog severity: a number 0 to 7 or its name; warning if absent", `log = { level = "info" }`},
@@ -200,7 +203,7 @@ var schema = append([]row{
 	{inTest, "cgroup", isText, 0, "", "the control group of the socket", `cgroup = "/machine.slice/web"`},
 	{inTest, "rule", isText, 0, "", "the rule that must decide", `rule = "site"`},
 	{inTest, "state", isText, 0, "", `the packets' state: "new" if absent, "established", "related", "invalid" or "untracked"`, `state = "established"`},
-}, append(conditionRows(), timeoutRows()...)...)
+}, slices.Concat(conditionRows(), memoryRows(), timeoutRows())...)
 
 // lookup gives the row of a key in a kind of table.
 func lookup(where scope, key string) *row {

@@ -156,6 +156,10 @@ func (d dice) operands(m *ruleset.Match, f ruleset.Family) {
 			m.Names = []string{pick(d, "/a", "/a/b", "x.service")}
 		case ruleset.KindLimit:
 			m.Not, m.Limit = false, &ruleset.Limit{Rate: pick[uint64](d, 1, 2), Per: pick[uint64](d, 1e9, 90e9), Burst: pick[uint64](d, 1, 5)}
+		case ruleset.KindSample:
+			m.Sample = &ruleset.Sample{Every: 3, Skip: pick[uint32](d, 0, 2)}
+		case ruleset.KindQuota:
+			m.Quota = &ruleset.Quota{Bytes: pick[uint64](d, 100, 1e6)}
 		case ruleset.KindBits:
 			bit := uint64(1) << d.IntN(3)
 			m.Masked = []ruleset.Masked{{Value: bit | 2, Mask: bit | 2}}

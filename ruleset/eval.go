@@ -107,6 +107,10 @@ func (e *evaluation) holds(r *Rule, i int) bool {
 		return slices.ContainsFunc(m.Names, func(n string) bool { return CgroupMatches(n, p.Cgroup) })
 	case KindLimit:
 		return e.state.take(r, i, p)
+	case KindSample:
+		return e.state.sample(r, i)
+	case KindQuota:
+		return e.state.quota(r, i, p.number(FieldLength))
 	}
 	switch m.Field {
 	case FieldTCPOption:

@@ -33,6 +33,8 @@ const (
 	FieldGID
 	FieldCgroup
 	FieldLimit
+	FieldSample
+	FieldQuota
 	fieldCount
 )
 
@@ -47,7 +49,9 @@ const (
 	KindAddr               // Addrs or Set
 	KindIface              // Names
 	KindCgroup             // Names
-	KindLimit              // Limit
+	KindLimit              // Limit; from here on kinds that remember packets
+	KindSample             // Sample
+	KindQuota              // Quota
 )
 
 // Layer is where in the packet a field is found; it decides when a packet has no value for it.
@@ -114,6 +118,8 @@ var Fields = [fieldCount]FieldInfo{
 	FieldGID:       {"group", KindNumber, LayerMeta, 32, "gid", made, "group with which the socket was opened; packets without one have none of the values"},
 	FieldCgroup:    {"cgroup", KindCgroup, LayerSocket, MaxCgroups, "cgroups", made, "control group (v2) of the socket: a path, or a systemd unit, and all below it"},
 	FieldLimit:     {"limit", KindLimit, LayerMeta, 0, "", everywhere, "token bucket"},
+	FieldSample:    {"sample", KindSample, LayerMeta, 0, "", everywhere, "one of so many packets, or some by chance (xt_statistic)"},
+	FieldQuota:     {"quota", KindQuota, LayerMeta, 0, "", everywhere, "so many bytes of packets, then no more (xt_quota)"},
 }
 
 func (f FieldID) String() string {
@@ -122,6 +128,9 @@ func (f FieldID) String() string {
 	}
 	return Fields[f].Name
 }
+
+// Remembers reports whether matches of the field remember packets, so that it matters which of them they are asked about.
+func (f FieldID) Remembers() bool { return Fields[f].Kind >= KindLimit }
 
 // On reports whether the field has a meaning on hook h.
 func (f FieldID) On(h Hook) bool { return Fields[f].Hooks&(1<<h) != 0 }

@@ -15,6 +15,8 @@ type Match struct {
 	Live   []string    `json:"live,omitempty"`   // KindAddr: live sets, besides the other operands
 	Names  []string    `json:"names,omitempty"`  // KindIface: exact names, or prefixes ending in "+"; KindCgroup: paths and units
 	Limit  *Limit      `json:"limit,omitempty"`  // FieldLimit
+	Sample *Sample     `json:"sample,omitempty"` // FieldSample
+	Quota  *Quota      `json:"quota,omitempty"`  // FieldQuota
 	Pos    Pos         `json:"pos,omitzero"`
 }
 

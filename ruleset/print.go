@@ -153,6 +153,12 @@ func (m *Match) operands() string {
 	if m.Limit != nil {
 		out = append(out, m.Limit.String())
 	}
+	if m.Sample != nil {
+		out = append(out, m.Sample.String())
+	}
+	if m.Quota != nil {
+		out = append(out, m.Quota.String())
+	}
 	return strings.Join(out, ",")
 }
 

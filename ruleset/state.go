@@ -8,8 +8,11 @@ type State struct {
 	Now uint64 // ns; time moves only when the caller moves it
 	// Member, if there is one, knows further elements of live sets.
 	Member func(set string, a netip.Addr) bool
+	// Chance, if there is one, draws a number below SampleAll, for rules that pick packets by chance.
+	Chance func() uint32
 
 	buckets  map[bucketKey]*bucket
+	counts   map[bucketKey]*uint64
 	elements map[string]map[netip.Prefix]uint64 // by set: when they are over in ns, 0 for never
 }
 

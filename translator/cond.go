@@ -126,6 +126,52 @@ func (c search) node(e *emitter, ranges []ruleset.Range, hit, miss string) {
 	}
 }
 
+// nth holds for one of every so many packets that ask.
+type nth struct {
+	slot   uint32
+	sample *ruleset.Sample
+}
+
+func (c nth) jumpIf(e *emitter, label string)     { c.jump(e, asm.JNE, label) }
+func (c nth) jumpUnless(e *emitter, label string) { c.jump(e, asm.JEq, label) }
+
+func (c nth) jump(e *emitter, op asm.JumpOp, label string) {
+	e.put(
+		asm.Mov.Imm32(asm.R1, int32(c.slot)),
+		asm.LoadImm(asm.R2, int64(c.sample.Every), asm.DWord),
+		asm.LoadImm(asm.R3, int64(c.sample.Skip), asm.DWord),
+		asm.Call.Label("fw_nth"),
+		op.Imm32(asm.R0, 0, label))
+}
+
+// chance holds for a share of all packets, of ruleset.SampleAll.
+type chance struct{ share uint32 }
+
+func (c chance) jumpIf(e *emitter, label string)     { c.jump(e, asm.JLT, label) }
+func (c chance) jumpUnless(e *emitter, label string) { c.jump(e, asm.JGE, label) }
+
+func (c chance) jump(e *emitter, op asm.JumpOp, label string) {
+	e.put(asm.FnGetPrandomU32.Call(), asm.And.Imm32(asm.R0, ruleset.SampleAll-1), op.Imm32(asm.R0, int32(c.share), label))
+}
+
+// quota holds until the bytes of the packets that ask are more than so many.
+type quota struct {
+	slot  uint32
+	bytes uint64
+}
+
+func (c quota) jumpIf(e *emitter, label string)     { c.jump(e, asm.JNE, label) }
+func (c quota) jumpUnless(e *emitter, label string) { c.jump(e, asm.JEq, label) }
+
+func (c quota) jump(e *emitter, op asm.JumpOp, label string) {
+	e.put(
+		asm.Mov.Imm32(asm.R1, int32(c.slot)),
+		asm.LoadImm(asm.R2, int64(c.bytes), asm.DWord),
+		asm.LoadMem(asm.R3, regPkt, e.layout.whole("length").off, asm.Word),
+		asm.Call.Label("fw_quota"),
+		op.Imm32(asm.R0, 0, label))
+}
+
 // bucket holds if a token bucket has a token, which it takes.
 type bucket struct {
 	slot      uint32

@@ -72,11 +72,26 @@ func (m *matcher) operands(t *test) cond {
 			return meter{id: t.meter, limit: t.Limit}
 		}
 		return bucket{slot: t.limitSlot, cost: t.Limit.Cost(0), max: t.Limit.Max()}
+	case ruleset.KindSample:
+		return m.sample(t)
+	case ruleset.KindQuota:
+		return quota{slot: t.limitSlot, bytes: t.Quota.Bytes}
 	}
 	if t.Field == ruleset.FieldTCPOption {
 		return m.options(t)
 	}
 	return m.number(t)
+}
+
+// sample picks some packets. All of them are no comparison: a share of all does not fit into a number with a sign.
+func (m *matcher) sample(t *test) cond {
+	switch {
+	case t.Sample.Every != 0:
+		return nth{slot: t.limitSlot, sample: t.Sample}
+	case t.Sample.Share >= ruleset.SampleAll:
+		return allOf{}
+	}
+	return chance{t.Sample.Share}
 }
 
 // number compares with ranges and masked values.

@@ -99,4 +99,4 @@ func (c meter) ask() *bpf.Meter {
 }
 
 // stateful reports whether a test remembers packets, so that it matters which of them it is asked about.
-func (t *test) stateful() bool { return ruleset.Fields[t.Field].Kind >= ruleset.KindLimit }
+func (t *test) stateful() bool { return t.Field.Remembers() }

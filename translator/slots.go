@@ -18,8 +18,15 @@ type Slots struct {
 // NoRule is fw_pkt.rule where no rule or policy decided: a malformed packet, or a hook without a chain for the packet's family.
 const NoRule = ^uint32(0)
 
-// LimitID is the identity of the bucket of a rule's i-th match.
-func LimitID(r *ruleset.Rule, i int) string { return fmt.Sprintf("%s#limit%d", r.ID, i) }
+// LimitID is the identity of what a rule's i-th match remembers.
+func LimitID(r *ruleset.Rule, i int) string {
+	return fmt.Sprintf("%s#%s%d", r.ID, r.Matches[i].Field, i)
+}
+
+// slotted reports whether what a match remembers is in a slot of the map "limits".
+func slotted(m *ruleset.Match) bool {
+	return m.Limit != nil && !m.Limit.Keyed() || m.Sample != nil && m.Sample.Every != 0 || m.Quota != nil
+}
 
 // assignSlots keeps the slots of identities that were there before, and gives new ones the lowest that are free.
 func assignSlots(rs *ruleset.Ruleset, prev Slots) Slots {
@@ -30,8 +37,8 @@ func assignSlots(rs *ruleset.Ruleset, prev Slots) Slots {
 		}
 		for _, r := range c.Rules {
 			counters = append(counters, r.ID)
-			for i, m := range r.Matches {
-				if m.Limit != nil && !m.Limit.Keyed() {
+			for i := range r.Matches {
+				if slotted(&r.Matches[i]) {
 					limits = append(limits, LimitID(r, i))
 				}
 			}

@@ -177,7 +177,7 @@ func explain(rs *ruleset.Ruleset, lit *packet.Literal, st *ruleset.State) *expla
 	for _, t := range traces {
 		for _, s := range t.Steps {
 			ex.Steps = append(ex.Steps, stepOf(t.Hook, s))
-			ex.Limited = ex.Limited || s.Failed == nil && s.Rule != nil && slices.ContainsFunc(s.Rule.Matches, func(m ruleset.Match) bool { return m.Limit != nil })
+			ex.Limited = ex.Limited || s.Failed == nil && s.Rule != nil && slices.ContainsFunc(s.Rule.Matches, func(m ruleset.Match) bool { return m.Field.Remembers() })
 		}
 	}
 	if decided := last.Decided(); decided != nil {

@@ -172,6 +172,10 @@ func (g Gen) match(f ruleset.Family) ruleset.Match {
 		m.Names = append(m.Names, Pick(g, "/", "/a", "/a/b", "x.service", "a.slice"))
 	case ruleset.KindLimit:
 		m.Not, m.Limit = false, &ruleset.Limit{Rate: 1000, Per: 1e9, Burst: 1 << 20}
+	case ruleset.KindSample:
+		m.Sample = &ruleset.Sample{Every: 1} // as above: one that does not tell packets apart
+	case ruleset.KindQuota:
+		m.Quota = &ruleset.Quota{Bytes: 1 << 40}
 	case ruleset.KindBits:
 		b := uint64(1) << g.IntN(min(info.Bits, 5))
 		m.Masked = append(m.Masked, ruleset.Masked{Value: b | 2, Mask: b | 2})

@@ -1,9 +1,12 @@
 package iptables
 
 import (
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/bpfwall/bpfwall/ruleset"
 )
 
 // oneOf is an argument that is one of some words, which may be abbreviated.
@@ -102,7 +105,10 @@ func readMonthDays(_ *context, s string) (value, string) {
 
 func readShare(_ *context, s string) (value, string) {
 	f, err := strconv.ParseFloat(s, 64)
-	return value{text: s}, unless(err == nil && f >= 0 && f <= 1, "not a number from 0 to 1")
+	if err != nil || !(f >= 0 && f <= 1) {
+		return value{}, "not a number from 0 to 1"
+	}
+	return value{num: uint64(math.Round(f * ruleset.SampleAll))}, "" // as libxt_statistic.c does
 }
 
 // chunkNames are the chunk types of SCTP that iptables knows.

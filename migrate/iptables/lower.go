@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -148,8 +149,8 @@ func loss(r *rule, conditions []alternative, a action) *Entry {
 		return &Entry{Why: u.val.todo, Mark: span(u.pos, u.arg)}
 	case a.lost != "":
 		return &Entry{Why: a.lost, Mark: span(r.jump.pos, r.target.mark())}
-	case len(conditions) > 1 && hasLimit(conditions[0]):
-		return &Entry{Why: "the condition takes two rules, whose limits would count apart", Mark: r.pos}
+	case len(conditions) > 1 && countsTwice(conditions):
+		return &Entry{Why: "the condition takes two rules, which would count packets apart, or twice", Mark: r.pos}
 	case r.src.count()*r.dst.count() > maxPlaces:
 		return &Entry{Why: "the addresses make more than " + itoa(maxPlaces) + " rules", Mark: r.pos}
 	}
@@ -198,14 +199,31 @@ func (r *rule) hostName() *use {
 	return nil
 }
 
-func hasLimit(a alternative) bool {
-	for _, m := range a {
-		if m.Field == ruleset.FieldLimit && m.Limit.Table == "" {
-			return true
-		}
+// countsTwice reports whether alternatives of a rule remember packets each for itself, or are asked about a packet that another one has
+// remembered already. What stands behind all in which they differ, and counts by name, is asked once.
+func countsTwice(all []alternative) bool {
+	if countsItself(all[0]) {
+		return true
 	}
-	return false
+	first := slices.IndexFunc(all[0], remembers)
+	if first < 0 {
+		return false
+	}
+	rest := matchesText(all[0][first:])
+	return slices.ContainsFunc(all, func(a alternative) bool {
+		i := slices.IndexFunc(a, remembers)
+		return i < 0 || matchesText(a[i:]) != rest
+	})
 }
+
+// countsItself reports whether the condition remembers packets for the rule alone.
+func countsItself(a alternative) bool {
+	return slices.ContainsFunc(a, func(m ruleset.Match) bool { return remembers(m) && (m.Limit == nil || m.Limit.Table == "") })
+}
+
+func remembers(m ruleset.Match) bool { return m.Field.Remembers() }
+
+func matchesText(a alternative) string { return (&ruleset.Rule{Matches: a}).String() }
 
 // places is the rule's addresses: one alternative for each pair of a source and a destination, at least one.
 func (l *lowering) places(r *rule) []alternative {

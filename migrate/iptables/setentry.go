@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -178,7 +179,7 @@ func (l *lowering) chainOf(want *setChain, rules []*ruleset.Rule) string {
 	switch {
 	case r.Verdict.Kind == ruleset.Return:
 		return "set " + quote(want.set.set.Name) + ": RETURN cannot leave the chain that its elements become"
-	case hasLimit(r.Matches):
+	case slices.ContainsFunc(r.Matches, remembers):
 		return "set " + quote(want.set.set.Name) + ": a limit beside a set of several parts would count other packets"
 	}
 	name := fmt.Sprintf("@%s %d", want.set.set.Name, len(l.ruleset.Chains)+len(l.setChains)+1)

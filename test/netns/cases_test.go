@@ -86,8 +86,11 @@ func inKernel(t *testing.T, c *cases.Case) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if remembers(rs) {
+		return false
+	}
 	for _, f := range []ruleset.FieldID{ruleset.FieldInIface, ruleset.FieldOutIface, ruleset.FieldState, ruleset.FieldMark, ruleset.FieldSrcType,
-		ruleset.FieldDstType, ruleset.FieldPktType, ruleset.FieldLimit, ruleset.FieldSrcMAC} {
+		ruleset.FieldDstType, ruleset.FieldPktType, ruleset.FieldSrcMAC} {
 		if rs.Uses(f) {
 			return false
 		}
