@@ -50,10 +50,14 @@ func (p *parser) feed(t table) *ruleset.Feed {
 		p.fail(t.keyPos("file"), "a set has either a file or a url")
 	case hasFile:
 		f.File = p.besides(file.s)
+	case t.has("country"):
+		database, _ := t.text("database")
+		f.File = p.besides(database.s)
+		f.Country, _ = codesOf(t)
 	case hasURL && !strings.HasPrefix(url.s, "https://") && !strings.HasPrefix(url.s, "http://"):
 		p.fail(url.pos, "url %q: not an http or https address", url.s)
 	case !hasURL:
-		p.fail(t.keyPos("refresh"), "refresh: belongs to url or file")
+		p.fail(t.keyPos("refresh"), "refresh: belongs to url, file or country")
 	}
 	if hasRefresh {
 		f.Refresh, _ = p.seconds(refresh)
@@ -159,6 +163,14 @@ func changeText(c *ruleset.SetChange) string {
 
 func secondsText(s uint32) string { return (time.Duration(s) * time.Second).String() }
 
+func quoteAll(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = quote(w)
+	}
+	return strings.Join(quoted, ", ")
+}
+
 // writeLive writes a set that changes at run time as a table.
 func writeLive(b *bytes.Buffer, s *ruleset.Set) {
 	var parts []string
@@ -168,9 +180,12 @@ func writeLive(b *bytes.Buffer, s *ruleset.Set) {
 		add("dynamic = true")
 	}
 	if f := l.Feed; f != nil {
-		if f.URL != "" {
+		switch {
+		case f.URL != "":
 			add("url = %s", quote(f.URL))
-		} else {
+		case f.Country != nil:
+			add("country = [%s], database = %s", quoteAll(f.Country), quote(f.File))
+		default:
 			add("file = %s", quote(f.File))
 		}
 		if f.Refresh != 0 || f.File != "" {

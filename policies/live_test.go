@@ -76,7 +76,7 @@ func TestLiveSetErrors(t *testing.T) {
 		`a = { url = "ftp://x" }`:                                   `p.toml:3:13: url "ftp://x": not an http or https address`,
 		`a = { url = "https://x", file = "y" }`:                     "p.toml:3:26: a set has either a file or a url",
 		`a = { dynamic = true, max = 0 }`:                           "p.toml:3:29: max 0: not from 1 to 16777216",
-		`a = { dynamic = true, refresh = "1h" }`:                    "refresh: belongs to url or file",
+		`a = { dynamic = true, refresh = "1h" }`:                    "refresh: belongs to url, file or country",
 		`a = { url = "https://x", on_error = "kep" }`:               `unknown word "kep"`,
 		"a = { dynamic = true }\nb = [\"@a\"]":                      `set "a" changes at run time, so that it cannot be a part of another`,
 		"a = []\n[[inbound]]\ndrop = \"any\"\nban = \"@a\"":         `set "a": rules cannot change it`,

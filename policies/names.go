@@ -171,6 +171,8 @@ func (p *parser) setTable(t table, name string) []ruleset.AddrRange {
 	}
 	path, ok := t.text("file")
 	switch {
+	case t.has("country") || t.has("database"):
+		return append(out, p.countries(t, name)...)
 	case t.has("refresh"):
 		return out // fetched later
 	case !ok:

@@ -27,10 +27,12 @@ type Live struct {
 
 // Feed is where a list of elements comes from that is fetched from time to time.
 type Feed struct {
-	File    string `json:"file,omitempty"`    // either this
+	File    string `json:"file,omitempty"`    // either this, or with Country a database of the networks of countries
 	URL     string `json:"url,omitempty"`     // or that
 	Refresh uint32 `json:"refresh,omitempty"` // seconds after which it is to be fetched again; 0: when somebody asks
 	Empty   bool   `json:"empty,omitempty"`   // the set is emptied if it cannot be fetched; else the last list stays
+
+	Country []string `json:"country,omitempty"` // ISO 3166-1 codes of the countries whose networks are taken from File
 }
 
 // The number of elements that a set may ask for.
@@ -117,7 +119,11 @@ func (l *Live) String() string {
 		words = append(words, "counted")
 	}
 	if f := l.Feed; f != nil {
-		words = append(words, "from "+word(f.File+f.URL))
+		from := word(f.File + f.URL)
+		if len(f.Country) > 0 {
+			from = strings.Join(f.Country, ",") + " of " + from
+		}
+		words = append(words, "from "+from)
 	}
 	return strings.Join(words, ", ")
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bpfwall/bpfwall/countries"
 	"github.com/bpfwall/bpfwall/dataplane"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
@@ -166,11 +167,26 @@ func (a *app) fetch(ctx context.Context, s *ruleset.Set) ([]netip.Prefix, error)
 	if err != nil {
 		return nil, err
 	}
+	if len(f.Country) > 0 {
+		return networksOf(f, text)
+	}
 	list, err := parseElements(name, text)
 	if err != nil {
 		a.sources = map[string][]byte{name: text}
 	}
 	return list, err
+}
+
+// networksOf are the networks of a feed's countries. One that the database does not know is an error, not an empty list.
+func networksOf(f *ruleset.Feed, database []byte) ([]netip.Prefix, error) {
+	list, unknown, err := countries.Networks(database, f.Country)
+	if err != nil {
+		return nil, fmt.Errorf("database %q: %w", f.File, err)
+	}
+	if len(unknown) > 0 {
+		return nil, fmt.Errorf("database %q: has no networks of %q", f.File, unknown)
+	}
+	return list, nil
 }
 
 func readFeed(ctx context.Context, f *ruleset.Feed) ([]byte, error) {

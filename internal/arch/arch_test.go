@@ -22,8 +22,9 @@ var mayImport = map[string][]string{
 	"bpf":              {},
 	"services":         {},
 	"accounts":         {},
+	"countries":        {},
 	"packet":           {"ruleset", "services", "accounts"},
-	"policies":         {"ruleset", "services", "accounts", "packet"},
+	"policies":         {"ruleset", "services", "accounts", "countries", "packet"},
 	"migrate/iptables": {"ruleset", "services", "accounts"},
 	"migrate/nftables": {"ruleset", "services"},
 	"session":          {"ruleset"},
@@ -45,6 +46,7 @@ var onlyIn = map[string][]string{
 	"github.com/vishvananda/netlink":   {"dataplane", "test", "internal"},
 	"github.com/google/nftables":       {"migrate/nftables", "dataplane", "test"},
 	"github.com/pelletier/go-toml/v2/": {"policies"},
+	"github.com/oschwald/maxminddb-":   {"countries"},
 }
 
 // file is one parsed Go file.

@@ -103,6 +103,8 @@ var acceptedLines = []string{
 	"-A INPUT -m addrtype --dst-type LOCAL --limit-iface-in -j ACCEPT",
 	"-A INPUT -p tcp -m tcpmss --mss 1:535 -j DROP",
 	"-A INPUT -m set --match-set bad src -j DROP",
+	"-A INPUT -m geoip ! --src-cc DE,FR -j DROP",
+	"-A INPUT -m geoip --source-country KP -j DROP",
 	"-A INPUT -m recent --set --name SSH",
 	"-A INPUT -m recent --update --seconds 60 --hitcount 4 --name SSH -j DROP",
 	`-A INPUT -p tcp -m string --string "cmd.exe" --algo bm -j DROP`,

@@ -27,6 +27,7 @@ var (
 		known("eui64", 6, 0, "addresses are not compared with MAC addresses", "").on(hookPrerouting | hookInput | hookForward),
 		known("frag", 6, 0, "IPv6 fragment headers are not looked at", "!fragid=u32range !fraglen=u32 fragres fragfirst fragmore@1 fraglast@1"),
 		known("hbh", 6, 0, "IPv6 hop-by-hop options are not looked at", "!hbh-len=u32 hbh-opts=text"),
+		known("geoip", 0, 0, "countries of addresses are not looked up; make a set of the country's networks (country = \"DE\" with a database in a policy, or -m set with --ipset) and match that", "?!src-cc|source-country=text@1 ?!dst-cc|destination-country=text@1"),
 		known("helper", 0, 0, "there are no conntrack helpers", "!*helper=text"),
 		known("ipcomp", 0, 108, "IPComp headers are not looked at", "!ipcompspi=u32range compres"),
 		known("ipv6header", 6, 0, "chains of IPv6 headers are not looked at", "!*header=text soft"),

@@ -43,6 +43,8 @@ var unlikeReal = map[string]string{
 	"-A INPUT -s ! 10.0.0.0/8 -p ! tcp -j DROP":                          "versions before 1.8.9 took a ! after the option",
 	"-A INPUT -s www.example.org -j DROP":                                "no names are looked up",
 	"-A INPUT -m set --match-set bad src -j DROP":                        "the set is missing",
+	"-A INPUT -m geoip ! --src-cc DE,FR -j DROP":                         "not a part of iptables itself",
+	"-A INPUT -m geoip --source-country KP -j DROP":                      "not a part of iptables itself",
 	"-A INPUT -m hashlimit --hashlimit 5/m --hashlimit-name x -j ACCEPT": "the kernel may lack it",
 }
 

@@ -40,5 +40,24 @@ func (r *Report) check() error {
 	for _, f := range r.Frames {
 		expect(f.Not != "" || f.Proved > 0, "%s in %s was not proved", f.Contender, f.Scenario)
 	}
+	r.checkBlocklists(expect)
 	return errors.Join(errs...)
+}
+
+// checkBlocklists: long lists cost about what short ones do, and less than netfilter's.
+func (r *Report) checkBlocklists(expect func(ok bool, format string, v ...any)) {
+	const kind = "IPv4, listed"
+	program, frames := map[int]float64{}, map[string]float64{}
+	for _, b := range r.Blocklists {
+		if b.Not == "" {
+			program[b.IPv4+b.IPv6] = max(program[b.IPv4+b.IPv6], b.Program[kind])
+			frames[b.Contender] = b.Frames[kind]
+		}
+	}
+	for n, ns := range program {
+		expect(ns < 1000, "a list of %d prefixes costs %.0f ns in the program", n, ns)
+	}
+	if ours, theirs := frames["bpfwall, dynamic"], frames["ipset"]; ours > 0 && theirs > 0 {
+		expect(ours < theirs, "dropping by a list takes bpfwall %.0f ns a frame, ipset %.0f", ours, theirs)
+	}
 }

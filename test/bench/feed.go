@@ -22,13 +22,22 @@ type feed struct {
 
 // newFeed makes a feed; the number of headers is a power of two.
 func newFeed(headers []classbench.Header) (*feed, error) {
-	value := make([]byte, frameLength*(1+len(headers)))
+	frames := make([][]byte, len(headers))
 	for i, h := range headers {
-		copy(value[frameLength*(1+i):], frame(h))
+		frames[i] = frame(h)
+	}
+	return feedOf(frames)
+}
+
+// feedOf makes a feed of frames, a power of two.
+func feedOf(frames [][]byte) (*feed, error) {
+	value := make([]byte, frameLength*(1+len(frames)))
+	for i, f := range frames {
+		copy(value[frameLength*(1+i):], f)
 	}
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: uint32(len(value)), MaxEntries: 1,
 		Contents: []ebpf.MapKV{{Key: uint32(0), Value: value}}})
-	return &feed{m, len(headers)}, err
+	return &feed{m, len(frames)}, err
 }
 
 // rewind makes the first frame the next one.

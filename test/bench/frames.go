@@ -140,7 +140,12 @@ func newCourse(k contender, s *scenario) (c *course, err error) {
 	if err := c.count(); err != nil {
 		return c, fmt.Errorf("counting program: %w", err)
 	}
-	return c, c.send()
+	frames, err := newFeed(s.headers)
+	if err != nil {
+		return c, err
+	}
+	c.own(frames)
+	return c, c.send(frames)
 }
 
 // count attaches a program to the receiver that counts frames and drops them.
@@ -175,16 +180,11 @@ func (c *course) count() (err error) {
 
 // send loads the program that sends: it writes the next frame over what the kernel hands to it, and redirects it out of the sender's
 // interface.
-func (c *course) send() error {
+func (c *course) send(frames *feed) error {
 	l, err := c.world.Client.Link("eth0")
 	if err != nil {
 		return err
 	}
-	frames, err := newFeed(c.scenario.headers)
-	if err != nil {
-		return err
-	}
-	c.own(frames)
 	code := asm.Instructions{
 		asm.LoadMem(asm.R6, asm.R1, 0, asm.Word), // xdp_md.data
 		asm.LoadMem(asm.R7, asm.R1, 4, asm.Word), // xdp_md.data_end

@@ -3,7 +3,7 @@
 // First the programs alone: the kernel's own test runs (BPF_PROG_TEST_RUN) of what is attached, over frames that change, for rulesets of
 // several sizes and kinds, less a program that does nothing. Then whole firewalls: frames through a router between two hosts, under
 // bpfwall, iptables, nft, ipset and no firewall, in turns, so that what else the machine does hits all alike. Then the time to load rules
-// and to change one, and the memory that they take. Every contender proves first that it decides as the rules say. Compare the ratios; the
+// and to change one, and the memory that they take. In the end lists of up to 1.2 million prefixes whose frames are to be dropped. Every contender proves first that it decides as the rules say. Compare the ratios; the
 // times are this machine's.
 package main
 
@@ -27,7 +27,7 @@ var (
 	rounds          = flag.Int("rounds", 0, "measurements of each kind, whose median counts; 0: 5, with -quick 3")
 	seconds         = flag.Float64("seconds", 0, "length of a measurement of frames; 0: 0.1, with -quick 0.05")
 	out             = flag.String("o", "", "folder to write README.md, results.json and plots to; it is made if need be")
-	only            = flag.String("only", "", "programs, rules, frames or changes: one part")
+	only            = flag.String("only", "", "programs, rules, frames, changes or blocklists: one part")
 	pattern         = flag.String("scenario", "", "only scenarios and filter sets whose name begins so")
 	quick           = flag.Bool("quick", false, "less of everything, in a minute, and fail if a ratio is far from what it should be")
 	classbenchFiles = flag.String("classbench", "", "files of filter sets in the format of ClassBench, as a pattern, to measure beside our own")
@@ -36,16 +36,18 @@ var (
 
 // sizesOf is how much is measured.
 type sizesOf struct {
-	ruleset, enterprise, ddos, misses, complexity, filters, changes []int
+	ruleset, enterprise, ddos, misses, complexity, filters, changes, blocklists []int
 }
 
 var (
 	full = sizesOf{
 		ruleset: []int{10, 50, 100, 500, 1000, 5000, 10_000, 100_000}, enterprise: []int{50, 500, 5000}, ddos: []int{50, 1000, 5000},
 		misses: []int{10, 100, 1000, 10_000}, complexity: []int{1, 3, 5}, filters: []int{10, 100, 1000, 10_000, 100_000}, changes: []int{10, 1000, 10_000, 100_000},
+		blocklists: []int{12, 12_000, 1_200_000},
 	}
 	small = sizesOf{
 		ruleset: []int{10, 1000}, enterprise: []int{50}, ddos: []int{50}, misses: []int{1000}, filters: []int{1000}, changes: []int{10, 1000},
+		blocklists: []int{12_000},
 	}
 	plan = full
 )
@@ -139,6 +141,12 @@ func run(ctx context.Context) error {
 		}
 		fmt.Print(r.changeTable())
 	}
+	if part("blocklists") {
+		if r.Blocklists, err = measureBlocklists(ctx); err != nil {
+			return err
+		}
+		fmt.Print(r.blocklistTables())
+	}
 	r.Took = time.Since(started).Round(time.Second).Seconds()
 	if err := r.write(*out); err != nil {
 		return err
@@ -158,6 +166,7 @@ type Report struct {
 	Classification []Classification `json:",omitempty"`
 	Frames         []Frame          `json:",omitempty"`
 	Changes        []Change         `json:",omitempty"`
+	Blocklists     []Blocklist      `json:",omitempty"`
 }
 
 // write writes the report, its text and its plots into a folder; "" is none.

@@ -36,5 +36,5 @@ How it is measured:
 	for _, p := range r.plots() {
 		fmt.Fprintf(&b, "\n![%s](%s)\n", p.title, p.file)
 	}
-	return b.String() + r.frameTables() + r.programTable() + r.classificationTable() + r.changeTable()
+	return b.String() + r.frameTables() + r.programTable() + r.classificationTable() + r.changeTable() + r.blocklistTables()
 }

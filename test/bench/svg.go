@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+
 	"encoding/xml"
 	"fmt"
 	"math"
@@ -9,8 +11,8 @@ import (
 
 // plot is lines over the number of rules, both axes logarithmic.
 type plot struct {
-	file, title, y string
-	lines          []line
+	file, title, x, y string
+	lines             []line
 }
 
 type line struct {
@@ -72,7 +74,7 @@ func (p *plot) svg() string {
 		at := y(math.Pow(10, d))
 		fmt.Fprintf(&b, `<path d="M%d %.1fH%d" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", plotLeft, at, plotWidth-plotRight, plotLeft-6, at+4, thousands(math.Pow(10, d)))
 	}
-	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">rules</text>`+"\n", (plotLeft+plotWidth-plotRight)/2, plotHeight-12)
+	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (plotLeft+plotWidth-plotRight)/2, plotHeight-12, escape(cmp.Or(p.x, "rules")))
 	fmt.Fprintf(&b, `<text transform="translate(16 %d) rotate(-90)" text-anchor="middle">%s</text>`+"\n", (plotTop+plotHeight-plotBottom)/2, escape(p.y))
 	for i, l := range p.lines {
 		l.draw(&b, i, x, y)
@@ -141,6 +143,7 @@ func (r *Report) plots() (out []*plot) {
 			out = append(out, p)
 		}
 	}
+	out = append(out, r.blocklistPlots()...)
 	kept := out[:0]
 	for _, p := range out {
 		if len(p.lines) > 0 {
