@@ -104,6 +104,7 @@ func (t *transaction) compile() error {
 	if t.again != nil {
 		t.next.RollbackTo, t.next.Confirmed = t.again.Number, t.again.Confirmed
 	}
+	t.begin()
 	return nil
 }
 

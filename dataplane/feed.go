@@ -42,10 +42,10 @@ func (l layout) writeFeed(set string, list []netip.Prefix) error {
 }
 
 // writeWhole writes a file, and its directory, in one piece.
-func writeWhole(path string, text []byte) error {
+func writeWhole(path string, content []byte) error {
 	err := os.MkdirAll(filepath.Dir(path), 0o700)
 	if err == nil {
-		err = writeSynced(path+".tmp", text)
+		err = writeSynced(path+".tmp", text(content))
 	}
 	if err == nil {
 		err = os.Rename(path+".tmp", path)

@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/bpfwall/bpfwall/ruleset"
 	"github.com/bpfwall/bpfwall/translator"
@@ -56,8 +53,10 @@ type Generation struct {
 	XDP map[string]string `json:"xdp,omitempty"`
 	Meta
 	Options Options               `json:"options"`
-	Slots   translator.Slots      `json:"slots"`
-	Logs    []translator.LogPoint `json:"logs,omitempty"`
+
+	// In a file of its own, since there is one for every rule. History does not read them.
+	Slots translator.Slots      `json:"slots,omitzero"`
+	Logs  []translator.LogPoint `json:"logs,omitempty"`
 }
 
 // atNetfilter reports whether it judges packets at netfilter's hooks.
@@ -76,7 +75,7 @@ func (d *Dataplane) History() ([]*Generation, error) {
 	}
 	var all []*Generation
 	for _, n := range numbers {
-		g, err := d.at.readGeneration(n)
+		g, err := d.at.readMeta(n)
 		if errors.Is(err, ErrNoGeneration) {
 			continue // cleared away meanwhile
 		}
@@ -141,73 +140,6 @@ func (l layout) savedGenerations() ([]uint32, error) {
 	return numbers, nil
 }
 
-func (l layout) sourceFile(n uint32, i int) string {
-	return filepath.Join(l.generation(n), "sources", strconv.Itoa(i))
-}
-
-func (l layout) readGeneration(n uint32) (*Generation, error) {
-	g := new(Generation)
-	return g, l.readJSON(n, "meta.json", g)
-}
-
-func (l layout) readRuleset(n uint32) (*ruleset.Ruleset, error) {
-	rs := new(ruleset.Ruleset)
-	return rs, l.readJSON(n, "ruleset.json", rs)
-}
-
-func (l layout) readJSON(n uint32, name string, v any) error {
-	b, err := os.ReadFile(filepath.Join(l.generation(n), name))
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("generation %d: %w", n, ErrNoGeneration)
-	case err != nil:
-		return fmt.Errorf("generation %d: %w", n, errDisk(err))
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("generation %d: %s: %s", n, name, err)
-	}
-	return nil
-}
-
-// writeGeneration writes a generation's directory, which appears in full or not at all, also after a loss of power.
-func (l layout) writeGeneration(g *Generation, rs *ruleset.Ruleset) error {
-	dir := l.generation(g.Number)
-	tmp := filepath.Join(l.generations, tmpPrefix+filepath.Base(dir))
-	err := l.fillGeneration(tmp, g, rs)
-	if err == nil {
-		err = os.Rename(tmp, dir)
-	}
-	if err == nil {
-		err = syncDir(l.generations)
-	}
-	if err != nil {
-		_ = os.RemoveAll(tmp)
-		return fmt.Errorf("%s: %w", dir, errDisk(err))
-	}
-	return nil
-}
-
-func (l layout) fillGeneration(dir string, g *Generation, rs *ruleset.Ruleset) error {
-	if err := os.MkdirAll(filepath.Join(dir, "sources"), 0o700); err != nil {
-		return err
-	}
-	for i, s := range g.Sources {
-		if err := writeSynced(filepath.Join(dir, "sources", strconv.Itoa(i)), s.Text); err != nil {
-			return err
-		}
-	}
-	if err := writeJSON(filepath.Join(dir, "ruleset.json"), rs); err != nil {
-		return err
-	}
-	if err := writeJSON(filepath.Join(dir, "meta.json"), g); err != nil {
-		return err
-	}
-	if err := syncDir(filepath.Join(dir, "sources")); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
 // setCurrent remembers which generation is live, for the next boot.
 func (l layout) setCurrent(n uint32) error {
 	tmp := l.current + ".tmp"
@@ -243,19 +175,6 @@ func linkNumber(path string) uint32 {
 	return uint32(n)
 }
 
-// rewriteMeta changes what is remembered of a generation.
-func (l layout) rewriteMeta(g *Generation) error {
-	path := filepath.Join(l.generation(g.Number), "meta.json")
-	err := writeJSON(path+".tmp", g)
-	if err == nil {
-		err = os.Rename(path+".tmp", path)
-	}
-	if err != nil {
-		return fmt.Errorf("generation %d: %w", g.Number, errDisk(err))
-	}
-	return syncDir(filepath.Dir(path))
-}
-
 // tidyDisk removes half-written directories and the oldest generations, but for those that must stay.
 func (l layout) tidyDisk(keep int, stay ...uint32) {
 	entries, _ := os.ReadDir(l.generations)
@@ -270,29 +189,4 @@ func (l layout) tidyDisk(keep int, stay ...uint32) {
 			_ = os.RemoveAll(l.generation(n))
 		}
 	}
-}
-
-func writeJSON(path string, v any) error {
-	b, err := json.MarshalIndent(v, "", " ")
-	if err != nil {
-		return err
-	}
-	return writeSynced(path, append(b, '\n'))
-}
-
-func writeSynced(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func syncDir(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -126,9 +126,18 @@ func (d *Dataplane) loadError(err error) error {
 	return e
 }
 
-// save writes the generation to disk.
+// begin begins to write the generation to disk.
+func (t *transaction) begin() {
+	if t.draft == nil {
+		t.draft = t.d.at.beginGeneration(t.next, t.rs)
+		t.onError(t.draft.drop)
+	}
+}
+
+// save writes the rest of the generation to disk.
 func (t *transaction) save() error {
-	if err := t.d.at.writeGeneration(t.next, t.rs); err != nil {
+	t.begin()
+	if err := t.draft.finish(t.next); err != nil {
 		return err
 	}
 	t.onError(func() { _ = os.RemoveAll(t.d.at.generation(t.next.Number)) })

@@ -65,7 +65,7 @@ func (d *Dataplane) Confirm(ctx context.Context) (uint32, error) {
 		if n, err = d.liveNumber(); err != nil {
 			return err
 		}
-		g, err := d.at.readGeneration(n)
+		g, err := d.at.readMeta(n)
 		if err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ func (d *Dataplane) previous() (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	g, err := d.at.readGeneration(n)
+	g, err := d.at.readMeta(n)
 	if err != nil || g.Previous == 0 {
 		return 0, ErrNoPrevious
 	}

@@ -165,6 +165,10 @@ func (t *transaction) promoteSets() {
 			t.warn("%s: %s", m.pin, err)
 		}
 	}
+	pins, _ := filepath.Glob(t.d.at.mapPin(setPinPrefix + "*"))
+	if len(pins) == 0 {
+		return // as most often: the rules of before need not be read
+	}
 	keep := map[string]bool{}
 	for _, n := range []uint32{t.next.Number, t.next.Previous} {
 		if rs, err := t.d.at.readRuleset(n); err == nil {
@@ -175,7 +179,6 @@ func (t *transaction) promoteSets() {
 			}
 		}
 	}
-	pins, _ := filepath.Glob(t.d.at.mapPin(setPinPrefix + "*"))
 	for _, pin := range pins {
 		if !keep[strings.TrimSuffix(pin, nextSuffix)] {
 			_ = os.Remove(pin)

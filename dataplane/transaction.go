@@ -35,6 +35,8 @@ type transaction struct {
 	next *Generation
 	out  *translator.Output
 
+	draft *draft // of next
+
 	dispatch map[string]*ebpf.Map     // the maps of the dispatchers
 	shared   map[string]*ebpf.Map     // those that every generation uses
 	staged   map[string]*ebpf.Map     // of these, the ones that take over from a pinned map (maps.go)

@@ -109,6 +109,10 @@ func (t *transaction) detachWatch() {
 	if t.rs.Uses(ruleset.FieldCgroup) {
 		return
 	}
+	pinned := func(name string) bool { _, err := os.Stat(t.d.at.watchPin(name)); return err == nil }
+	if !slices.ContainsFunc(watchPrograms, pinned) {
+		return // as most often: the rules of before need not be read
+	}
 	if t.live != nil {
 		if rs, err := t.d.at.readRuleset(t.live.Number); err == nil && rs.Uses(ruleset.FieldCgroup) {
 			return

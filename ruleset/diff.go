@@ -32,15 +32,16 @@ func Diff(before, after *Ruleset) []Change {
 	var out []Change
 	for _, p := range was.list {
 		if _, there := is.byID[p.id]; !there {
-			out = append(out, Change{Removed, p.id, p.text, "", p.pos})
+			out = append(out, Change{Removed, p.id, p.text(), "", p.pos})
 		}
 	}
 	for _, p := range is.list {
 		switch old, there := was.byID[p.id]; {
 		case !there:
-			out = append(out, Change{Added, p.id, "", p.text, p.pos})
-		case old.text != p.text:
-			out = append(out, Change{Changed, p.id, old.text, p.text, p.pos})
+			out = append(out, Change{Added, p.id, "", p.text(), p.pos})
+		case p.hashed && old.hashed: // the same text, since it is in the identity
+		case old.text() != p.text():
+			out = append(out, Change{Changed, p.id, old.text(), p.text(), p.pos})
 		}
 	}
 	return append(out, moved(before, after)...)
@@ -48,8 +49,10 @@ func Diff(before, after *Ruleset) []Change {
 
 // part is something with an identity: a rule, a policy or a set.
 type part struct {
-	id, text string
-	pos      Pos
+	id     string
+	hashed bool // its identity is a hash of its text
+	text   func() string
+	pos    Pos
 }
 
 type partList struct {
@@ -58,7 +61,13 @@ type partList struct {
 }
 
 func parts(rs *Ruleset) partList {
-	l := partList{byID: map[string]part{}}
+	n := 0
+	if rs != nil {
+		for _, c := range rs.Chains {
+			n += len(c.Rules) + 1
+		}
+	}
+	l := partList{list: make([]part, 0, n), byID: make(map[string]part, n)}
 	add := func(p part) {
 		l.list = append(l.list, p)
 		l.byID[p.id] = p
@@ -67,14 +76,14 @@ func parts(rs *Ruleset) partList {
 		return l
 	}
 	for _, s := range rs.Sets {
-		add(part{"@" + s.Name, s.summary(), s.Pos})
+		add(part{"@" + s.Name, false, s.summary, s.Pos})
 	}
 	for _, c := range rs.Chains {
 		for _, r := range c.Rules {
-			add(part{r.ID, r.String(), r.Pos})
+			add(part{r.ID, c.hashes(r), r.String, r.Pos})
 		}
 		if c.Hook != HookNone {
-			add(part{c.PolicyID(), Verdict{Kind: c.Policy}.String(), c.Pos})
+			add(part{c.PolicyID(), false, Verdict{Kind: c.Policy}.String, c.Pos})
 		}
 	}
 	return l

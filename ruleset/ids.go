@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
 // AssignIDs gives every rule without an ID one that survives edits elsewhere: its chain and its name, or for a rule without a
@@ -49,6 +50,11 @@ func (c *Chain) ruleID(r *Rule) string {
 	}
 	sum := sha256.Sum256([]byte(r.String()))
 	return c.Key() + "#" + hex.EncodeToString(sum[:5])
+}
+
+// hashes reports whether a rule's identity is one of ruleID that has a hash of its text.
+func (c *Chain) hashes(r *Rule) bool {
+	return r.Name == "" && strings.HasPrefix(r.ID, c.Key()) && strings.HasPrefix(r.ID[len(c.Key()):], "#")
 }
 
 // Key is a chain's name, and its family unless that is any: unique in a ruleset.

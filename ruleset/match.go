@@ -1,6 +1,9 @@
 package ruleset
 
-import "net/netip"
+import (
+	"math/bits"
+	"net/netip"
+)
 
 // Match is one condition: the packet's value of Field is any of the operands (or, with Not, none of them).
 // Which operands a field takes is its Kind in the table Fields. A packet that has no such value (ports of a non-first fragment,
@@ -65,21 +68,26 @@ func (r AddrRange) Prefix() (netip.Prefix, bool) {
 	if !r.Mask.IsValid() {
 		return netip.PrefixFrom(r.From, r.From.BitLen()), r.From == r.To
 	}
-	for bits := 0; bits <= r.From.BitLen(); bits++ {
-		if maskAddr(bits, r.From.BitLen()) == r.Mask {
-			return netip.PrefixFrom(r.From, bits), true
+	ones := 0
+	for _, b := range r.Mask.AsSlice() {
+		ones += bits.LeadingZeros8(^b)
+		if b != 0xff {
+			break
 		}
 	}
-	return netip.Prefix{}, false
+	if r.Mask != maskAddr(ones, r.From.BitLen()) {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(r.From, ones), true
 }
 
 // maskAddr is the netmask of n ones in an address of width bits (32 or 128).
 func maskAddr(n, width int) netip.Addr {
-	b := make([]byte, width/8)
+	var b [16]byte
 	for i := range n {
 		b[i/8] |= 0x80 >> (i % 8)
 	}
-	a, _ := netip.AddrFromSlice(b)
+	a, _ := netip.AddrFromSlice(b[:width/8])
 	return a
 }
 

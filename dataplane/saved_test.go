@@ -1,0 +1,91 @@
+package dataplane
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/bpfwall/bpfwall/internal/cases"
+	"github.com/bpfwall/bpfwall/ruleset"
+	"github.com/bpfwall/bpfwall/translator"
+)
+
+var sameRules = cmp.Options{cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })}
+
+// What is read from the disk is what was written, for every field and statement that there is.
+func TestSavedRulesets(t *testing.T) {
+	at := newLayout(Config{StateDir: t.TempDir()})
+	for i, c := range cases.All() {
+		rs, err := c.Ruleset()
+		if err != nil {
+			t.Fatal(err)
+		}
+		rs.AssignIDs()
+		g := &Generation{Number: uint32(i + 1), Slots: translator.Slots{Counters: map[string]uint32{"a": 0, "b": 7}}}
+		for _, r := range rs.Chains[0].Rules {
+			g.Logs = append(g.Logs, translator.LogPoint{Rule: r, Log: ruleset.Log{Prefix: "x", Level: 4}})
+		}
+		if err := at.beginGeneration(g, rs).finish(g); err != nil {
+			t.Fatal(err)
+		}
+		back, err := at.readRuleset(g.Number)
+		if err != nil {
+			t.Fatalf("%s: %v", c.Name, err)
+		}
+		if diff := cmp.Diff(rs, back, sameRules); diff != "" {
+			t.Errorf("%s: read back (+) other than written (-):\n%s", c.Name, diff)
+		}
+		g2, err := at.readGeneration(g.Number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(g, g2, sameRules); diff != "" {
+			t.Errorf("%s: read back (+) other than written (-):\n%s", c.Name, diff)
+		}
+	}
+}
+
+// Generations of versions that wrote all in JSON can still be read, and their meta.json be rewritten.
+func TestOldGenerations(t *testing.T) {
+	at := newLayout(Config{StateDir: t.TempDir()})
+	c := cases.All()[0]
+	rs, err := c.Ruleset()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &Generation{Number: 3, Slots: translator.Slots{Counters: map[string]uint32{"a": 5}}}
+	if err := os.MkdirAll(at.generation(3), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range map[string]any{metaFile: g, oldRulesFile: rs} {
+		b, err := json.Marshal(v)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(at.generation(3), name), b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	meta, err := at.readMeta(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta.Confirmed = true
+	if err := at.rewriteMeta(meta); err != nil {
+		t.Fatal(err)
+	}
+	g.Confirmed = true
+	g2, err := at.readGeneration(3)
+	if diff := cmp.Diff(g, g2, sameRules); diff != "" || err != nil {
+		t.Errorf("%v; read back (+) other than written (-):\n%s", err, diff)
+	}
+	back, err := at.readRuleset(3)
+	if diff := cmp.Diff(rs, back, sameRules); diff != "" || err != nil {
+		t.Errorf("%v; read back (+) other than written (-):\n%s", err, diff)
+	}
+}
