@@ -411,6 +411,7 @@ const (
 	ClassifierProgTcEgress         = "tc_egress"
 	ClassifierProgTcIngress        = "tc_ingress"
 	ClassifierVarCfgAddrtypes      = "cfg_addrtypes"
+	ClassifierVarCfgCasts          = "cfg_casts"
 	ClassifierVarCfgCgroups        = "cfg_cgroups"
 	ClassifierVarCfgChecksums      = "cfg_checksums"
 	ClassifierVarCfgComm           = "cfg_comm"
@@ -528,6 +529,7 @@ type ClassifierMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ClassifierVariableSpecs struct {
 	CfgAddrtypes      *ebpf.VariableSpec `ebpf:"cfg_addrtypes"`
+	CfgCasts          *ebpf.VariableSpec `ebpf:"cfg_casts"`
 	CfgCgroups        *ebpf.VariableSpec `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.VariableSpec `ebpf:"cfg_checksums"`
 	CfgComm           *ebpf.VariableSpec `ebpf:"cfg_comm"`
@@ -646,6 +648,7 @@ func (m *ClassifierMaps) Close() error {
 // It can be passed to LoadClassifierObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ClassifierVariables struct {
 	CfgAddrtypes      *ebpf.Variable `ebpf:"cfg_addrtypes"`
+	CfgCasts          *ebpf.Variable `ebpf:"cfg_casts"`
 	CfgCgroups        *ebpf.Variable `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.Variable `ebpf:"cfg_checksums"`
 	CfgComm           *ebpf.Variable `ebpf:"cfg_comm"`

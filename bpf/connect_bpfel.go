@@ -349,6 +349,7 @@ const (
 	ConnectProgSendmsg6         = "sendmsg6"
 	ConnectVarCfgAddrtypes      = "cfg_addrtypes"
 	ConnectVarCfgAsksLo         = "cfg_asks_lo"
+	ConnectVarCfgCasts          = "cfg_casts"
 	ConnectVarCfgCgroups        = "cfg_cgroups"
 	ConnectVarCfgChecksums      = "cfg_checksums"
 	ConnectVarCfgComm           = "cfg_comm"
@@ -461,6 +462,7 @@ type ConnectMapSpecs struct {
 type ConnectVariableSpecs struct {
 	CfgAddrtypes      *ebpf.VariableSpec `ebpf:"cfg_addrtypes"`
 	CfgAsksLo         *ebpf.VariableSpec `ebpf:"cfg_asks_lo"`
+	CfgCasts          *ebpf.VariableSpec `ebpf:"cfg_casts"`
 	CfgCgroups        *ebpf.VariableSpec `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.VariableSpec `ebpf:"cfg_checksums"`
 	CfgComm           *ebpf.VariableSpec `ebpf:"cfg_comm"`
@@ -566,6 +568,7 @@ func (m *ConnectMaps) Close() error {
 type ConnectVariables struct {
 	CfgAddrtypes      *ebpf.Variable `ebpf:"cfg_addrtypes"`
 	CfgAsksLo         *ebpf.Variable `ebpf:"cfg_asks_lo"`
+	CfgCasts          *ebpf.Variable `ebpf:"cfg_casts"`
 	CfgCgroups        *ebpf.Variable `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.Variable `ebpf:"cfg_checksums"`
 	CfgComm           *ebpf.Variable `ebpf:"cfg_comm"`

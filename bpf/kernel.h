@@ -25,7 +25,12 @@ struct net_device {
 	int ifindex;
 	char name[16];
 	possible_net_t nd_net;
+	unsigned short type;		/* ARPHRD_ */
+	unsigned int priv_flags;	/* enum netdev_priv_flags */
+	const unsigned char *dev_addr;
 } RELOCATED;
+
+enum netdev_priv_flags { IFF_MACVLAN_PORT = 1 << 8 };
 
 typedef struct { __u32 val; } kuid_t;
 typedef struct { __u32 val; } kgid_t;

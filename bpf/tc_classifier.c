@@ -24,6 +24,7 @@
 #include "carry.h"
 #include "seal.h"
 #include "head.h"
+#include "above.h"
 #include "transport.h"
 #include "parse.h"
 #include "addr.h"
@@ -356,7 +357,7 @@ int tc_egress(struct __sk_buff *skb)
 	if (!pkt)
 		return drop(FW_STAT_INTERNAL);
 	keep_helpers(pkt);
-	if (take_answer(skb, EGRESS) || from_packet_socket(skb) || judged_whole(skb))
+	if (take_answer(skb, EGRESS) || from_packet_socket(skb) || from_above(skb) || judged_whole(skb))
 		return PASS;
 	rc = fw_parse(skb, pkt);
 	if (rc != PARSE_OK)

@@ -344,6 +344,7 @@ const (
 	XdpMapStats             = "stats"
 	XdpProgXdpIngress       = "xdp_ingress"
 	XdpVarCfgAddrtypes      = "cfg_addrtypes"
+	XdpVarCfgCasts          = "cfg_casts"
 	XdpVarCfgCgroups        = "cfg_cgroups"
 	XdpVarCfgChecksums      = "cfg_checksums"
 	XdpVarCfgComm           = "cfg_comm"
@@ -451,6 +452,7 @@ type XdpMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type XdpVariableSpecs struct {
 	CfgAddrtypes      *ebpf.VariableSpec `ebpf:"cfg_addrtypes"`
+	CfgCasts          *ebpf.VariableSpec `ebpf:"cfg_casts"`
 	CfgCgroups        *ebpf.VariableSpec `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.VariableSpec `ebpf:"cfg_checksums"`
 	CfgComm           *ebpf.VariableSpec `ebpf:"cfg_comm"`
@@ -555,6 +557,7 @@ func (m *XdpMaps) Close() error {
 // It can be passed to LoadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XdpVariables struct {
 	CfgAddrtypes      *ebpf.Variable `ebpf:"cfg_addrtypes"`
+	CfgCasts          *ebpf.Variable `ebpf:"cfg_casts"`
 	CfgCgroups        *ebpf.Variable `ebpf:"cfg_cgroups"`
 	CfgChecksums      *ebpf.Variable `ebpf:"cfg_checksums"`
 	CfgComm           *ebpf.Variable `ebpf:"cfg_comm"`
