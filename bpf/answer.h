@@ -65,14 +65,30 @@ static __always_inline __u32 ip_len(const struct fw_pkt *pkt)
 	return pkt->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 }
 
+/* A TCP segment of len bytes, a multiple of 4, in place of the one that it answers. */
+static __always_inline int build_segment(struct __sk_buff *skb, const struct fw_pkt *pkt, const struct answer *a, struct tcp_wire *h,
+					 const __u32 len)
+{
+	__u32 off = pkt->l3_off + ip_len(pkt);
+	__u16 field;
+	int due = checksum_is_due(skb, pkt, &field);
+	__u64 sum = pseudo_sum(a->saddr, a->daddr, IPPROTO_TCP, len);
+
+	h->check = due ? fold(sum) : (__u16)~fold(sum_of(h, len, sum));
+	/* IP options and extension headers go: the transport header, and where the checksum is put if it is due, stays where it was. */
+	if (pkt->l4_off != off && bpf_skb_adjust_room(skb, (__s32)(off - pkt->l4_off), BPF_ADJ_ROOM_NET, 0))
+		return -1;
+	if (bpf_skb_change_tail(skb, off + len, 0))
+		return -1;
+	if (store_ip(skb, pkt, a, IPPROTO_TCP, len))
+		return -1;
+	return bpf_skb_store_bytes(skb, off, h, len, 0);
+}
+
 /* RFC 9293 3.10.7.1: what the other end expects next. */
 static __always_inline int build_reset(struct __sk_buff *skb, const struct fw_pkt *pkt, const struct answer *a)
 {
 	struct tcp_wire h = { bpf_htons(pkt->dport), bpf_htons(pkt->sport), 0, 0, 5 << 4, TCP_RST };
-	__u32 off = pkt->l3_off + ip_len(pkt);
-	__u16 field;
-	int due = checksum_is_due(skb, pkt, &field);
-	__u64 sum;
 
 	if (pkt->tcp_flags & TCP_ACK) {
 		h.seq = bpf_htonl(pkt->ack);
@@ -80,16 +96,7 @@ static __always_inline int build_reset(struct __sk_buff *skb, const struct fw_pk
 		h.ack = bpf_htonl(segment_end(pkt));
 		h.flags |= TCP_ACK;
 	}
-	sum = pseudo_sum(a->saddr, a->daddr, IPPROTO_TCP, sizeof(h));
-	h.check = due ? fold(sum) : (__u16)~fold(sum_of(&h, sizeof(h), sum));
-	/* IP options and extension headers go: the transport header, and where the checksum is put if it is due, stays where it was. */
-	if (pkt->l4_off != off && bpf_skb_adjust_room(skb, (__s32)(off - pkt->l4_off), BPF_ADJ_ROOM_NET, 0))
-		return -1;
-	if (bpf_skb_change_tail(skb, off + sizeof(h), 0))
-		return -1;
-	if (store_ip(skb, pkt, a, IPPROTO_TCP, sizeof(h)))
-		return -1;
-	return bpf_skb_store_bytes(skb, off, &h, sizeof(h), 0);
+	return build_segment(skb, pkt, a, &h, sizeof(h));
 }
 
 /* The sum of len bytes at off. */

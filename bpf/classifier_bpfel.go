@@ -227,7 +227,8 @@ type ClassifierFwPkt struct {
 	TcpOffer   uint8
 	Socket     uint8
 	Published  uint8
-	Pad        [2]uint8
+	Synproxy   uint8
+	Cookie     uint8
 	TcpSack    uint32
 	FragId     uint32
 	FragEdge   uint32
@@ -255,7 +256,10 @@ const (
 	ClassifierFwStatFW_STAT_SOURCE_FULL       ClassifierFwStat = 15
 	ClassifierFwStatFW_STAT_XDP_NO_ROOM       ClassifierFwStat = 16
 	ClassifierFwStatFW_STAT_SEND_REFUSED      ClassifierFwStat = 17
-	ClassifierFwStatFW_STATS                  ClassifierFwStat = 18
+	ClassifierFwStatFW_STAT_SYN_COOKIES       ClassifierFwStat = 18
+	ClassifierFwStatFW_STAT_SYN_ACCEPTED      ClassifierFwStat = 19
+	ClassifierFwStatFW_STAT_SYN_REFUSED       ClassifierFwStat = 20
+	ClassifierFwStatFW_STATS                  ClassifierFwStat = 21
 )
 
 type ClassifierFwVerdict uint32
@@ -280,7 +284,7 @@ type ClassifierIface struct {
 	Flags   uint32
 	Name    [16]int8
 	Mac     [6]uint8
-	Pad     [2]uint8
+	Mtu     uint16
 }
 
 type ClassifierLimitState struct {
@@ -374,6 +378,53 @@ type ClassifierRouteEpoch struct {
 	Ipv6 uint32
 }
 
+type ClassifierSynWork struct {
+	_       structs.HostLayout
+	Options [80]uint8
+	Stamp   uint32
+	Mss     uint16
+	Scale   uint8
+	Offers  uint8
+	Ip      [10]uint32
+	Asked   struct {
+		_   structs.HostLayout
+		Tcp struct {
+			_      structs.HostLayout
+			Sport  uint16
+			Dport  uint16
+			Seq    uint32
+			Ack    uint32
+			Off    uint8
+			Flags  uint8
+			Window uint16
+			Check  uint16
+			Urgent uint16
+		}
+		Mss [4]uint8
+	}
+	Answer struct {
+		_   structs.HostLayout
+		Tcp struct {
+			_      structs.HostLayout
+			Sport  uint16
+			Dport  uint16
+			Seq    uint32
+			Ack    uint32
+			Off    uint8
+			Flags  uint8
+			Window uint16
+			Check  uint16
+			Urgent uint16
+		}
+		Mss   [4]uint8
+		Sack  [2]uint8
+		Stamp [2]uint8
+		Time  uint32
+		Echo  uint32
+		Scale [4]uint8
+	}
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -406,6 +457,7 @@ const (
 	ClassifierMapSockOwner         = "sock_owner"
 	ClassifierMapStats             = "stats"
 	ClassifierMapSumChunk          = "sum_chunk"
+	ClassifierMapSynScratch        = "syn_scratch"
 	ClassifierProgFwJudge          = "fw_judge"
 	ClassifierProgNfInput          = "nf_input"
 	ClassifierProgTcEgress         = "tc_egress"
@@ -437,6 +489,9 @@ const (
 	ClassifierVarCfgSeal           = "cfg_seal"
 	ClassifierVarCfgSourceIpv4     = "cfg_source_ipv4"
 	ClassifierVarCfgSourceIpv6     = "cfg_source_ipv6"
+	ClassifierVarCfgSynOptions     = "cfg_syn_options"
+	ClassifierVarCfgSynScale       = "cfg_syn_scale"
+	ClassifierVarCfgSynproxy       = "cfg_synproxy"
 	ClassifierVarCfgTcpLiberal     = "cfg_tcp_liberal"
 	ClassifierVarCfgTcpLoose       = "cfg_tcp_loose"
 	ClassifierVarCfgTcpOptions     = "cfg_tcp_options"
@@ -522,6 +577,7 @@ type ClassifierMapSpecs struct {
 	SockOwner       *ebpf.MapSpec `ebpf:"sock_owner"`
 	Stats           *ebpf.MapSpec `ebpf:"stats"`
 	SumChunk        *ebpf.MapSpec `ebpf:"sum_chunk"`
+	SynScratch      *ebpf.MapSpec `ebpf:"syn_scratch"`
 }
 
 // ClassifierVariableSpecs contains global variables before they are loaded into the kernel.
@@ -555,6 +611,9 @@ type ClassifierVariableSpecs struct {
 	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
+	CfgSynOptions     *ebpf.VariableSpec `ebpf:"cfg_syn_options"`
+	CfgSynScale       *ebpf.VariableSpec `ebpf:"cfg_syn_scale"`
+	CfgSynproxy       *ebpf.VariableSpec `ebpf:"cfg_synproxy"`
 	CfgTcpLiberal     *ebpf.VariableSpec `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.VariableSpec `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.VariableSpec `ebpf:"cfg_tcp_options"`
@@ -608,6 +667,7 @@ type ClassifierMaps struct {
 	SockOwner       *ebpf.Map `ebpf:"sock_owner"`
 	Stats           *ebpf.Map `ebpf:"stats"`
 	SumChunk        *ebpf.Map `ebpf:"sum_chunk"`
+	SynScratch      *ebpf.Map `ebpf:"syn_scratch"`
 }
 
 func (m *ClassifierMaps) Close() error {
@@ -640,6 +700,7 @@ func (m *ClassifierMaps) Close() error {
 		m.SockOwner,
 		m.Stats,
 		m.SumChunk,
+		m.SynScratch,
 	)
 }
 
@@ -674,6 +735,9 @@ type ClassifierVariables struct {
 	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`
+	CfgSynOptions     *ebpf.Variable `ebpf:"cfg_syn_options"`
+	CfgSynScale       *ebpf.Variable `ebpf:"cfg_syn_scale"`
+	CfgSynproxy       *ebpf.Variable `ebpf:"cfg_synproxy"`
 	CfgTcpLiberal     *ebpf.Variable `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.Variable `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.Variable `ebpf:"cfg_tcp_options"`

@@ -214,7 +214,8 @@ type ConnectFwPkt struct {
 	TcpOffer   uint8
 	Socket     uint8
 	Published  uint8
-	Pad        [2]uint8
+	Synproxy   uint8
+	Cookie     uint8
 	TcpSack    uint32
 	FragId     uint32
 	FragEdge   uint32
@@ -242,7 +243,10 @@ const (
 	ConnectFwStatFW_STAT_SOURCE_FULL       ConnectFwStat = 15
 	ConnectFwStatFW_STAT_XDP_NO_ROOM       ConnectFwStat = 16
 	ConnectFwStatFW_STAT_SEND_REFUSED      ConnectFwStat = 17
-	ConnectFwStatFW_STATS                  ConnectFwStat = 18
+	ConnectFwStatFW_STAT_SYN_COOKIES       ConnectFwStat = 18
+	ConnectFwStatFW_STAT_SYN_ACCEPTED      ConnectFwStat = 19
+	ConnectFwStatFW_STAT_SYN_REFUSED       ConnectFwStat = 20
+	ConnectFwStatFW_STATS                  ConnectFwStat = 21
 )
 
 type ConnectFwVerdict uint32
@@ -260,7 +264,7 @@ type ConnectIface struct {
 	Flags   uint32
 	Name    [16]int8
 	Mac     [6]uint8
-	Pad     [2]uint8
+	Mtu     uint16
 }
 
 type ConnectLimitState struct {
@@ -375,6 +379,9 @@ const (
 	ConnectVarCfgSeal           = "cfg_seal"
 	ConnectVarCfgSourceIpv4     = "cfg_source_ipv4"
 	ConnectVarCfgSourceIpv6     = "cfg_source_ipv6"
+	ConnectVarCfgSynOptions     = "cfg_syn_options"
+	ConnectVarCfgSynScale       = "cfg_syn_scale"
+	ConnectVarCfgSynproxy       = "cfg_synproxy"
 	ConnectVarCfgTcpLiberal     = "cfg_tcp_liberal"
 	ConnectVarCfgTcpLoose       = "cfg_tcp_loose"
 	ConnectVarCfgTcpOptions     = "cfg_tcp_options"
@@ -488,6 +495,9 @@ type ConnectVariableSpecs struct {
 	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
+	CfgSynOptions     *ebpf.VariableSpec `ebpf:"cfg_syn_options"`
+	CfgSynScale       *ebpf.VariableSpec `ebpf:"cfg_syn_scale"`
+	CfgSynproxy       *ebpf.VariableSpec `ebpf:"cfg_synproxy"`
 	CfgTcpLiberal     *ebpf.VariableSpec `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.VariableSpec `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.VariableSpec `ebpf:"cfg_tcp_options"`
@@ -594,6 +604,9 @@ type ConnectVariables struct {
 	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`
+	CfgSynOptions     *ebpf.Variable `ebpf:"cfg_syn_options"`
+	CfgSynScale       *ebpf.Variable `ebpf:"cfg_syn_scale"`
+	CfgSynproxy       *ebpf.Variable `ebpf:"cfg_synproxy"`
 	CfgTcpLiberal     *ebpf.Variable `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.Variable `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.Variable `ebpf:"cfg_tcp_options"`

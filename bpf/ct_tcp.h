@@ -71,7 +71,7 @@ static __always_inline int tcp_open(struct ct_flow *f, const struct fw_pkt *pkt)
 	__u8 next = tcp_transition(0, s.index, CT_NONE);
 	struct ct_side *snd = &f->side[0], *rcv = &f->side[1];
 
-	if (next == IV || (next != SS && !cfg_tcp_loose))
+	if (next == IV || (next != SS && !cfg_tcp_loose && !pkt->cookie))
 		return 0;
 	snd->end = snd->maxend = s.end;
 	snd->maxwin = s.win ?: 1;

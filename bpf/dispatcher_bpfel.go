@@ -33,7 +33,10 @@ const (
 	DispatcherFwStatFW_STAT_SOURCE_FULL       DispatcherFwStat = 15
 	DispatcherFwStatFW_STAT_XDP_NO_ROOM       DispatcherFwStat = 16
 	DispatcherFwStatFW_STAT_SEND_REFUSED      DispatcherFwStat = 17
-	DispatcherFwStatFW_STATS                  DispatcherFwStat = 18
+	DispatcherFwStatFW_STAT_SYN_COOKIES       DispatcherFwStat = 18
+	DispatcherFwStatFW_STAT_SYN_ACCEPTED      DispatcherFwStat = 19
+	DispatcherFwStatFW_STAT_SYN_REFUSED       DispatcherFwStat = 20
+	DispatcherFwStatFW_STATS                  DispatcherFwStat = 21
 )
 
 // Names of all BPF objects in the ELF.

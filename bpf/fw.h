@@ -62,7 +62,8 @@ struct fw_pkt {
 	__u8 tcp_offer;		/* FW_OFFER_: options of a TCP segment, for conntrack */
 	__u8 socket;		/* 1: a socket that is still open sent it */
 	__u8 published;		/* FW_HOOK_ that judges it although it is forwarded: see published.h */
-	__u8 pad[2];
+	__u8 synproxy;		/* set by SYNPROXY */
+	__u8 cookie;		/* its ACK answers a SYN cookie of ours: the handshake is over, see synproxy.h */
 	__u32 tcp_sack;		/* TCP: highest of ack and the right edges of SACK blocks */
 	__u32 frag_id;
 	__u32 frag_edge;	/* first fragment: bytes of the datagram in it; later: byte of the datagram where it starts */
@@ -142,7 +143,7 @@ struct iface {
 	__u32 flags;		/* FW_IFACE_ */
 	char name[16];
 	__u8 mac[6];		/* 0 if it has none */
-	__u8 pad[2];
+	__u16 mtu;		/* at most 65535 */
 };
 
 /* Key of addr_types: prefixlen counts the 32 bits of family too. */
@@ -338,6 +339,9 @@ enum fw_stat {
 	FW_STAT_SOURCE_FULL,		/* dropped: a new flow of a source that has as many as it may */
 	FW_STAT_XDP_NO_ROOM,		/* left to tc: the driver's frames have no room for a seal */
 	FW_STAT_SEND_REFUSED,		/* a datagram of a UDP socket that is not connected, before there was a packet */
+	FW_STAT_SYN_COOKIES,		/* SYNs answered with a cookie, and gone */
+	FW_STAT_SYN_ACCEPTED,		/* ACKs that answered one */
+	FW_STAT_SYN_REFUSED,		/* dropped: segments to a listening port that belong to no connection and answer no cookie */
 	FW_STATS,
 };
 

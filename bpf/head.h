@@ -69,6 +69,12 @@ static __always_inline int fetch(FRAME *skb, __u32 off, void *to, const __u32 le
 	return bpf_skb_load_bytes(skb, off, to, len);
 }
 
+/* len: 1 to 40, known to the verifier. */
+static __always_inline int load_options(FRAME *skb, __u32 off, void *to, __u32 len)
+{
+	return bpf_skb_load_bytes(skb, off, to, len);
+}
+
 /* Bytes of the buffer. */
 static __always_inline __u32 buffer_len(const FRAME *skb)
 {

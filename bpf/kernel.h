@@ -71,7 +71,11 @@ struct sock {
 	struct sock_cgroup_data sk_cgrp_data;
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
+	__u8 sk_userlocks : 4;	/* SOCK_RCVBUF_LOCK and others */
 } RELOCATED;
+
+/* Begins with a struct sock. */
+struct tcp_sock { __u32 window_clamp; } RELOCATED;
 
 struct sk_buff {
 	unsigned int len;

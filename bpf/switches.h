@@ -20,6 +20,9 @@ volatile const __u8 cfg_owner;			/* a rule reads the owner of a socket; needs Li
 volatile const __u8 cfg_comm;			/* a rule logs what this host sends, and sockets are noted */
 volatile const __u8 cfg_cgroups;		/* a rule reads the control group of a socket */
 volatile const __u8 cfg_reads_transport;	/* a rule reads a transport header */
+volatile const __u8 cfg_synproxy;		/* a rule has the SYN proxy answer */
+volatile const __u8 cfg_syn_options;		/* it may offer what a timestamp carries: scaled windows and SACK */
+volatile const __u8 cfg_syn_scale;		/* the window scale that the stack will take for its own */
 volatile const __u8 cfg_dry;			/* judge without side effects: no logs, no tokens taken */
 volatile const __u64 cfg_seal;			/* of this generation; 0: no interface judges in XDP (seal.h) */
 volatile const __u32 cfg_generation;		/* number of this generation, for events */

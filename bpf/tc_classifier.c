@@ -30,6 +30,9 @@
 #include "addr.h"
 #include "meta.h"
 #include "owner.h"
+#include "sum.h"
+#include "fib.h"
+#include "synproxy.h"
 #include "checksum.h"
 #include "ct_key.h"
 #include "ct_tcp.h"
@@ -44,6 +47,7 @@
 #include "dhcp.h"
 #include "answer.h"
 #include "reject.h"
+#include "syn_answer.h"
 
 #define PASS TC_ACT_UNSPEC /* TCX_NEXT: other programs of the hook and the stack go on */
 #define DROP TC_ACT_SHOT
@@ -192,6 +196,7 @@ static __always_inline int unseal(struct __sk_buff *skb, struct fw_pkt *pkt)
 		return -1;
 	pkt->hook = FW_HOOK_PREROUTING;
 	pkt->notrack = !!(s->said & SEAL_NOTRACK);
+	pkt->cookie = !!(s->said & SEAL_COOKIE);
 	return s->said & SEAL_VERDICT;
 }
 
@@ -212,7 +217,7 @@ int tc_ingress(struct __sk_buff *skb)
 {
 	struct fw_pkt *pkt = scratch_pkt();
 	__u32 carried = skb->tc_index;
-	int rc;
+	int rc, sealed;
 
 	if (!pkt)
 		return drop(FW_STAT_INTERNAL);
@@ -232,11 +237,15 @@ int tc_ingress(struct __sk_buff *skb)
 	set_source_mac(skb, pkt);
 	if (cfg_defrag && is_piece(pkt))
 		return leave_to_stack(skb, pkt, carried);
-	rc = unseal(skb, pkt);
-	if (rc < 0)
-		rc = judge_prerouting(pkt);
+	sealed = unseal(skb, pkt);
+	rc = sealed < 0 ? judge_prerouting(pkt) : sealed;
 	if (verdict_kind(rc) != FW_ACCEPT)
 		return refuse(skb, pkt, rc);
+	if (cfg_synproxy && sealed < 0) {
+		rc = proxy(skb, pkt);
+		if (rc >= 0)
+			return rc;
+	}
 	if (cfg_nat)
 		return leave_to_stack(skb, pkt, carried);
 	return is_local(skb, pkt) ? judge_input(skb, pkt, carried) : pass_through(skb, pkt);

@@ -214,7 +214,8 @@ type XdpFwPkt struct {
 	TcpOffer   uint8
 	Socket     uint8
 	Published  uint8
-	Pad        [2]uint8
+	Synproxy   uint8
+	Cookie     uint8
 	TcpSack    uint32
 	FragId     uint32
 	FragEdge   uint32
@@ -242,7 +243,10 @@ const (
 	XdpFwStatFW_STAT_SOURCE_FULL       XdpFwStat = 15
 	XdpFwStatFW_STAT_XDP_NO_ROOM       XdpFwStat = 16
 	XdpFwStatFW_STAT_SEND_REFUSED      XdpFwStat = 17
-	XdpFwStatFW_STATS                  XdpFwStat = 18
+	XdpFwStatFW_STAT_SYN_COOKIES       XdpFwStat = 18
+	XdpFwStatFW_STAT_SYN_ACCEPTED      XdpFwStat = 19
+	XdpFwStatFW_STAT_SYN_REFUSED       XdpFwStat = 20
+	XdpFwStatFW_STATS                  XdpFwStat = 21
 )
 
 type XdpFwVerdict uint32
@@ -260,7 +264,7 @@ type XdpIface struct {
 	Flags   uint32
 	Name    [16]int8
 	Mac     [6]uint8
-	Pad     [2]uint8
+	Mtu     uint16
 }
 
 type XdpLimitState struct {
@@ -317,6 +321,53 @@ type XdpRouteEpoch struct {
 	Ipv6 uint32
 }
 
+type XdpSynWork struct {
+	_       structs.HostLayout
+	Options [80]uint8
+	Stamp   uint32
+	Mss     uint16
+	Scale   uint8
+	Offers  uint8
+	Ip      [10]uint32
+	Asked   struct {
+		_   structs.HostLayout
+		Tcp struct {
+			_      structs.HostLayout
+			Sport  uint16
+			Dport  uint16
+			Seq    uint32
+			Ack    uint32
+			Off    uint8
+			Flags  uint8
+			Window uint16
+			Check  uint16
+			Urgent uint16
+		}
+		Mss [4]uint8
+	}
+	Answer struct {
+		_   structs.HostLayout
+		Tcp struct {
+			_      structs.HostLayout
+			Sport  uint16
+			Dport  uint16
+			Seq    uint32
+			Ack    uint32
+			Off    uint8
+			Flags  uint8
+			Window uint16
+			Check  uint16
+			Urgent uint16
+		}
+		Mss   [4]uint8
+		Sack  [2]uint8
+		Stamp [2]uint8
+		Time  uint32
+		Echo  uint32
+		Scale [4]uint8
+	}
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -342,6 +393,7 @@ const (
 	XdpMapScratch           = "scratch"
 	XdpMapSockOwner         = "sock_owner"
 	XdpMapStats             = "stats"
+	XdpMapSynScratch        = "syn_scratch"
 	XdpProgXdpIngress       = "xdp_ingress"
 	XdpVarCfgAddrtypes      = "cfg_addrtypes"
 	XdpVarCfgCasts          = "cfg_casts"
@@ -370,6 +422,9 @@ const (
 	XdpVarCfgSeal           = "cfg_seal"
 	XdpVarCfgSourceIpv4     = "cfg_source_ipv4"
 	XdpVarCfgSourceIpv6     = "cfg_source_ipv6"
+	XdpVarCfgSynOptions     = "cfg_syn_options"
+	XdpVarCfgSynScale       = "cfg_syn_scale"
+	XdpVarCfgSynproxy       = "cfg_synproxy"
 	XdpVarCfgTcpLiberal     = "cfg_tcp_liberal"
 	XdpVarCfgTcpLoose       = "cfg_tcp_loose"
 	XdpVarCfgTcpOptions     = "cfg_tcp_options"
@@ -424,27 +479,28 @@ type XdpProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type XdpMapSpecs struct {
-	AddrTypes *ebpf.MapSpec `ebpf:"addr_types"`
-	Cgroups   *ebpf.MapSpec `ebpf:"cgroups"`
-	Counters  *ebpf.MapSpec `ebpf:"counters"`
-	Ct        *ebpf.MapSpec `ebpf:"ct"`
-	CtNew     *ebpf.MapSpec `ebpf:"ct_new"`
-	CtQuoted  *ebpf.MapSpec `ebpf:"ct_quoted"`
-	CtScratch *ebpf.MapSpec `ebpf:"ct_scratch"`
-	Epochs    *ebpf.MapSpec `ebpf:"epochs"`
-	Events    *ebpf.MapSpec `ebpf:"events"`
-	Frags     *ebpf.MapSpec `ebpf:"frags"`
-	Ifaces    *ebpf.MapSpec `ebpf:"ifaces"`
-	Judged    *ebpf.MapSpec `ebpf:"judged"`
-	Limits    *ebpf.MapSpec `ebpf:"limits"`
-	LogRate   *ebpf.MapSpec `ebpf:"log_rate"`
-	Macs      *ebpf.MapSpec `ebpf:"macs"`
-	Meters    *ebpf.MapSpec `ebpf:"meters"`
-	Notices   *ebpf.MapSpec `ebpf:"notices"`
-	OwnAddrs  *ebpf.MapSpec `ebpf:"own_addrs"`
-	Scratch   *ebpf.MapSpec `ebpf:"scratch"`
-	SockOwner *ebpf.MapSpec `ebpf:"sock_owner"`
-	Stats     *ebpf.MapSpec `ebpf:"stats"`
+	AddrTypes  *ebpf.MapSpec `ebpf:"addr_types"`
+	Cgroups    *ebpf.MapSpec `ebpf:"cgroups"`
+	Counters   *ebpf.MapSpec `ebpf:"counters"`
+	Ct         *ebpf.MapSpec `ebpf:"ct"`
+	CtNew      *ebpf.MapSpec `ebpf:"ct_new"`
+	CtQuoted   *ebpf.MapSpec `ebpf:"ct_quoted"`
+	CtScratch  *ebpf.MapSpec `ebpf:"ct_scratch"`
+	Epochs     *ebpf.MapSpec `ebpf:"epochs"`
+	Events     *ebpf.MapSpec `ebpf:"events"`
+	Frags      *ebpf.MapSpec `ebpf:"frags"`
+	Ifaces     *ebpf.MapSpec `ebpf:"ifaces"`
+	Judged     *ebpf.MapSpec `ebpf:"judged"`
+	Limits     *ebpf.MapSpec `ebpf:"limits"`
+	LogRate    *ebpf.MapSpec `ebpf:"log_rate"`
+	Macs       *ebpf.MapSpec `ebpf:"macs"`
+	Meters     *ebpf.MapSpec `ebpf:"meters"`
+	Notices    *ebpf.MapSpec `ebpf:"notices"`
+	OwnAddrs   *ebpf.MapSpec `ebpf:"own_addrs"`
+	Scratch    *ebpf.MapSpec `ebpf:"scratch"`
+	SockOwner  *ebpf.MapSpec `ebpf:"sock_owner"`
+	Stats      *ebpf.MapSpec `ebpf:"stats"`
+	SynScratch *ebpf.MapSpec `ebpf:"syn_scratch"`
 }
 
 // XdpVariableSpecs contains global variables before they are loaded into the kernel.
@@ -478,6 +534,9 @@ type XdpVariableSpecs struct {
 	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
+	CfgSynOptions     *ebpf.VariableSpec `ebpf:"cfg_syn_options"`
+	CfgSynScale       *ebpf.VariableSpec `ebpf:"cfg_syn_scale"`
+	CfgSynproxy       *ebpf.VariableSpec `ebpf:"cfg_synproxy"`
 	CfgTcpLiberal     *ebpf.VariableSpec `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.VariableSpec `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.VariableSpec `ebpf:"cfg_tcp_options"`
@@ -503,27 +562,28 @@ func (o *XdpObjects) Close() error {
 //
 // It can be passed to LoadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XdpMaps struct {
-	AddrTypes *ebpf.Map `ebpf:"addr_types"`
-	Cgroups   *ebpf.Map `ebpf:"cgroups"`
-	Counters  *ebpf.Map `ebpf:"counters"`
-	Ct        *ebpf.Map `ebpf:"ct"`
-	CtNew     *ebpf.Map `ebpf:"ct_new"`
-	CtQuoted  *ebpf.Map `ebpf:"ct_quoted"`
-	CtScratch *ebpf.Map `ebpf:"ct_scratch"`
-	Epochs    *ebpf.Map `ebpf:"epochs"`
-	Events    *ebpf.Map `ebpf:"events"`
-	Frags     *ebpf.Map `ebpf:"frags"`
-	Ifaces    *ebpf.Map `ebpf:"ifaces"`
-	Judged    *ebpf.Map `ebpf:"judged"`
-	Limits    *ebpf.Map `ebpf:"limits"`
-	LogRate   *ebpf.Map `ebpf:"log_rate"`
-	Macs      *ebpf.Map `ebpf:"macs"`
-	Meters    *ebpf.Map `ebpf:"meters"`
-	Notices   *ebpf.Map `ebpf:"notices"`
-	OwnAddrs  *ebpf.Map `ebpf:"own_addrs"`
-	Scratch   *ebpf.Map `ebpf:"scratch"`
-	SockOwner *ebpf.Map `ebpf:"sock_owner"`
-	Stats     *ebpf.Map `ebpf:"stats"`
+	AddrTypes  *ebpf.Map `ebpf:"addr_types"`
+	Cgroups    *ebpf.Map `ebpf:"cgroups"`
+	Counters   *ebpf.Map `ebpf:"counters"`
+	Ct         *ebpf.Map `ebpf:"ct"`
+	CtNew      *ebpf.Map `ebpf:"ct_new"`
+	CtQuoted   *ebpf.Map `ebpf:"ct_quoted"`
+	CtScratch  *ebpf.Map `ebpf:"ct_scratch"`
+	Epochs     *ebpf.Map `ebpf:"epochs"`
+	Events     *ebpf.Map `ebpf:"events"`
+	Frags      *ebpf.Map `ebpf:"frags"`
+	Ifaces     *ebpf.Map `ebpf:"ifaces"`
+	Judged     *ebpf.Map `ebpf:"judged"`
+	Limits     *ebpf.Map `ebpf:"limits"`
+	LogRate    *ebpf.Map `ebpf:"log_rate"`
+	Macs       *ebpf.Map `ebpf:"macs"`
+	Meters     *ebpf.Map `ebpf:"meters"`
+	Notices    *ebpf.Map `ebpf:"notices"`
+	OwnAddrs   *ebpf.Map `ebpf:"own_addrs"`
+	Scratch    *ebpf.Map `ebpf:"scratch"`
+	SockOwner  *ebpf.Map `ebpf:"sock_owner"`
+	Stats      *ebpf.Map `ebpf:"stats"`
+	SynScratch *ebpf.Map `ebpf:"syn_scratch"`
 }
 
 func (m *XdpMaps) Close() error {
@@ -549,6 +609,7 @@ func (m *XdpMaps) Close() error {
 		m.Scratch,
 		m.SockOwner,
 		m.Stats,
+		m.SynScratch,
 	)
 }
 
@@ -583,6 +644,9 @@ type XdpVariables struct {
 	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`
+	CfgSynOptions     *ebpf.Variable `ebpf:"cfg_syn_options"`
+	CfgSynScale       *ebpf.Variable `ebpf:"cfg_syn_scale"`
+	CfgSynproxy       *ebpf.Variable `ebpf:"cfg_synproxy"`
 	CfgTcpLiberal     *ebpf.Variable `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.Variable `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.Variable `ebpf:"cfg_tcp_options"`

@@ -17,6 +17,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
 #include "fw.h"
+#include "kernel.h"
 #include "switches.h"
 #include "maps.h"
 #include "limit.h"
@@ -29,6 +30,10 @@
 #include "addr.h"
 #include "meta.h"
 #include "seal.h"
+#include "sum.h"
+#include "fib.h"
+#include "synproxy.h"
+#include "xdp_answer.h"
 
 /* Room for a seal; none if the driver keeps no metadata. */
 static __always_inline struct seal *make_seal(struct xdp_md *frame)
@@ -66,6 +71,15 @@ static __always_inline int describe(struct xdp_md *frame, struct fw_pkt *pkt)
 	return 1;
 }
 
+/* Back to where the SYN came from; tc answers it where that cannot be done here, and counts it once more. */
+static __always_inline int answer(struct xdp_md *frame, const struct fw_pkt *pkt)
+{
+	if (make_synack(frame, pkt))
+		return leave(frame);
+	bpf_xdp_adjust_meta(frame, sizeof(struct seal));
+	return XDP_TX;
+}
+
 SEC("xdp.frags")
 int xdp_ingress(struct xdp_md *frame)
 {
@@ -86,9 +100,17 @@ int xdp_ingress(struct xdp_md *frame)
 	verdict = fw_prerouting(pkt);
 	if (verdict_kind(verdict) == FW_DROP)
 		return XDP_DROP;
+	if (cfg_synproxy && is_proxied(pkt)) {
+		switch (fw_synproxy(frame, pkt)) {
+		case SYN_ANSWER:
+			return answer(frame, pkt);
+		case SYN_DROP:
+			return XDP_DROP;
+		}
+	}
 	s->key = cfg_seal;
 	s->ifindex = frame->ingress_ifindex;
-	s->said = (verdict & SEAL_VERDICT) | (pkt->notrack ? SEAL_NOTRACK : 0);
+	s->said = (verdict & SEAL_VERDICT) | (pkt->notrack ? SEAL_NOTRACK : 0) | (pkt->cookie ? SEAL_COOKIE : 0);
 	return XDP_PASS;
 }
 

@@ -23,6 +23,12 @@ static __always_inline int fetch(FRAME *frame, __u32 off, void *to, const __u32 
 	return bpf_xdp_load_bytes(frame, off, to, len);
 }
 
+/* len: 1 to 40, known to the verifier. */
+static __always_inline int load_options(FRAME *frame, __u32 off, void *to, __u32 len)
+{
+	return bpf_xdp_load_bytes(frame, off, to, len);
+}
+
 static __always_inline __u32 buffer_len(FRAME *frame) { return bpf_xdp_get_buff_len(frame); }
 
 /* A frame from the wire is one packet; a super-packet of a veth that does not say its length comes out malformed. */

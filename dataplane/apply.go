@@ -100,6 +100,7 @@ func (t *transaction) compile() error {
 		t.next.Previous = t.live.Number
 	}
 	t.chooseXDP()
+	t.chooseTCP()
 	t.chooseNotes()
 	if t.again != nil {
 		t.next.RollbackTo, t.next.Confirmed = t.again.Number, t.again.Confirmed

@@ -51,6 +51,7 @@ type Generation struct {
 	Notes        bool   `json:"notes,omitempty"` // programs that open sockets are noted, for logs
 
 	XDP map[string]string `json:"xdp,omitempty"`
+	TCP *tcpSettings      `json:"tcp,omitempty"` // nil: no rule has a SYN proxy
 	Meta
 	Options Options               `json:"options"`
 

@@ -36,13 +36,13 @@ func (t *transaction) describeHost() error {
 }
 
 // staleHost reports whether the rules of a generation ask for names or addresses that are not what the programs were told (Refresh does).
-// XDP asks for the interfaces' MACs.
+// XDP asks for the interfaces' MACs, the SYN proxy for their MTUs.
 func (d *Dataplane) staleHost(g *Generation) (bool, error) {
 	rs, err := d.at.readRuleset(g.Number)
 	if err != nil {
 		return false, err
 	}
-	if rs.Uses(ruleset.FieldInIface) || rs.Uses(ruleset.FieldOutIface) || g.judgesInXDP() {
+	if rs.Uses(ruleset.FieldInIface) || rs.Uses(ruleset.FieldOutIface) || g.judgesInXDP() || g.TCP != nil {
 		if stale, err := d.staleNames(); stale || err != nil {
 			return stale, err
 		}
@@ -104,7 +104,7 @@ func nameInterfaces(m *ebpf.Map) error {
 }
 
 func ifaceEntry(i iface) bpf.Iface {
-	v := bpf.Iface{Ifindex: uint32(i.index), Mac: i.mac}
+	v := bpf.Iface{Ifindex: uint32(i.index), Mac: i.mac, Mtu: uint16(min(i.mtu, 1<<16-1))}
 	for n := range min(len(i.name), len(v.Name)-1) {
 		v.Name[n] = int8(i.name[n])
 	}

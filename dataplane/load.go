@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -20,7 +21,9 @@ func setSwitches(spec *ebpf.CollectionSpec, g *Generation, seal uint64) error {
 			return fmt.Errorf("cfg_owner: %s", err)
 		}
 	}
+	tcp := cmp.Or(g.TCP, &tcpSettings{})
 	for name, value := range map[string]any{
+		"cfg_syn_options": tcp.Extended, "cfg_syn_scale": uint8(tcp.Scale),
 		"cfg_seal":       seal,
 		"cfg_comm":       g.Notes,
 		"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number, "cfg_nat": g.NAT, "cfg_defrag": g.Defrag,

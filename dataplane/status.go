@@ -125,6 +125,7 @@ func (h Hook) inXDP() bool { return h.Mode == Mode(xdpNative) || h.Mode == Mode(
 func (d *Dataplane) hostStatus(s *Status) error {
 	d.natStatus(s)
 	d.netfilterStatus(s)
+	s.tcpStatus()
 	s.Connect, s.Send = d.connectStatus(s.Generation)
 	if rs, err := d.at.readRuleset(s.Generation.Number); err == nil {
 		d.cgroupStatus(s, rs)

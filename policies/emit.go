@@ -87,7 +87,7 @@ func (b *builder) readLimit() {
 		b.checkUnbound()
 		return
 	}
-	if b.t.has("after_limit") && over.s != "next" && b.verb != "log_only" && b.verb != "continue" {
+	if b.t.has("after_limit") && over.s != "next" && !b.goesOn() {
 		b.p.fail(b.t.keyPos("after_limit"), `after_limit: needs limit, and over = "next"`)
 	}
 	b.over = over.s
@@ -96,7 +96,7 @@ func (b *builder) readLimit() {
 		b.checkOver(over)
 	case b.verb == "allow":
 		b.over = "drop"
-	case b.verb == "log_only" || b.verb == "continue":
+	case b.goesOn():
 		b.over = "next"
 	case b.verb != "":
 		b.p.fail(b.t.keyPos(bound), "%s: %s needs over, to say what happens to the packets beyond it", bound, b.verb).Help =
@@ -116,6 +116,9 @@ func (b *builder) checkUnbound() {
 		b.p.fail(b.t.keyPos("after_limit"), "after_limit: there is no limit")
 	}
 }
+
+// goesOn reports whether the rule leaves the packet to the rules after it.
+func (b *builder) goesOn() bool { return b.verb != "" && b.verdict.Kind == ruleset.Continue }
 
 // checkAbove checks above, which makes the rule hold for what exceeds a rate.
 func (b *builder) checkAbove() {
@@ -146,6 +149,9 @@ func (b *builder) readStatements() {
 		}
 	}
 	b.readBan()
+	if b.verb == "synproxy" {
+		b.statements = append(b.statements, ruleset.Statement{SynProxy: &ruleset.SynProxy{}})
+	}
 	if b.t.truth("notrack") {
 		b.statements = append(b.statements, ruleset.Statement{NoTrack: &ruleset.NoTrack{}})
 	}

@@ -203,6 +203,9 @@ func (x *renderer) verb(services []string) []string {
 		if x.onlyLogs() {
 			key = "log_only"
 		}
+		if x.proxies() {
+			key = "synproxy"
+		}
 		return []string{key + " = " + what}
 	case ruleset.Reject:
 		if v.With != ruleset.RejectDefault {
@@ -210,6 +213,10 @@ func (x *renderer) verb(services []string) []string {
 		}
 	}
 	return []string{verbOf(v.Kind) + " = " + what}
+}
+
+func (x *renderer) proxies() bool {
+	return slices.ContainsFunc(x.rule.Statements, func(s ruleset.Statement) bool { return s.SynProxy != nil })
 }
 
 func (x *renderer) onlyLogs() bool {

@@ -15,7 +15,7 @@ var verbs = []struct {
 	kind ruleset.VerdictKind
 }{
 	{"allow", ruleset.Accept}, {"drop", ruleset.Drop}, {"reject", ruleset.Reject}, {"log_only", ruleset.Continue},
-	{"continue", ruleset.Continue}, {"return", ruleset.Return}, {"use", ruleset.Jump}, {"goto", ruleset.Goto},
+	{"continue", ruleset.Continue}, {"synproxy", ruleset.Continue}, {"return", ruleset.Return}, {"use", ruleset.Jump}, {"goto", ruleset.Goto},
 }
 
 // builder turns one rule of a policy into the rules of a chain that it takes.

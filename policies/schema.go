@@ -165,6 +165,7 @@ var schema = append([]row{
 	{inRule &^ inGuard, "reject", texts | isBool, 0, "", "drop it and tell the sender", `reject = "smtp"`},
 	{inRule, "log_only", texts | isBool, 0, "", "log it and go on with the next rule", `log_only = "tcp/23"`},
 	{inRule, "continue", texts | isBool, 0, "", "do what the other keys say (set_mark, notrack, log) and go on with the next rule", `continue = "any"`},
+	{inGuard | inGroupRule, "synproxy", texts | isBool, 0, "", "answer SYNs to listening sockets of this host with cookies, and go on with the next rule: see [docs/synproxy.md](synproxy.md); only in guard, or in groups that only guard uses", `synproxy = ["http", "https"]`},
 	{inRule, "return", texts | isBool, 0, "", "leave the group: go on after the rule that used it; in a direction: go to the default", `return = "any"`},
 	{inRule, "use", isText, 0, "", "run the rules of a group here, and go on if none of them decides", `use = "lan-services"`},
 	{inRule, "goto", isText, 0, "", "as use, but do not come back to this list of rules", `goto = "lan-services"`},

@@ -100,6 +100,8 @@ var elsewhere = map[string]string{
 	"socket":  ofSocket,
 	"mac":     "what this host sends has no sender's MAC address yet",
 	"notrack": "only guard runs before connection tracking",
+
+	"synproxy": "only guard sees SYNs before connection tracking",
 }
 
 const ofSocket = "only of packets that this host sends is the socket known: it belongs to outbound rules"

@@ -102,6 +102,9 @@ func (d dice) statements(r *ruleset.Rule, h ruleset.Hook) {
 	if d.one(4) && (h == ruleset.HookPrerouting || h == ruleset.HookRawOutput) {
 		r.Statements = append(r.Statements, ruleset.Statement{NoTrack: &ruleset.NoTrack{}})
 	}
+	if d.one(4) && h == ruleset.HookPrerouting && r.Verdict.Kind == ruleset.Continue {
+		r.Statements = append(r.Statements, ruleset.Statement{SynProxy: &ruleset.SynProxy{}})
+	}
 }
 
 func (d dice) addr(f ruleset.Family) ruleset.AddrRange {
@@ -288,7 +291,7 @@ func compare(t *testing.T, d dice, a, b *ruleset.Ruleset, about string) {
 		p := d.packet(h)
 		va, ta := a.Eval(h, p, sa)
 		vb, tb := b.Eval(h, p, sb)
-		if va != vb || va.Kind == ruleset.Accept && (ta.Packet.Mark != tb.Packet.Mark || ta.NoTrack != tb.NoTrack) {
+		if va != vb || va.Kind == ruleset.Accept && (ta.Packet.Mark != tb.Packet.Mark || ta.NoTrack != tb.NoTrack || ta.SynProxy != tb.SynProxy) {
 			t.Fatalf("%s on %s: %v, written %v\n%+v\n%s\n%s\n%s", p.Family, h, va, vb, p, &ta, &tb, about)
 		}
 		if d.one(3) {

@@ -35,6 +35,9 @@ func expect(t *testing.T, rs *ruleset.Ruleset, e cases.Expect, st *ruleset.State
 	if e.Mark != 0 && trace.Packet.Mark != e.Mark {
 		t.Errorf("%s: got mark %#x, want %#x", e.Packet, trace.Packet.Mark, e.Mark)
 	}
+	if trace.SynProxy != e.SynProxy {
+		t.Errorf("%s: SynProxy is %v", e.Packet, trace.SynProxy)
+	}
 	if trace.NoTrack != e.NoTrack {
 		t.Errorf("%s: NoTrack is %v", e.Packet, trace.NoTrack)
 	}

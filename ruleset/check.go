@@ -169,13 +169,17 @@ func posOr(p, outer Pos) Pos {
 
 // statement checks that a rule can do what it says where it stands.
 func (c *checker) statement(chain *Chain, r *Rule, s Statement) {
-	switch n := given(s.Log != nil) + given(s.SetMark != nil) + given(s.NoTrack != nil) + given(s.Change != nil); {
+	switch n := given(s.Log != nil) + given(s.SetMark != nil) + given(s.NoTrack != nil) + given(s.SynProxy != nil) + given(s.Change != nil); {
 	case n != 1:
 		c.errs.Add(r.Pos, "statement: %d things in one, it needs exactly 1", n)
 	case s.Change != nil:
 		c.change(r, s.Change)
 	case s.NoTrack != nil && c.hooks[chain]&^rawHooks != 0:
 		c.errs.Add(r.Pos, "notrack: comes too late on hook %s", c.hooks[chain]&^rawHooks).Help = "put it into a prerouting or raw-output chain, which run before conntrack"
+	case s.SynProxy != nil && c.hooks[chain]&^(1<<HookPrerouting) != 0:
+		c.errs.Add(r.Pos, "synproxy: not on hook %s", c.hooks[chain]&^(1<<HookPrerouting)).Help = "put it into a prerouting chain, where SYNs arrive"
+	case s.SynProxy != nil && r.Verdict.Kind != Continue:
+		c.errs.Add(r.Pos, "synproxy: cannot %s as well, it goes on with the next rule", r.Verdict.Kind).Help = "write two rules"
 	case s.Log != nil && s.Log.Level > 7:
 		c.errs.Add(r.Pos, "log: level %d is above 7", s.Log.Level)
 	case s.Log != nil && (s.Log.Group < 0 || s.Log.Group > 1<<16):

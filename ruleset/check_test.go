@@ -74,6 +74,7 @@ func TestCheck(t *testing.T) {
 		jump, goTo             = ruleset.Jump, ruleset.Goto
 	)
 	noTrack := ruleset.Statement{NoTrack: &ruleset.NoTrack{}}
+	proxy := ruleset.Statement{SynProxy: &ruleset.SynProxy{}}
 	for _, test := range []struct {
 		name string
 		rs   *ruleset.Ruleset
@@ -126,6 +127,9 @@ func TestCheck(t *testing.T) {
 		{"notrack in raw chains", set(base(pre, ruleset.Drop, rule(to(jump, "a"))), base(raw, ruleset.Drop, rule(to(jump, "a"))), chain("a", does(rule(goOn), noTrack))), ""},
 		{"notrack reached from output", set(base(raw, ruleset.Drop, rule(to(jump, "a"))), base(out, ruleset.Drop, rule(to(jump, "a"))), chain("a", at(1, does(rule(goOn), noTrack)))),
 			`f:1: notrack: comes too late on hook output`},
+		{"synproxy of what is sent", set(base(raw, ruleset.Drop, at(1, does(rule(goOn), proxy)))), `f:1: synproxy: not on hook raw-output`},
+		{"synproxy and a verdict", set(base(pre, ruleset.Drop, at(1, does(rule(accept), proxy)))), `f:1: synproxy: cannot accept as well, it goes on with the next rule`},
+		{"synproxy in a chain", set(base(pre, ruleset.Drop, rule(to(jump, "a"))), chain("a", does(rule(goOn), proxy))), ""},
 		{"reject in prerouting", set(base(pre, ruleset.Drop, at(1, rule(reject(0))))), `f:1: reject: cannot answer from hook prerouting`},
 		{"reject reached from raw output", set(base(raw, ruleset.Drop, rule(to(jump, "a"))), chain("a", at(1, rule(reject(0))))), `f:1: reject: cannot answer from hook raw-output`},
 		{"reject", set(base(in, ruleset.Drop, rule(reject(1))), base(out, ruleset.Drop, rule(reject(2))), base(fwd, ruleset.Drop, rule(reject(3)))), ""},

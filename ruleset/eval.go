@@ -157,6 +157,8 @@ func (e *evaluation) do(statements []Statement) {
 			e.trace.Packet.Mark = e.trace.Packet.Mark&^s.SetMark.Mask ^ s.SetMark.Value
 		case s.NoTrack != nil:
 			e.trace.NoTrack = true
+		case s.SynProxy != nil:
+			e.trace.SynProxy = true
 		case s.Change != nil:
 			e.state.change(e.rs.Set(s.Change.Set), s.Change, e.trace.Packet.addr(s.Change.Field))
 		}

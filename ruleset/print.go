@@ -95,6 +95,8 @@ func (s Statement) String() string {
 		return fmt.Sprintf("set mark %#x/%#x", s.SetMark.Value, s.SetMark.Mask)
 	case s.NoTrack != nil:
 		return "notrack"
+	case s.SynProxy != nil:
+		return "synproxy"
 	}
 	return "nothing"
 }

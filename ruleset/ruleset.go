@@ -133,6 +133,8 @@ type Statement struct {
 	SetMark *SetMark `json:"set_mark,omitempty"`
 	NoTrack *NoTrack `json:"notrack,omitempty"`
 
+	SynProxy *SynProxy `json:"synproxy,omitempty"`
+
 	Change *SetChange `json:"change,omitempty"`
 }
 
@@ -151,6 +153,24 @@ type SetMark struct {
 
 // NoTrack keeps the packet out of conntrack: its state is UNTRACKED. Prerouting and raw-output chains only.
 type NoTrack struct{}
+
+// SynProxy has SYNs to listening sockets of this host, if the prerouting rules accept them, answered with cookies; they go no further. What
+// belongs to no connection goes on if it answers a cookie. Prerouting chains only; what is not TCP is left alone.
+type SynProxy struct{}
+
+// UsesSynProxy reports whether a rule has a SYN proxy.
+func (rs *Ruleset) UsesSynProxy() bool {
+	for _, c := range rs.Chains {
+		for _, r := range c.Rules {
+			for _, s := range r.Statements {
+				if s.SynProxy != nil {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
 
 // Chain finds a chain by name, as a jump from a chain of family f does; nil if there is none.
 func (rs *Ruleset) Chain(name string, f Family) *Chain {

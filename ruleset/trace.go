@@ -17,7 +17,9 @@ type Trace struct {
 	Steps   []Step
 	Packet  Packet // as the rules left it: Mark is what SetMark statements made of it
 	NoTrack bool   // a NoTrack statement ran
-	Reason  string // why, where no rule or policy decided; else ""
+	// SynProxy: a SynProxy statement ran.
+	SynProxy bool
+	Reason   string // why, where no rule or policy decided; else ""
 }
 
 // Step is one rule that was tried, or (Rule nil) a base chain's policy.

@@ -96,6 +96,7 @@ type result struct {
 	Verdict string
 	Mark    uint32
 	NoTrack bool
+	Synned  bool   // SynProxy
 	Rule    string // that decided
 }
 
@@ -125,7 +126,7 @@ func (j *judge) run(tb testing.TB, p *ruleset.Packet, h ruleset.Hook) result {
 
 func (j *judge) result(code uint32, pkt *bpf.Pkt) result {
 	v := ruleset.Verdict{Kind: ruleset.VerdictKind(code & 0xff), With: ruleset.RejectWith(code >> 8)}
-	r := result{Verdict: v.String(), Mark: pkt.Mark, NoTrack: pkt.Notrack != 0}
+	r := result{Verdict: v.String(), Mark: pkt.Mark, NoTrack: pkt.Notrack != 0, Synned: pkt.Synproxy != 0}
 	for id, slot := range j.out.Slots.Counters {
 		if slot == pkt.Rule {
 			r.Rule = id
@@ -137,7 +138,7 @@ func (j *judge) result(code uint32, pkt *bpf.Pkt) result {
 // eval is what the reference evaluator says.
 func eval(rs *ruleset.Ruleset, p *ruleset.Packet, h ruleset.Hook, st *ruleset.State) result {
 	v, t := rs.Eval(h, p, st)
-	return result{Verdict: v.String(), Mark: t.Packet.Mark, NoTrack: t.NoTrack, Rule: t.DecidedBy()}
+	return result{Verdict: v.String(), Mark: t.Packet.Mark, NoTrack: t.NoTrack, Synned: t.SynProxy, Rule: t.DecidedBy()}
 }
 
 // counter is a counter's sum over the CPUs.

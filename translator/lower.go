@@ -245,6 +245,8 @@ func (w *lowering) action(a action) {
 		w.put(asm.StoreMem(regPkt, mark.off, regVal, mark.size))
 	case a.NoTrack != nil:
 		w.store(w.layout.whole("notrack"), 1)
+	case a.SynProxy != nil:
+		w.store(w.layout.whole("synproxy"), 1)
 	case a.Change != nil:
 		w.changeSet(a.Change, w.plan.live[a.Change.Set])
 	}

@@ -81,6 +81,18 @@ func (o *object) limits() limits {
 	return l
 }
 
+// forgetUnused forgets what a ruleset does not ask for.
+func (o *object) forgetUnused(rs *ruleset.Ruleset) {
+	if !rs.PublishedAsInput {
+		o.forget("fw_judge_published")
+	}
+	if !rs.UsesSynProxy() {
+		o.forget("fw_synproxy")
+		o.forget("fw_syn_answer")
+		o.forget("fw_read_offer")
+	}
+}
+
 // forget replaces a function by one that drops, so that what it calls need not be loaded.
 func (o *object) forget(name string) {
 	for _, fns := range o.programs {

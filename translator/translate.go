@@ -70,9 +70,7 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !rs.PublishedAsInput {
-		obj.forget("fw_judge_published")
-	}
+	obj.forgetUnused(rs)
 	at, err := newLayout(spec)
 	if err != nil {
 		return nil, err
@@ -142,6 +140,7 @@ func (o *Output) finish() error {
 		"cfg_mac":             rs.Uses(ruleset.FieldSrcMAC) || rs.Logs(),
 		"cfg_owner":           rs.UsesOwner() || rs.Logs(),
 		"cfg_cgroups":         len(o.Cgroups) > 0,
+		"cfg_synproxy":        rs.UsesSynProxy(),
 		"cfg_reads_transport": rs.ReadsTransport(),
 	} {
 		if err := o.set(name, value); err != nil {

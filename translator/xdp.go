@@ -28,6 +28,7 @@ func (o *Output) addXDP() error {
 	if err != nil {
 		return err
 	}
+	obj.forgetUnused(rs)
 	if err := obj.replace(o.code); err != nil {
 		return err
 	}

@@ -40,6 +40,8 @@ type Expect struct {
 	Verdict ruleset.Verdict
 	Mark    uint32 // on accepted packets, after the rules
 	NoTrack bool
+
+	SynProxy bool
 }
 
 // Expects is every packet of the case outside of Sequence.

@@ -112,7 +112,7 @@ func outcome(t *testing.T, c *cases.Case, rs *ruleset.Ruleset) string {
 			t.Fatalf("%s: %s: %v", c.Name, e.Packet, err)
 		}
 		v, trace := rs.Eval(l.Hook, &l.Packet, &st)
-		s += fmt.Sprintln(v, trace.Packet.Mark, trace.NoTrack)
+		s += fmt.Sprintln(v, trace.Packet.Mark, trace.NoTrack, trace.SynProxy)
 	}
 	return s
 }
@@ -130,12 +130,12 @@ func TestEveryVerdictIsCovered(t *testing.T) {
 			for _, r := range chain.Rules {
 				seen[r.Verdict.Kind.String()] = true
 				for _, s := range r.Statements {
-					seen[fmt.Sprint(s.Log != nil, s.SetMark != nil, s.NoTrack != nil, s.Change != nil)] = true
+					seen[fmt.Sprint(s.Log != nil, s.SetMark != nil, s.NoTrack != nil, s.Change != nil, s.SynProxy != nil)] = true
 				}
 			}
 		}
 	}
-	want := []string{"continue", "accept", "drop", "reject", "return", "jump", "goto", "true false false false", "false true false false", "false false true false", "false false false true"}
+	want := []string{"continue", "accept", "drop", "reject", "return", "jump", "goto", "true false false false false", "false true false false false", "false false true false false", "false false false true false", "false false false false true"}
 	for _, h := range ruleset.Hooks {
 		want = append(want, h.String())
 	}

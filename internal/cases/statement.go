@@ -64,4 +64,11 @@ var statementCases = []Case{
 			{Packet: "udp -> :53 in eth0 hook prerouting", Verdict: accept, NoTrack: true},
 			{Packet: "udp 10.0.0.1:53 -> :9 out eth0 hook raw-output", Verdict: accept, NoTrack: true},
 		}},
+	{Name: "synproxy", Chains: []*ruleset.Chain{
+		base(ruleset.HookPrerouting, ruleset.Accept, do(goOn, []ruleset.Statement{{SynProxy: &ruleset.SynProxy{}}}, tcp, within(dport, 20, 80)), rule(drop, is(dport, 23)))},
+		Allowed: []string{"tcp -> :81 in eth0 hook prerouting", "udp -> :80 in eth0 hook prerouting"},
+		Others: []Expect{
+			{Packet: "tcp -> :80 in eth0 hook prerouting", Verdict: accept, SynProxy: true},
+			{Packet: "tcp -> :23 in eth0 hook prerouting", Verdict: drop, SynProxy: true},
+		}},
 }

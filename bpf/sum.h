@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Internet checksums (RFC 1071), at tc and in XDP. */
+#ifndef BPFWALL_SUM_H
+#define BPFWALL_SUM_H
+
+static __always_inline __u16 fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/* Adds len bytes, a multiple of 4, to a sum in network byte order. */
+static __always_inline __u64 sum_of(const void *p, __u32 len, __u64 sum)
+{
+	return sum + (__u32)bpf_csum_diff(0, 0, (__be32 *)p, len, 0);
+}
+
+/* The pseudo-header of RFC 9293 3.1 and RFC 8200 8.1; unused words of IPv4 addresses are 0 and add nothing. */
+static __always_inline __u64 pseudo_sum(const __be32 *saddr, const __be32 *daddr, __u8 proto, __u32 len)
+{
+	__be32 tail[2] = { bpf_htonl(len), bpf_htonl(proto) };
+
+	return sum_of(tail, sizeof(tail), sum_of(daddr, 16, sum_of(saddr, 16, 0)));
+}
+
+#endif
