@@ -93,9 +93,10 @@ func (x *renderer) services() (rest []ruleset.Match, names []string, family rule
 	}
 	switch {
 	case port != nil && allIn(proto.Ranges, protoTCP, protoUDP):
-		names = serviceNames(proto.Ranges, port.Ranges)
+		names, kind = serviceNames(proto.Ranges, port.Ranges), nil
 	case kind != nil && len(proto.Ranges) == 1 && icmpTypes[uint8(proto.Ranges[0].From)] != nil:
 		names, family = icmpNames(proto.Ranges[0], kind.Ranges, x.chain.Family)
+		port = nil
 	}
 	if names == nil {
 		return rest, nil, 0
