@@ -31,28 +31,6 @@
 
 volatile const __u8 cfg_asks_lo; /* a rule asks whether the packet stays on this host */
 
-/* As bpf_skb_ancestor_cgroup_id, for which there is no packet yet. */
-static __always_inline __u64 cgroups_of(struct sock *sk)
-{
-	struct cgroup *c = sk->sk_cgrp_data.cgroup;
-	struct cgroup_subsys_state *parent;
-	struct cgroup_bits *of;
-	__u64 id, bits = 0;
-	int level;
-
-	for (level = 0; level < CGROUP_LEVELS; level++) {
-		if (!c)
-			break;
-		id = c->kn->id;
-		of = bpf_map_lookup_elem(&cgroups, &id);
-		if (of)
-			bits |= of->bits[cfg_generation & 1];
-		parent = c->self.parent;
-		c = parent ? parent->cgroup : 0;
-	}
-	return bits;
-}
-
 /* Reports 0 if the packet may leave otherwise than the routing table says of its address, or that is not known. */
 static __always_inline int set_way(struct bpf_sock_addr *ctx, struct sock *sk, struct fw_pkt *pkt)
 {

@@ -232,7 +232,8 @@ type ClassifierFwPkt struct {
 	TcpSack    uint32
 	FragId     uint32
 	FragEdge   uint32
-	Pad2       uint32
+	Connected  uint8
+	Pad        [3]uint8
 }
 
 type ClassifierFwStat uint32
@@ -350,6 +351,28 @@ type ClassifierOwner struct {
 	Comm [2]uint64
 }
 
+type ClassifierReceiver struct {
+	_         structs.HostLayout
+	Uid       uint64
+	Gid       uint64
+	Cgroups   uint64
+	Comm      [2]uint64
+	Socket    uint8
+	Connected uint8
+	Pad       [6]uint8
+}
+
+type ClassifierReceiverKey struct {
+	_      structs.HostLayout
+	Saddr  [4]uint32
+	Daddr  [4]uint32
+	Sport  uint16
+	Dport  uint16
+	Family uint8
+	Proto  uint8
+	Pad    [2]uint8
+}
+
 type ClassifierRejectKey struct {
 	_      structs.HostLayout
 	Saddr  [4]uint32
@@ -452,6 +475,7 @@ const (
 	ClassifierMapMeters            = "meters"
 	ClassifierMapNotices           = "notices"
 	ClassifierMapOwnAddrs          = "own_addrs"
+	ClassifierMapReceivers         = "receivers"
 	ClassifierMapRejected          = "rejected"
 	ClassifierMapScratch           = "scratch"
 	ClassifierMapSockOwner         = "sock_owner"
@@ -486,6 +510,7 @@ const (
 	ClassifierVarCfgPublished      = "cfg_published"
 	ClassifierVarCfgRawOutput      = "cfg_raw_output"
 	ClassifierVarCfgReadsTransport = "cfg_reads_transport"
+	ClassifierVarCfgReceiver       = "cfg_receiver"
 	ClassifierVarCfgSeal           = "cfg_seal"
 	ClassifierVarCfgSourceIpv4     = "cfg_source_ipv4"
 	ClassifierVarCfgSourceIpv6     = "cfg_source_ipv6"
@@ -572,6 +597,7 @@ type ClassifierMapSpecs struct {
 	Meters          *ebpf.MapSpec `ebpf:"meters"`
 	Notices         *ebpf.MapSpec `ebpf:"notices"`
 	OwnAddrs        *ebpf.MapSpec `ebpf:"own_addrs"`
+	Receivers       *ebpf.MapSpec `ebpf:"receivers"`
 	Rejected        *ebpf.MapSpec `ebpf:"rejected"`
 	Scratch         *ebpf.MapSpec `ebpf:"scratch"`
 	SockOwner       *ebpf.MapSpec `ebpf:"sock_owner"`
@@ -608,6 +634,7 @@ type ClassifierVariableSpecs struct {
 	CfgPublished      *ebpf.VariableSpec `ebpf:"cfg_published"`
 	CfgRawOutput      *ebpf.VariableSpec `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.VariableSpec `ebpf:"cfg_reads_transport"`
+	CfgReceiver       *ebpf.VariableSpec `ebpf:"cfg_receiver"`
 	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
@@ -662,6 +689,7 @@ type ClassifierMaps struct {
 	Meters          *ebpf.Map `ebpf:"meters"`
 	Notices         *ebpf.Map `ebpf:"notices"`
 	OwnAddrs        *ebpf.Map `ebpf:"own_addrs"`
+	Receivers       *ebpf.Map `ebpf:"receivers"`
 	Rejected        *ebpf.Map `ebpf:"rejected"`
 	Scratch         *ebpf.Map `ebpf:"scratch"`
 	SockOwner       *ebpf.Map `ebpf:"sock_owner"`
@@ -695,6 +723,7 @@ func (m *ClassifierMaps) Close() error {
 		m.Meters,
 		m.Notices,
 		m.OwnAddrs,
+		m.Receivers,
 		m.Rejected,
 		m.Scratch,
 		m.SockOwner,
@@ -732,6 +761,7 @@ type ClassifierVariables struct {
 	CfgPublished      *ebpf.Variable `ebpf:"cfg_published"`
 	CfgRawOutput      *ebpf.Variable `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.Variable `ebpf:"cfg_reads_transport"`
+	CfgReceiver       *ebpf.Variable `ebpf:"cfg_receiver"`
 	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`

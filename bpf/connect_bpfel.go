@@ -219,7 +219,8 @@ type ConnectFwPkt struct {
 	TcpSack    uint32
 	FragId     uint32
 	FragEdge   uint32
-	Pad2       uint32
+	Connected  uint8
+	Pad        [3]uint8
 }
 
 type ConnectFwStat uint32
@@ -376,6 +377,7 @@ const (
 	ConnectVarCfgPublished      = "cfg_published"
 	ConnectVarCfgRawOutput      = "cfg_raw_output"
 	ConnectVarCfgReadsTransport = "cfg_reads_transport"
+	ConnectVarCfgReceiver       = "cfg_receiver"
 	ConnectVarCfgSeal           = "cfg_seal"
 	ConnectVarCfgSourceIpv4     = "cfg_source_ipv4"
 	ConnectVarCfgSourceIpv6     = "cfg_source_ipv6"
@@ -492,6 +494,7 @@ type ConnectVariableSpecs struct {
 	CfgPublished      *ebpf.VariableSpec `ebpf:"cfg_published"`
 	CfgRawOutput      *ebpf.VariableSpec `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.VariableSpec `ebpf:"cfg_reads_transport"`
+	CfgReceiver       *ebpf.VariableSpec `ebpf:"cfg_receiver"`
 	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
@@ -601,6 +604,7 @@ type ConnectVariables struct {
 	CfgPublished      *ebpf.Variable `ebpf:"cfg_published"`
 	CfgRawOutput      *ebpf.Variable `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.Variable `ebpf:"cfg_reads_transport"`
+	CfgReceiver       *ebpf.Variable `ebpf:"cfg_receiver"`
 	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`

@@ -60,14 +60,15 @@ struct fw_pkt {
 	__u8 malformed;		/* transport header cut short or lengths lie */
 	__u8 hook;		/* FW_HOOK_ */
 	__u8 tcp_offer;		/* FW_OFFER_: options of a TCP segment, for conntrack */
-	__u8 socket;		/* 1: a socket that is still open sent it */
+	__u8 socket;		/* 1: a socket that is still open sent it, or will get it */
 	__u8 published;		/* FW_HOOK_ that judges it although it is forwarded: see published.h */
 	__u8 synproxy;		/* set by SYNPROXY */
 	__u8 cookie;		/* its ACK answers a SYN cookie of ours: the handshake is over, see synproxy.h */
 	__u32 tcp_sack;		/* TCP: highest of ack and the right edges of SACK blocks */
 	__u32 frag_id;
 	__u32 frag_edge;	/* first fragment: bytes of the datagram in it; later: byte of the datagram where it starts */
-	__u32 pad2;
+	__u8 connected;		/* 1: the socket that will get it is connected to its sender */
+	__u8 pad[3];
 };
 
 /* tcp_offer: the window scale in the low four bits, if there is one. */

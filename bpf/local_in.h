@@ -116,6 +116,8 @@ static __always_inline int leave_to_stack(struct __sk_buff *skb, struct fw_pkt *
 	if (rc != -1)
 		return rc;
 	remember_mac(pkt);
+	if (cfg_receiver)
+		fw_remember_receiver(skb, pkt);
 	if (cfg_defrag && is_piece(pkt))
 		carry |= CARRY_PIECE;
 	if (pkt->notrack)
@@ -203,6 +205,8 @@ static __always_inline int judge_whole(struct fw_pkt *pkt, __u32 carried, enum f
 
 	if (cfg_conntrack && !known)
 		fw_track_head(pkt, !!(carried & CARRY_DAMAGED));
+	if (hook == FW_HOOK_INPUT)
+		recall_receiver(pkt);
 	pkt->hook = hook;
 	verdict = hook == FW_HOOK_INPUT ? fw_input(pkt) : fw_forward(pkt);
 	if (verdict_kind(verdict) == FW_ACCEPT && !known && confirm(pkt, hook == FW_HOOK_INPUT ? CT_FLOW_LOCAL : CT_FLOW_FORWARDED))

@@ -57,6 +57,28 @@ static __always_inline void read_cgroups(struct __sk_buff *skb, struct fw_pkt *p
 	}
 }
 
+/* As bpf_skb_ancestor_cgroup_id, of a socket. */
+static __always_inline __u64 cgroups_of(struct sock *sk)
+{
+	struct cgroup *c = sk->sk_cgrp_data.cgroup;
+	struct cgroup_subsys_state *parent;
+	struct cgroup_bits *of;
+	__u64 id, bits = 0;
+	int level;
+
+	for (level = 0; level < CGROUP_LEVELS; level++) {
+		if (!c)
+			break;
+		id = c->kn->id;
+		of = bpf_map_lookup_elem(&cgroups, &id);
+		if (of)
+			bits |= of->bits[cfg_generation & 1];
+		parent = c->self.parent;
+		c = parent ? parent->cgroup : 0;
+	}
+	return bits;
+}
+
 static __always_inline void read_comm(struct bpf_sock *sk, struct fw_pkt *pkt)
 {
 	struct owner *owner = bpf_sk_storage_get(&sock_owner, sk, 0, 0);

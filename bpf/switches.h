@@ -17,6 +17,7 @@ volatile const __u8 cfg_addrtypes;		/* a rule reads the type of an address */
 volatile const __u8 cfg_tcp_options;		/* a rule reads TCP options or the MSS */
 volatile const __u8 cfg_mac;			/* a rule reads the source MAC */
 volatile const __u8 cfg_owner;			/* a rule reads the owner of a socket; needs Linux 6.2 */
+volatile const __u8 cfg_receiver;		/* a rule of input reads who owns a socket, or its control group; needs Linux 6.2 */
 volatile const __u8 cfg_comm;			/* a rule logs what this host sends, and sockets are noted */
 volatile const __u8 cfg_cgroups;		/* a rule reads the control group of a socket */
 volatile const __u8 cfg_reads_transport;	/* a rule reads a transport header */

@@ -30,6 +30,7 @@
 #include "addr.h"
 #include "meta.h"
 #include "owner.h"
+#include "receiver.h"
 #include "sum.h"
 #include "fib.h"
 #include "synproxy.h"
@@ -165,6 +166,8 @@ static __always_inline int judge_input(struct __sk_buff *skb, struct fw_pkt *pkt
 	complete_local(pkt);
 	if (!known)
 		track(skb, pkt, INGRESS);
+	if (cfg_receiver)
+		fw_receiver(skb, pkt);
 	pkt->hook = FW_HOOK_INPUT;
 	verdict = fw_input(pkt);
 	if (verdict_kind(verdict) == FW_ACCEPT) {

@@ -219,7 +219,8 @@ type XdpFwPkt struct {
 	TcpSack    uint32
 	FragId     uint32
 	FragEdge   uint32
-	Pad2       uint32
+	Connected  uint8
+	Pad        [3]uint8
 }
 
 type XdpFwStat uint32
@@ -419,6 +420,7 @@ const (
 	XdpVarCfgPublished      = "cfg_published"
 	XdpVarCfgRawOutput      = "cfg_raw_output"
 	XdpVarCfgReadsTransport = "cfg_reads_transport"
+	XdpVarCfgReceiver       = "cfg_receiver"
 	XdpVarCfgSeal           = "cfg_seal"
 	XdpVarCfgSourceIpv4     = "cfg_source_ipv4"
 	XdpVarCfgSourceIpv6     = "cfg_source_ipv6"
@@ -531,6 +533,7 @@ type XdpVariableSpecs struct {
 	CfgPublished      *ebpf.VariableSpec `ebpf:"cfg_published"`
 	CfgRawOutput      *ebpf.VariableSpec `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.VariableSpec `ebpf:"cfg_reads_transport"`
+	CfgReceiver       *ebpf.VariableSpec `ebpf:"cfg_receiver"`
 	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
@@ -641,6 +644,7 @@ type XdpVariables struct {
 	CfgPublished      *ebpf.Variable `ebpf:"cfg_published"`
 	CfgRawOutput      *ebpf.Variable `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.Variable `ebpf:"cfg_reads_transport"`
+	CfgReceiver       *ebpf.Variable `ebpf:"cfg_receiver"`
 	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`

@@ -32,11 +32,12 @@ const defragment = link.NetfilterAttachFlags(1)
 // netfilterPin is the pin of a link of netfilter's.
 func (l layout) netfilterPin(h netfilterHook) string { return filepath.Join(l.links, h.pin) }
 
-// chooseDefrag attaches to netfilter, which has the kernel put fragments together, if the rules are such that netfilter would do so.
+// chooseDefrag attaches to netfilter, which has the kernel put fragments together, if the rules are such that netfilter would do so, or
+// ask who gets a packet: only the first fragment can tell.
 // (Beside NAT the kernel's own connection tracking does.)
 // Where the kernel cannot, before Linux 6.6, later fragments are judged by their first one.
 func (t *transaction) chooseDefrag() error {
-	t.next.Defrag = !t.next.NAT && t.rs.UsesConntrack()
+	t.next.Defrag = !t.next.NAT && (t.rs.UsesConntrack() || t.rs.AsksReceiver())
 	err := t.attachNetfilter()
 	if err == nil || t.next.NAT {
 		return err

@@ -175,8 +175,8 @@ func (d *Dataplane) cgroupStatus(s *Status, rs *ruleset.Ruleset) {
 
 // checkOwners finds out whether the kernel can tell what the rules ask of sockets.
 func (t *transaction) checkOwners() error {
-	if t.rs.UsesOwner() && !canCast() {
-		return &UnsupportedError{Feature: "rules for users and groups", Kernel: "6.2", Running: kernelRelease()}
+	if (t.rs.AsksSender() || t.rs.AsksReceiver()) && !canCast() {
+		return &UnsupportedError{Feature: "rules for users, groups and receivers", Kernel: "6.2", Running: kernelRelease()}
 	}
 	if err := features.HaveProgramHelper(ebpf.SchedCLS, asm.FnSkbAncestorCgroupId); t.rs.Uses(ruleset.FieldCgroup) && errors.Is(err, ebpf.ErrNotSupported) {
 		return &UnsupportedError{Feature: "rules for control groups", Kernel: "4.19", Running: kernelRelease()}

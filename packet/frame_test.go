@@ -19,7 +19,7 @@ import (
 func wire(p ruleset.Packet) ruleset.Packet {
 	p.In, p.Out, p.Mark, p.State, p.SrcType, p.DstType = "", "", 0, 0, 0, 0
 	p.HasMAC = true
-	p.Socket, p.UID, p.GID, p.Cgroup = false, 0, 0, ""
+	p.Socket, p.Connected, p.UID, p.GID, p.Cgroup = false, false, 0, 0, ""
 	return p
 }
 

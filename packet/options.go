@@ -91,6 +91,8 @@ var options = []option{
 		}},
 	{words: "socket", set: func(l *Literal, _ string) error { l.open(); return nil },
 		get: func(l *Literal) string { return word("socket", l.Socket) }},
+	{words: "connected", set: func(l *Literal, _ string) error { l.open(); l.Connected = true; return nil },
+		get: func(l *Literal) string { return word("connected", l.Connected) }},
 	{words: "uid|user", takes: "a user's name or number", set: setOwner(accounts.User, func(l *Literal) *int { return &l.UID }),
 		get: func(l *Literal) string { return l.ownerText("uid", l.UID) }},
 	{words: "gid|group", takes: "a group's name or number", set: setOwner(accounts.Group, func(l *Literal) *int { return &l.GID }),

@@ -41,11 +41,12 @@ var conditions = []condition{
 	{row{inMatch, "packet_type", texts, 0, "", `"unicast", "broadcast" or "multicast" at the link layer`, `packet_type = "broadcast"`}, ruleset.FieldPktType, bitsOperand(packetWords)},
 	{row{inMatch, "from_type", texts, 0, "", `what the routing table says of the sender: "unicast", "local", "broadcast", "multicast" …`, `from_type = "!unicast"`}, ruleset.FieldSrcType, bitsOperand(typeWords)},
 	{row{inMatch, "to_type", texts, 0, "", "what the routing table says of the receiver", `to_type = "local"`}, ruleset.FieldDstType, bitsOperand(typeWords)},
-	{row{made, "user", texts, 0, "", "who opened the socket that sends: users by name or number, ranges of numbers", `user = ["anna", "1000-1999"]`}, ruleset.FieldUID, accountOperand("user", accounts.User)},
-	{row{made, "group", texts, 0, "", "the group with which it was opened", `group = "staff"`}, ruleset.FieldGID, accountOperand("group", accounts.Group)},
-	{row{made, "unit", texts, 0, "", "the systemd unit of the socket, or a slice that its unit is in", `unit = "nginx.service"`}, ruleset.FieldCgroup, unitOperand},
-	{row{made, "cgroup", texts, 0, "", "the control group (v2) of the socket, or one above it, by its path", `cgroup = "/machine.slice/web"`}, ruleset.FieldCgroup, cgroupOperand},
-	{row{made, "socket", isBool, 0, "", "a socket that is open sends it", `socket = true`}, ruleset.FieldSocket, flagOperand},
+	{row{owned, "user", texts, 0, "", "who opened the socket that sends, or in inbound gets the packet: users by name or number, ranges of numbers", `user = ["anna", "1000-1999"]`}, ruleset.FieldUID, accountOperand("user", accounts.User)},
+	{row{owned, "group", texts, 0, "", "the group with which it was opened", `group = "staff"`}, ruleset.FieldGID, accountOperand("group", accounts.Group)},
+	{row{owned, "unit", texts, 0, "", "the systemd unit of the socket, or a slice that its unit is in", `unit = "nginx.service"`}, ruleset.FieldCgroup, unitOperand},
+	{row{owned, "cgroup", texts, 0, "", "the control group (v2) of the socket, or one above it, by its path", `cgroup = "/machine.slice/web"`}, ruleset.FieldCgroup, cgroupOperand},
+	{row{owned, "socket", isBool, 0, "", "a socket that is open sends it, or in inbound gets it", `socket = true`}, ruleset.FieldSocket, flagOperand},
+	{row{inMatch &^ (inOutbound | inForward | inGuard), "connected", isBool, 0, "", "the socket that gets it is connected to its sender: not one that listens", `connected = true`}, ruleset.FieldConnected, flagOperand},
 }
 
 // conditionRows is the conditions as rows of the schema, with the three keys that become several matches.

@@ -72,8 +72,8 @@ func (p *parser) testSocket(t table) string {
 			p.fail(v.pos, "test: %s %q: not one that is known here", key, v.s)
 			continue
 		}
-		if t.has("in") {
-			p.fail(t.keyPos(key), "test: %s: only of packets that this host sends is the socket known", key).Help = "write out in place of in"
+		if t.has("in") && t.has("out") {
+			p.fail(t.keyPos(key), "test: %s: a packet that passes through has no socket here", key).Help = "write in or out, not both"
 		}
 		out.WriteString(" " + key + " " + v.s)
 	}

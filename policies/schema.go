@@ -37,7 +37,7 @@ const (
 	inRule  = inInbound | inOutbound | inForward | inGuard | inGroupRule
 	inMatch = inRule | inAlso | inAfter
 	tracked = inInbound | inOutbound | inForward | inGroupRule | inAlso | inAfter
-	made    = inMatch &^ (inInbound | inForward)
+	owned   = inMatch &^ inForward // by a socket
 )
 
 // form is a set of TOML types that a key takes.

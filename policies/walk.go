@@ -88,23 +88,24 @@ func (t table) known(where scope) bool {
 
 // elsewhere says why a key that some rules have is not for all.
 var elsewhere = map[string]string{
-	"reject":  "guard runs at the earliest hook, where there is nobody to answer; use drop",
-	"with":    "guard runs at the earliest hook, where there is nobody to answer; use drop",
-	"state":   "guard runs before connections are known",
-	"in":      "what this host sends has not come in by an interface; use out",
-	"out":     "what this host receives does not leave by an interface; use in",
-	"user":    ofSocket,
-	"group":   ofSocket,
-	"unit":    ofSocket,
-	"cgroup":  ofSocket,
-	"socket":  ofSocket,
-	"mac":     "what this host sends has no sender's MAC address yet",
-	"notrack": "only guard runs before connection tracking",
+	"reject":    "guard runs at the earliest hook, where there is nobody to answer; use drop",
+	"with":      "guard runs at the earliest hook, where there is nobody to answer; use drop",
+	"state":     "guard runs before connections are known",
+	"in":        "what this host sends has not come in by an interface; use out",
+	"out":       "what this host receives does not leave by an interface; use in",
+	"user":      ofSocket,
+	"group":     ofSocket,
+	"unit":      ofSocket,
+	"cgroup":    ofSocket,
+	"socket":    ofSocket,
+	"connected": "only a packet to this host gets to a socket here: it belongs to inbound rules",
+	"mac":       "what this host sends has no sender's MAC address yet",
+	"notrack":   "only guard runs before connection tracking",
 
 	"synproxy": "only guard sees SYNs before connection tracking",
 }
 
-const ofSocket = "only of packets that this host sends is the socket known: it belongs to outbound rules"
+const ofSocket = "only packets from or to this host have a socket here: it belongs to outbound or inbound rules"
 
 // misplaced explains the trap that a list of rules after a [table] header belongs to that table.
 func (t table) misplaced(key, otherwise string) string {

@@ -176,7 +176,7 @@ func (d dice) operands(m *ruleset.Match, f ruleset.Family) {
 
 func (d dice) ranges(m *ruleset.Match) {
 	pools := map[ruleset.FieldID][]uint64{
-		ruleset.FieldProto: {1, 6, 17, 58, 47}, ruleset.FieldFamily: {4, 6}, ruleset.FieldFragment: {1}, ruleset.FieldSocket: {1},
+		ruleset.FieldProto: {1, 6, 17, 58, 47}, ruleset.FieldFamily: {4, 6}, ruleset.FieldFragment: {1}, ruleset.FieldSocket: {1}, ruleset.FieldConnected: {1},
 		ruleset.FieldSrcMAC: {0x020000000001, 0x020000000002}, ruleset.FieldICMPType: {0, 3, 8, 128},
 	}
 	values := pools[m.Field]

@@ -82,7 +82,32 @@ func (c *checker) cgroups() {
 	}
 }
 
-// UsesOwner reports whether any rule looks at who owns a packet's socket.
-func (rs *Ruleset) UsesOwner() bool {
-	return rs.Uses(FieldSocket) || rs.Uses(FieldUID) || rs.Uses(FieldGID)
+// AsksSender reports whether a rule for what this host sends looks at who owns a packet's socket.
+func (rs *Ruleset) AsksSender() bool {
+	return rs.asks(1<<HookRawOutput|1<<HookOutput, FieldSocket, FieldUID, FieldGID)
+}
+
+// AsksReceiver reports whether a rule for what this host receives looks at the socket that will get a packet.
+func (rs *Ruleset) AsksReceiver() bool {
+	return rs.asks(1<<HookInput, FieldSocket, FieldUID, FieldGID, FieldConnected, FieldCgroup)
+}
+
+// AsksSenderCgroup reports whether a rule for what this host sends looks at the control group of a packet's socket.
+func (rs *Ruleset) AsksSenderCgroup() bool {
+	return rs.asks(1<<HookRawOutput|1<<HookOutput, FieldCgroup)
+}
+
+// asks reports whether packets of some hooks may meet a rule that looks at one of the fields.
+func (rs *Ruleset) asks(hooks hookSet, fields ...FieldID) bool {
+	for c, from := range rs.reach() {
+		if from&hooks == 0 {
+			continue
+		}
+		for _, r := range c.Rules {
+			if slices.ContainsFunc(r.Matches, func(m Match) bool { return slices.Contains(fields, m.Field) }) {
+				return true
+			}
+		}
+	}
+	return false
 }

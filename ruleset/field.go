@@ -31,6 +31,7 @@ const (
 	FieldSocket
 	FieldUID
 	FieldGID
+	FieldConnected
 	FieldCgroup
 	FieldLimit
 	FieldSample
@@ -84,7 +85,7 @@ const (
 	received   = 1<<HookPrerouting | 1<<HookInput | 1<<HookForward
 	sent       = 1<<HookRawOutput | 1<<HookForward | 1<<HookOutput
 	tracked    = 1<<HookInput | 1<<HookForward | 1<<HookOutput
-	made       = 1<<HookRawOutput | 1<<HookOutput
+	socketed   = 1<<HookRawOutput | 1<<HookOutput | 1<<HookInput
 )
 
 // Fields is the table of everything matchable, by FieldID. Parsers, checker, evaluator, compiler, documentation and the
@@ -113,10 +114,11 @@ var Fields = [fieldCount]FieldInfo{
 	FieldPktType:   {"packet type", KindBits, LayerMeta, 8, "pkt_type", everywhere, "unicast, broadcast or multicast at the link layer"},
 	FieldSrcType:   {"source type", KindBits, LayerIP, 16, "src_type", everywhere, "what the routing table says of the source address"},
 	FieldDstType:   {"destination type", KindBits, LayerIP, 16, "dst_type", everywhere, "what the routing table says of the destination address"},
-	FieldSocket:    {"socket", KindNumber, LayerMeta, 1, "socket", made, "1 for a packet of a socket that is still open (xt_owner --socket-exists)"},
-	FieldUID:       {"user", KindNumber, LayerMeta, 32, "uid", made, "user who opened the socket; packets without one have none of the values"},
-	FieldGID:       {"group", KindNumber, LayerMeta, 32, "gid", made, "group with which the socket was opened; packets without one have none of the values"},
-	FieldCgroup:    {"cgroup", KindCgroup, LayerSocket, MaxCgroups, "cgroups", made, "control group (v2) of the socket: a path, or a systemd unit, and all below it"},
+	FieldSocket:    {"socket", KindNumber, LayerMeta, 1, "socket", socketed, "1 for a packet of a socket that is still open (xt_owner --socket-exists), or one that a socket will get"},
+	FieldUID:       {"user", KindNumber, LayerMeta, 32, "uid", socketed, "user who opened the socket; packets without one have none of the values"},
+	FieldGID:       {"group", KindNumber, LayerMeta, 32, "gid", socketed, "group with which the socket was opened; packets without one have none of the values"},
+	FieldConnected: {"connected", KindNumber, LayerMeta, 1, "connected", 1 << HookInput, "1 if the socket that will get the packet is connected to its sender"},
+	FieldCgroup:    {"cgroup", KindCgroup, LayerSocket, MaxCgroups, "cgroups", socketed, "control group (v2) of the socket: a path, or a systemd unit, and all below it"},
 	FieldLimit:     {"limit", KindLimit, LayerMeta, 0, "", everywhere, "token bucket"},
 	FieldSample:    {"sample", KindSample, LayerMeta, 0, "", everywhere, "one of so many packets, or some by chance (xt_statistic)"},
 	FieldQuota:     {"quota", KindQuota, LayerMeta, 0, "", everywhere, "so many bytes of packets, then no more (xt_quota)"},

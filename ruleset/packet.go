@@ -25,7 +25,8 @@ type Packet struct {
 	HasMAC           bool
 	PktType          uint64 // one of the Pkt bits
 	SrcType, DstType uint64 // one of the Addr bits
-	Socket           bool   // a socket that is still open sent it
+	Socket           bool   // a socket that is still open sent it, or will get it
+	Connected        bool   // the socket that will get it is connected to the sender
 	UID, GID         int    // of Socket; Absent for those of the kernel
 	Cgroup           string // path of the socket's control group; "" without one
 	// Malformed: the transport header is cut short, or lengths lie. A ruleset that reads transport headers drops it.
@@ -91,6 +92,10 @@ func (p *Packet) number(f FieldID) uint64 {
 		return p.SrcMAC
 	case FieldSocket:
 		if p.Socket {
+			return 1
+		}
+	case FieldConnected:
+		if p.Connected {
 			return 1
 		}
 	case FieldUID:

@@ -18,7 +18,7 @@ const leaveToTC = uint32(ruleset.Reject) | 0xff<<8
 // send to somebody it is not connected to: as far as they can be known to drop or reject the first packet. It does so if any rule asks for sockets; what cannot be compiled is left to tc.
 func (o *Output) addConnect(prev Slots) error {
 	rs := o.plan.rs
-	if !rs.UsesOwner() && len(o.Cgroups) == 0 {
+	if !rs.AsksSender() && !rs.AsksSenderCgroup() {
 		return nil
 	}
 	spec, err := bpf.LoadConnect()

@@ -6,13 +6,15 @@ const (
 	socket = ruleset.FieldSocket
 	uid    = ruleset.FieldUID
 	gid    = ruleset.FieldGID
+
+	connected = ruleset.FieldConnected
 )
 
 func cgroups(names ...string) ruleset.Match {
 	return ruleset.Match{Field: ruleset.FieldCgroup, Names: names}
 }
 
-// ownerCases look at the socket of what this host sends.
+// ownerCases look at the socket of what this host sends, or gets.
 var ownerCases = []Case{
 	{Name: "socket exists", Hook: ruleset.HookOutput, Accept: all(is(socket, 1)),
 		Allowed:  []string{"tcp out eth0 socket", "udp out lo uid 0", "icmpv6 out eth0 socket"},
@@ -60,6 +62,29 @@ var ownerCases = []Case{
 	{Name: "user, raw output", Hook: ruleset.HookRawOutput, Accept: all(is(uid, 1000)), Family: ruleset.FamilyIPv4,
 		Allowed: []string{"tcp out eth0 uid 1000 hook raw-output"},
 		Dropped: []string{"tcp out eth0 uid 0 hook raw-output"}},
+	{Name: "user, input", Hook: ruleset.HookInput, Accept: all(is(uid, 1000)),
+		Allowed: []string{"tcp in eth0 uid 1000", "udp in lo uid 1000 connected"},
+		Dropped: []string{"tcp in eth0 uid 0", "tcp in eth0", "icmp in eth0"}},
+	{Name: "group not, input", Hook: ruleset.HookInput, Accept: all(not(is(gid, 50))),
+		Allowed: []string{"tcp in eth0 gid 51", "tcp in eth0"},
+		Dropped: []string{"tcp in eth0 gid 50 connected"}},
+	{Name: "socket exists, input", Hook: ruleset.HookInput, Accept: all(is(socket, 1)),
+		Allowed: []string{"tcp in eth0 socket", "tcp in eth0 uid 0"},
+		Dropped: []string{"tcp in eth0"}},
+	{Name: "connected", Hook: ruleset.HookInput, Accept: all(is(connected, 1)),
+		Allowed: []string{"tcp in eth0 connected", "udp in eth0 uid 0 connected"},
+		Dropped: []string{"tcp in eth0 uid 0", "tcp in eth0"}},
+	{Name: "connected not", Hook: ruleset.HookInput, Accept: all(not(is(connected, 1))),
+		Allowed: []string{"tcp in eth0 uid 0", "tcp in eth0"},
+		Dropped: []string{"tcp in eth0 connected"}},
+	{Name: "cgroup, input", Hook: ruleset.HookInput, Accept: all(cgroups("/web"), is(connected, 1)),
+		Allowed:  []string{"tcp in eth0 cgroup /web connected", "tcp in eth0 cgroup /web/a connected"},
+		Dropped:  []string{"tcp in eth0 cgroup /web", "tcp in eth0 cgroup /webs connected", "tcp in eth0"},
+		IPTables: []string{"-A INPUT -m cgroup --path /web -j ACCEPT"}},
+	{Name: "cgroup not, input", Hook: ruleset.HookInput, Accept: all(not(cgroups("/web")), is(connected, 1)),
+		Allowed:  []string{"tcp in eth0 cgroup /webs connected", "tcp in eth0 connected"},
+		Dropped:  []string{"tcp in eth0 cgroup /web connected", "tcp in eth0 cgroup /x", "tcp in eth0"},
+		IPTables: []string{"-A INPUT -m cgroup ! --path /web -j ACCEPT"}},
 
 	{Name: "cgroup", Hook: ruleset.HookOutput, Accept: all(cgroups("/web/shop")),
 		Allowed:  []string{"tcp out eth0 cgroup /web/shop", "tcp out eth0 cgroup /web/shop/worker"},

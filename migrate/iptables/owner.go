@@ -49,12 +49,17 @@ func cgroup(l *lowering, m *module) (all []alternative, why string) {
 	switch {
 	case u == nil:
 		return nil, "-m cgroup --cgroup: net_cls classes belong to control groups of version 1, which are not looked at"
-	case l.hooks&hookInput != 0:
-		return nil, "-m cgroup: the sockets of received packets are not looked at"
+	case l.hooks&hookInput != 0 && l.hooks != hookInput:
+		return nil, "-m cgroup in a chain that both INPUT and OUTPUT jump to: it does not mean the same in both"
 	}
 	name := path.Clean("/" + u.val.text)
 	if problem := ruleset.CgroupProblem(name); problem != "" {
 		return nil, problem
 	}
-	return one(ruleset.Match{Field: ruleset.FieldCgroup, Not: u.not, Names: []string{name}, Pos: u.pos}), ""
+	match := ruleset.Match{Field: ruleset.FieldCgroup, Not: u.not, Names: []string{name}, Pos: u.pos}
+	if l.hooks&hookInput == 0 {
+		return one(match), ""
+	}
+	// INPUT knows the sockets of connections alone (early demultiplexing): a packet for one that listens never matches.
+	return []alternative{{match, {Field: ruleset.FieldConnected, Ranges: []ruleset.Range{{From: 1, To: 1}}, Pos: u.pos}}}, ""
 }

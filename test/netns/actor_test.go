@@ -101,6 +101,12 @@ func (a *actor) do(s act) (err error) {
 		return unix.SetNonblock(a.fd, true)
 	case "linger":
 		return unix.SetsockoptLinger(a.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	case "dual":
+		return unix.SetsockoptInt(a.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
+	case "reuse":
+		return unix.SetsockoptInt(a.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	case "serve":
+		return a.serve()
 	case "connect":
 		if err := unix.Connect(a.fd, sockaddrOf(s.Arg)); err != unix.EINPROGRESS {
 			return err
@@ -119,6 +125,8 @@ func (a *actor) do(s act) (err error) {
 	case "accept":
 		a.listener = a.fd
 		a.fd, _, err = unix.Accept(a.fd)
+	case "relisten":
+		a.fd = a.listener
 	case "unlisten":
 		return unix.Close(a.listener)
 	case "send":
@@ -145,6 +153,39 @@ func (a *actor) do(s act) (err error) {
 		err = fmt.Errorf("no such verb")
 	}
 	return err
+}
+
+// serve answers what comes to the listening or bound socket, one byte for each, until its input ends.
+func (a *actor) serve() error {
+	kind, err := unix.GetsockoptInt(a.fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return err
+	}
+	go func() {
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		os.Exit(0)
+	}()
+	for b := make([]byte, 1<<16); ; {
+		if kind == unix.SOCK_DGRAM {
+			if n, from, err := unix.Recvfrom(a.fd, b, 0); err == nil {
+				_ = unix.Sendto(a.fd, b[:min(n, 1)], 0, from)
+			}
+			continue
+		}
+		if fd, _, err := unix.Accept(a.fd); err == nil {
+			go func() {
+				defer unix.Close(fd)
+				b := make([]byte, 1<<16)
+				for {
+					n, err := unix.Read(fd, b)
+					if err != nil || n == 0 {
+						return
+					}
+					_, _ = unix.Write(fd, b[:1])
+				}
+			}()
+		}
+	}
 }
 
 // canary connects to two addresses in turn until its input ends, and tells how often it did, how often that began or ceased to be

@@ -90,7 +90,7 @@ func inKernel(t *testing.T, c *cases.Case) bool {
 		return false
 	}
 	for _, f := range []ruleset.FieldID{ruleset.FieldInIface, ruleset.FieldOutIface, ruleset.FieldState, ruleset.FieldMark, ruleset.FieldSrcType,
-		ruleset.FieldDstType, ruleset.FieldPktType, ruleset.FieldSrcMAC} {
+		ruleset.FieldDstType, ruleset.FieldPktType, ruleset.FieldSrcMAC, ruleset.FieldConnected} {
 		if rs.Uses(f) {
 			return false
 		}
