@@ -70,6 +70,7 @@ type rule struct {
 	jump     *use      // -j or -g; value.text is the target or chain
 	isGoto   bool
 	target   *module // the target extension of -j; nil for a chain, ACCEPT, DROP, RETURN or no target
+	does     *action // instead of what its target says, see synproxy.go
 	pos      ruleset.Pos
 	text     string
 	old      bool // written with the old `--option ! value`

@@ -125,6 +125,8 @@ func (m *module) mark() ruleset.Pos {
 // action is what the rule does once it matches.
 func (l *lowering) action(r *rule) action {
 	switch {
+	case r.does != nil:
+		return *r.does
 	case r.jump == nil:
 		return action{}
 	case r.target != nil && r.target.ext.act != nil:

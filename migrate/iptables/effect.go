@@ -74,6 +74,8 @@ func (e *effects) ofLosing(c *chain, i int) Effect {
 // ends is how a rule can end a packet's journey; none if the packet goes on.
 func (e *effects) ends(r *rule) outcome {
 	switch c := e.table.chain(r.chainName()); {
+	case r.does != nil && r.does.lost == "":
+		return map[ruleset.VerdictKind]outcome{ruleset.Accept: accepted}[r.does.verdict.Kind]
 	case r.jump == nil:
 		return 0
 	case r.target != nil:

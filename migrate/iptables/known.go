@@ -73,7 +73,6 @@ var (
 		known("SECMARK", 0, 0, "there are no security marks", "*selctx=text").only("mangle|security"),
 		known("SNAT", 0, 0, "addresses are not translated", "*to-source=nat random random-fully persistent").only("nat"),
 		known("SNPT", 6, 0, "addresses are not translated", "*src-pfx=host *dst-pfx=host").only("mangle"),
-		known("SYNPROXY", 0, 0, "there is no SYN proxy", "sack-perm timestamp wscale=u32 mss=u32 ecn"),
 		known("TCPMSS", 0, 0, "packets are not rewritten", "?set-mss=u16@1 ?clamp-mss-to-pmtu@1"),
 		known("TCPOPTSTRIP", 0, 0, "packets are not rewritten", "strip-options=text").only("mangle"),
 		known("TEE", 0, 0, "packets are not copied", "*gateway=host oif=text"),

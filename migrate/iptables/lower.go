@@ -41,6 +41,7 @@ var baseChains = map[string]map[string]baseChain{
 // file lowers the tables of a file, raw before filter, as packets meet them.
 func (l *lowering) file(f *file) {
 	l.family = f.family
+	f.proxies()
 	taken := map[string]bool{}
 	if t := f.table("filter"); t != nil {
 		for _, c := range t.chains {

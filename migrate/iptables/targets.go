@@ -41,6 +41,7 @@ var targets = []extension{
 		{"exist", flagOnly, 0, 0, nil, ""}, {"timeout", u32, 0, 0, nil, ""},
 		{"map-set", two, 0, 0, nil, ""}, {"map-mark", flagOnly, 0, 0, nil, ""}, {"map-prio", flagOnly, 0, 0, nil, ""}, {"map-queue", flagOnly, 0, 0, nil, ""},
 	}},
+	known("SYNPROXY", 0, 0, "", "sack-perm timestamp wscale=u32 mss=u32 ecn"),
 	{name: "NOTRACK", act: notrack, tables: "raw"},
 	{name: "CT", act: ct, tables: "raw", options: []option{
 		{"notrack", flagOnly, 0, 0, nil, ""}, {"helper", text, 0, 0, nil, ""}, {"timeout", text, 0, 0, nil, ""}, {"ctevents", text, 0, 0, nil, ""},
