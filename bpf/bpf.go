@@ -16,6 +16,8 @@ type (
 	Meter      = ClassifierMeter
 	MeterKey   = ClassifierMeterKey
 	MeterState = ClassifierMeterState
+	Recent     = ClassifierRecent
+	RecentKey  = ClassifierRecentKey
 	CgroupPath = WatchCgroupPath
 	RouteEpoch = ClassifierRouteEpoch
 	OwnAddr    = ConnectOwnAddr

@@ -373,6 +373,33 @@ type ClassifierReceiverKey struct {
 	Pad    [2]uint8
 }
 
+type ClassifierRecent struct {
+	_      structs.HostLayout
+	Id     uint64
+	Within uint64
+	Hits   uint32
+	Op     uint8
+	Flags  uint8
+	Ipv4   uint8
+	Ipv6   uint8
+}
+
+type ClassifierRecentEntry struct {
+	_      structs.HostLayout
+	Count  uint64
+	Ttl    uint8
+	Pad    [7]uint8
+	Stamps [32]uint64
+}
+
+type ClassifierRecentKey struct {
+	_      structs.HostLayout
+	Id     uint64
+	Addr   [4]uint32
+	Family uint8
+	Pad    [7]uint8
+}
+
 type ClassifierRejectKey struct {
 	_      structs.HostLayout
 	Saddr  [4]uint32
@@ -476,6 +503,8 @@ const (
 	ClassifierMapNotices           = "notices"
 	ClassifierMapOwnAddrs          = "own_addrs"
 	ClassifierMapReceivers         = "receivers"
+	ClassifierMapRecentFresh       = "recent_fresh"
+	ClassifierMapRecents           = "recents"
 	ClassifierMapRejected          = "rejected"
 	ClassifierMapScratch           = "scratch"
 	ClassifierMapSockOwner         = "sock_owner"
@@ -511,6 +540,7 @@ const (
 	ClassifierVarCfgRawOutput      = "cfg_raw_output"
 	ClassifierVarCfgReadsTransport = "cfg_reads_transport"
 	ClassifierVarCfgReceiver       = "cfg_receiver"
+	ClassifierVarCfgRecentMask     = "cfg_recent_mask"
 	ClassifierVarCfgSeal           = "cfg_seal"
 	ClassifierVarCfgSourceIpv4     = "cfg_source_ipv4"
 	ClassifierVarCfgSourceIpv6     = "cfg_source_ipv6"
@@ -598,6 +628,8 @@ type ClassifierMapSpecs struct {
 	Notices         *ebpf.MapSpec `ebpf:"notices"`
 	OwnAddrs        *ebpf.MapSpec `ebpf:"own_addrs"`
 	Receivers       *ebpf.MapSpec `ebpf:"receivers"`
+	RecentFresh     *ebpf.MapSpec `ebpf:"recent_fresh"`
+	Recents         *ebpf.MapSpec `ebpf:"recents"`
 	Rejected        *ebpf.MapSpec `ebpf:"rejected"`
 	Scratch         *ebpf.MapSpec `ebpf:"scratch"`
 	SockOwner       *ebpf.MapSpec `ebpf:"sock_owner"`
@@ -635,6 +667,7 @@ type ClassifierVariableSpecs struct {
 	CfgRawOutput      *ebpf.VariableSpec `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.VariableSpec `ebpf:"cfg_reads_transport"`
 	CfgReceiver       *ebpf.VariableSpec `ebpf:"cfg_receiver"`
+	CfgRecentMask     *ebpf.VariableSpec `ebpf:"cfg_recent_mask"`
 	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
@@ -690,6 +723,8 @@ type ClassifierMaps struct {
 	Notices         *ebpf.Map `ebpf:"notices"`
 	OwnAddrs        *ebpf.Map `ebpf:"own_addrs"`
 	Receivers       *ebpf.Map `ebpf:"receivers"`
+	RecentFresh     *ebpf.Map `ebpf:"recent_fresh"`
+	Recents         *ebpf.Map `ebpf:"recents"`
 	Rejected        *ebpf.Map `ebpf:"rejected"`
 	Scratch         *ebpf.Map `ebpf:"scratch"`
 	SockOwner       *ebpf.Map `ebpf:"sock_owner"`
@@ -724,6 +759,8 @@ func (m *ClassifierMaps) Close() error {
 		m.Notices,
 		m.OwnAddrs,
 		m.Receivers,
+		m.RecentFresh,
+		m.Recents,
 		m.Rejected,
 		m.Scratch,
 		m.SockOwner,
@@ -762,6 +799,7 @@ type ClassifierVariables struct {
 	CfgRawOutput      *ebpf.Variable `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.Variable `ebpf:"cfg_reads_transport"`
 	CfgReceiver       *ebpf.Variable `ebpf:"cfg_receiver"`
+	CfgRecentMask     *ebpf.Variable `ebpf:"cfg_recent_mask"`
 	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`

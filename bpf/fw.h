@@ -138,6 +138,35 @@ struct meter_state {
 	__u64 last;		/* when a packet asked */
 };
 
+/* What a rule asks of a list of addresses, see recent.h. */
+struct recent {
+	__u64 id;		/* of the list */
+	__u64 within;		/* ns; 0: whenever */
+	__u32 hits;		/* packets, at least 1 */
+	__u8 op;		/* enum recent_op */
+	__u8 flags;		/* RECENT_ */
+	__u8 ipv4, ipv6;	/* bits of an address that count */
+};
+
+enum recent_op { RECENT_SET, RECENT_CHECK, RECENT_UPDATE, RECENT_REMOVE };
+enum recent_flag { RECENT_DEST = 1, RECENT_NOT = 2, RECENT_TTL = 4, RECENT_REAP = 8 };
+
+struct recent_key {
+	__u64 id;
+	__be32 addr[4];
+	__u8 family;
+	__u8 pad[7];
+};
+
+#define RECENT_STAMPS 32 /* or more, see cfg_recent_mask */
+
+struct recent_entry {
+	__u64 count;		/* packets that were noted */
+	__u8 ttl;		/* of the last */
+	__u8 pad[7];
+	__u64 stamps[RECENT_STAMPS]; /* of packet n: at n & cfg_recent_mask; bpf_ktime_get_ns */
+};
+
 /* By ifindex & 0xffff. */
 struct iface {
 	__u32 ifindex;

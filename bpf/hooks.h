@@ -24,6 +24,7 @@ __noinline int fw_forward(struct fw_pkt *pkt) { return stub(pkt); }
 __noinline int fw_output(struct fw_pkt *pkt) { return stub(pkt); }
 
 static const struct meter no_meter;
+static const struct recent no_recent;
 volatile const __u8 cfg_never; /* always 0; the verifier's first pass does not know */
 
 /* Links the helpers of generated code into each program, whether or not its rules call them. */
@@ -34,6 +35,7 @@ static __always_inline void keep_helpers(struct fw_pkt *pkt)
 		fw_limit(0, 0, 0);
 		fw_nth(0, 0, 0);
 		fw_quota(0, 0, 0);
+		fw_recent(pkt, &no_recent);
 		fw_meter(pkt, &no_meter);
 	}
 }

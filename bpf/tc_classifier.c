@@ -19,6 +19,7 @@
 #include "maps.h"
 #include "limit.h"
 #include "meter.h"
+#include "recent.h"
 #include "log.h"
 #include "hooks.h"
 #include "carry.h"

@@ -316,6 +316,22 @@ type XdpOwner struct {
 	Comm [2]uint64
 }
 
+type XdpRecentEntry struct {
+	_      structs.HostLayout
+	Count  uint64
+	Ttl    uint8
+	Pad    [7]uint8
+	Stamps [32]uint64
+}
+
+type XdpRecentKey struct {
+	_      structs.HostLayout
+	Id     uint64
+	Addr   [4]uint32
+	Family uint8
+	Pad    [7]uint8
+}
+
 type XdpRouteEpoch struct {
 	_    structs.HostLayout
 	Ipv4 uint32
@@ -391,6 +407,8 @@ const (
 	XdpMapMeters            = "meters"
 	XdpMapNotices           = "notices"
 	XdpMapOwnAddrs          = "own_addrs"
+	XdpMapRecentFresh       = "recent_fresh"
+	XdpMapRecents           = "recents"
 	XdpMapScratch           = "scratch"
 	XdpMapSockOwner         = "sock_owner"
 	XdpMapStats             = "stats"
@@ -421,6 +439,7 @@ const (
 	XdpVarCfgRawOutput      = "cfg_raw_output"
 	XdpVarCfgReadsTransport = "cfg_reads_transport"
 	XdpVarCfgReceiver       = "cfg_receiver"
+	XdpVarCfgRecentMask     = "cfg_recent_mask"
 	XdpVarCfgSeal           = "cfg_seal"
 	XdpVarCfgSourceIpv4     = "cfg_source_ipv4"
 	XdpVarCfgSourceIpv6     = "cfg_source_ipv6"
@@ -481,28 +500,30 @@ type XdpProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type XdpMapSpecs struct {
-	AddrTypes  *ebpf.MapSpec `ebpf:"addr_types"`
-	Cgroups    *ebpf.MapSpec `ebpf:"cgroups"`
-	Counters   *ebpf.MapSpec `ebpf:"counters"`
-	Ct         *ebpf.MapSpec `ebpf:"ct"`
-	CtNew      *ebpf.MapSpec `ebpf:"ct_new"`
-	CtQuoted   *ebpf.MapSpec `ebpf:"ct_quoted"`
-	CtScratch  *ebpf.MapSpec `ebpf:"ct_scratch"`
-	Epochs     *ebpf.MapSpec `ebpf:"epochs"`
-	Events     *ebpf.MapSpec `ebpf:"events"`
-	Frags      *ebpf.MapSpec `ebpf:"frags"`
-	Ifaces     *ebpf.MapSpec `ebpf:"ifaces"`
-	Judged     *ebpf.MapSpec `ebpf:"judged"`
-	Limits     *ebpf.MapSpec `ebpf:"limits"`
-	LogRate    *ebpf.MapSpec `ebpf:"log_rate"`
-	Macs       *ebpf.MapSpec `ebpf:"macs"`
-	Meters     *ebpf.MapSpec `ebpf:"meters"`
-	Notices    *ebpf.MapSpec `ebpf:"notices"`
-	OwnAddrs   *ebpf.MapSpec `ebpf:"own_addrs"`
-	Scratch    *ebpf.MapSpec `ebpf:"scratch"`
-	SockOwner  *ebpf.MapSpec `ebpf:"sock_owner"`
-	Stats      *ebpf.MapSpec `ebpf:"stats"`
-	SynScratch *ebpf.MapSpec `ebpf:"syn_scratch"`
+	AddrTypes   *ebpf.MapSpec `ebpf:"addr_types"`
+	Cgroups     *ebpf.MapSpec `ebpf:"cgroups"`
+	Counters    *ebpf.MapSpec `ebpf:"counters"`
+	Ct          *ebpf.MapSpec `ebpf:"ct"`
+	CtNew       *ebpf.MapSpec `ebpf:"ct_new"`
+	CtQuoted    *ebpf.MapSpec `ebpf:"ct_quoted"`
+	CtScratch   *ebpf.MapSpec `ebpf:"ct_scratch"`
+	Epochs      *ebpf.MapSpec `ebpf:"epochs"`
+	Events      *ebpf.MapSpec `ebpf:"events"`
+	Frags       *ebpf.MapSpec `ebpf:"frags"`
+	Ifaces      *ebpf.MapSpec `ebpf:"ifaces"`
+	Judged      *ebpf.MapSpec `ebpf:"judged"`
+	Limits      *ebpf.MapSpec `ebpf:"limits"`
+	LogRate     *ebpf.MapSpec `ebpf:"log_rate"`
+	Macs        *ebpf.MapSpec `ebpf:"macs"`
+	Meters      *ebpf.MapSpec `ebpf:"meters"`
+	Notices     *ebpf.MapSpec `ebpf:"notices"`
+	OwnAddrs    *ebpf.MapSpec `ebpf:"own_addrs"`
+	RecentFresh *ebpf.MapSpec `ebpf:"recent_fresh"`
+	Recents     *ebpf.MapSpec `ebpf:"recents"`
+	Scratch     *ebpf.MapSpec `ebpf:"scratch"`
+	SockOwner   *ebpf.MapSpec `ebpf:"sock_owner"`
+	Stats       *ebpf.MapSpec `ebpf:"stats"`
+	SynScratch  *ebpf.MapSpec `ebpf:"syn_scratch"`
 }
 
 // XdpVariableSpecs contains global variables before they are loaded into the kernel.
@@ -534,6 +555,7 @@ type XdpVariableSpecs struct {
 	CfgRawOutput      *ebpf.VariableSpec `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.VariableSpec `ebpf:"cfg_reads_transport"`
 	CfgReceiver       *ebpf.VariableSpec `ebpf:"cfg_receiver"`
+	CfgRecentMask     *ebpf.VariableSpec `ebpf:"cfg_recent_mask"`
 	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
@@ -565,28 +587,30 @@ func (o *XdpObjects) Close() error {
 //
 // It can be passed to LoadXdpObjects or ebpf.CollectionSpec.LoadAndAssign.
 type XdpMaps struct {
-	AddrTypes  *ebpf.Map `ebpf:"addr_types"`
-	Cgroups    *ebpf.Map `ebpf:"cgroups"`
-	Counters   *ebpf.Map `ebpf:"counters"`
-	Ct         *ebpf.Map `ebpf:"ct"`
-	CtNew      *ebpf.Map `ebpf:"ct_new"`
-	CtQuoted   *ebpf.Map `ebpf:"ct_quoted"`
-	CtScratch  *ebpf.Map `ebpf:"ct_scratch"`
-	Epochs     *ebpf.Map `ebpf:"epochs"`
-	Events     *ebpf.Map `ebpf:"events"`
-	Frags      *ebpf.Map `ebpf:"frags"`
-	Ifaces     *ebpf.Map `ebpf:"ifaces"`
-	Judged     *ebpf.Map `ebpf:"judged"`
-	Limits     *ebpf.Map `ebpf:"limits"`
-	LogRate    *ebpf.Map `ebpf:"log_rate"`
-	Macs       *ebpf.Map `ebpf:"macs"`
-	Meters     *ebpf.Map `ebpf:"meters"`
-	Notices    *ebpf.Map `ebpf:"notices"`
-	OwnAddrs   *ebpf.Map `ebpf:"own_addrs"`
-	Scratch    *ebpf.Map `ebpf:"scratch"`
-	SockOwner  *ebpf.Map `ebpf:"sock_owner"`
-	Stats      *ebpf.Map `ebpf:"stats"`
-	SynScratch *ebpf.Map `ebpf:"syn_scratch"`
+	AddrTypes   *ebpf.Map `ebpf:"addr_types"`
+	Cgroups     *ebpf.Map `ebpf:"cgroups"`
+	Counters    *ebpf.Map `ebpf:"counters"`
+	Ct          *ebpf.Map `ebpf:"ct"`
+	CtNew       *ebpf.Map `ebpf:"ct_new"`
+	CtQuoted    *ebpf.Map `ebpf:"ct_quoted"`
+	CtScratch   *ebpf.Map `ebpf:"ct_scratch"`
+	Epochs      *ebpf.Map `ebpf:"epochs"`
+	Events      *ebpf.Map `ebpf:"events"`
+	Frags       *ebpf.Map `ebpf:"frags"`
+	Ifaces      *ebpf.Map `ebpf:"ifaces"`
+	Judged      *ebpf.Map `ebpf:"judged"`
+	Limits      *ebpf.Map `ebpf:"limits"`
+	LogRate     *ebpf.Map `ebpf:"log_rate"`
+	Macs        *ebpf.Map `ebpf:"macs"`
+	Meters      *ebpf.Map `ebpf:"meters"`
+	Notices     *ebpf.Map `ebpf:"notices"`
+	OwnAddrs    *ebpf.Map `ebpf:"own_addrs"`
+	RecentFresh *ebpf.Map `ebpf:"recent_fresh"`
+	Recents     *ebpf.Map `ebpf:"recents"`
+	Scratch     *ebpf.Map `ebpf:"scratch"`
+	SockOwner   *ebpf.Map `ebpf:"sock_owner"`
+	Stats       *ebpf.Map `ebpf:"stats"`
+	SynScratch  *ebpf.Map `ebpf:"syn_scratch"`
 }
 
 func (m *XdpMaps) Close() error {
@@ -609,6 +633,8 @@ func (m *XdpMaps) Close() error {
 		m.Meters,
 		m.Notices,
 		m.OwnAddrs,
+		m.RecentFresh,
+		m.Recents,
 		m.Scratch,
 		m.SockOwner,
 		m.Stats,
@@ -645,6 +671,7 @@ type XdpVariables struct {
 	CfgRawOutput      *ebpf.Variable `ebpf:"cfg_raw_output"`
 	CfgReadsTransport *ebpf.Variable `ebpf:"cfg_reads_transport"`
 	CfgReceiver       *ebpf.Variable `ebpf:"cfg_receiver"`
+	CfgRecentMask     *ebpf.Variable `ebpf:"cfg_recent_mask"`
 	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`

@@ -36,3 +36,42 @@ func TestCountsSurvive(t *testing.T) {
 		}
 	}
 }
+
+// TestRecentSurvives: lists of recent addresses go on when other rules come, also if those want more times of an address remembered.
+func TestRecentSurvives(t *testing.T) {
+	for name, mode := range map[string]XDP{"xdp": XDPNative, "tc": XDPOff} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			on := func(r ruleset.Recent) ruleset.Match {
+				r.List, r.Bits = "seen", ruleset.KeyBits{IPv4: 32, IPv6: 128}
+				return ruleset.Match{Field: ruleset.FieldRecent, Recent: &r}
+			}
+			rules := func(most uint32) *ruleset.Ruleset {
+				rs := guarded(9)
+				first := rs.Chains[0].Rules[0]
+				first.Matches = append(first.Matches, on(ruleset.Recent{Op: ruleset.RecentSet}), on(ruleset.Recent{Within: 600, Hits: 8}))
+				last := guarded(9).Chains[0].Rules[0]
+				last.Name, last.Matches = "many", append(last.Matches, on(ruleset.Recent{Hits: most}))
+				rs.Chains[0].Rules = append(rs.Chains[0].Rules, last)
+				return rs
+			}
+			w.apply(rules(20), Options{XDP: mode})
+			w.say(6, 9)
+			if n := w.settled("guard/dropped"); n != 0 {
+				t.Errorf("%d of 6 packets were dropped, want 0", n)
+			}
+			for i, most := range []uint32{100, 10} { // more room, less
+				w.apply(rules(most), Options{XDP: mode})
+				w.say(6, 9)
+				if n, want := w.settled("guard/dropped"), uint64(5+6*i); n != want {
+					t.Errorf("%d of %d packets were dropped, want %d", n, 12+6*i, want)
+				}
+			}
+			all, err := w.open().Recent()
+			must(t, err)
+			if len(all) != 1 || all[0].List != "seen" || all[0].Addr != addr(peerAddr) || all[0].Times != 18 || all[0].TTL != 64 {
+				t.Errorf("the lists have %+v", all)
+			}
+		})
+	}
+}

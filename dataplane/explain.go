@@ -59,7 +59,7 @@ func (d *Dataplane) Twin() (*Twin, error) {
 		err = t.copySets(d)
 	}
 	if err == nil {
-		err = t.copyMeters(d)
+		err = t.copyRemembered(d)
 	}
 	return t, err
 }

@@ -9,16 +9,24 @@ import (
 	"github.com/bpfwall/bpfwall/bpf"
 )
 
-// copyMeters takes over the token buckets of keys.
-func (t *Twin) copyMeters(d *Dataplane) error {
-	from, err := d.openPinned("meters")
-	if err == nil {
-		err = copyMeters(t.coll.Maps["meters"], from)
-		_ = from.Close()
-	}
-	if err != nil {
-		t.Close()
-		return fmt.Errorf("limits of keys: %w", errKernel(err))
+// remembered are the maps of what rules remember of packets, with how their contents are copied.
+var remembered = []struct {
+	name string
+	copy func(to, from *ebpf.Map) error
+}{{"meters", copyMeters}, {"recents", copyRecents}}
+
+// copyRemembered takes over what rules remember of packets.
+func (t *Twin) copyRemembered(d *Dataplane) error {
+	for _, m := range remembered {
+		from, err := d.openPinned(m.name)
+		if err == nil {
+			err = m.copy(t.coll.Maps[m.name], from)
+			_ = from.Close()
+		}
+		if err != nil {
+			t.Close()
+			return fmt.Errorf("map %s: %w", m.name, errKernel(err))
+		}
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 // All other maps of a collection are its generation's own.
 var (
 	dispatchMaps = []string{"gen", "progs_ingress", "progs_egress", "progs_input", "progs_xdp", "progs_connect4", "progs_connect6", "progs_sendmsg4", "progs_sendmsg6"}
-	sharedMaps   = []string{"counters", "limits", "meters", "ct", "ct_new", "conncounts", "conncount_places", "frags", "ifaces", "addr_types", "cgroups", "epochs", "own_addrs", "sock_owner", "events", "stats"}
+	sharedMaps   = []string{"counters", "limits", "meters", "recents", "ct", "ct_new", "conncounts", "conncount_places", "frags", "ifaces", "addr_types", "cgroups", "epochs", "own_addrs", "sock_owner", "events", "stats"}
 )
 
 // nextSuffix marks the pin of a map that takes over from the pinned one at the flip. (Dots are not allowed in the BPF file system.)
@@ -131,6 +131,8 @@ func (t *transaction) openMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 		t.copied, err = copyEntries[[]bpf.Counter](m, old)
 	case spec.MaxEntries > old.MaxEntries() && spec.Name == "limits":
 		_, err = copyEntries[bpf.Limit](m, old)
+	case spec.Name == "recents" && old.KeySize() == spec.KeySize:
+		err = copyRecents(m, old)
 	default:
 		if !slices.Contains(refilled, spec.Name) {
 			t.warn("map %s: of another shape than this version's (%s); it starts empty", spec.Name, err)

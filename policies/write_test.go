@@ -163,6 +163,12 @@ func (d dice) operands(m *ruleset.Match, f ruleset.Family) {
 			m.Sample = &ruleset.Sample{Every: 3, Skip: pick[uint32](d, 0, 2)}
 		case ruleset.KindQuota:
 			m.Quota = &ruleset.Quota{Bytes: pick[uint64](d, 100, 1e6)}
+		case ruleset.KindRecent:
+			m.Recent = &ruleset.Recent{List: pick(d, "a", "b c"), Op: pick(d, ruleset.RecentSet, ruleset.RecentCheck, ruleset.RecentUpdate, ruleset.RecentRemove),
+				Dest: d.one(2), Bits: pick(d, ruleset.KeyBits{IPv4: 32, IPv6: 64}, ruleset.KeyBits{IPv4: 24, IPv6: 128})}
+			if m.Recent.Op == ruleset.RecentUpdate {
+				m.Recent.Within, m.Recent.Hits, m.Recent.TTL, m.Recent.Reap = 60, pick[uint32](d, 0, 3), d.one(2), d.one(2)
+			}
 		case ruleset.KindBits:
 			bit := uint64(1) << d.IntN(3)
 			m.Masked = []ruleset.Masked{{Value: bit | 2, Mask: bit | 2}}

@@ -111,6 +111,8 @@ func (e *evaluation) holds(r *Rule, i int) bool {
 		return e.state.sample(r, i)
 	case KindQuota:
 		return e.state.quota(r, i, p.number(FieldLength))
+	case KindRecent:
+		return e.state.recent(m, p, e.trace.Hook)
 	}
 	switch m.Field {
 	case FieldTCPOption:

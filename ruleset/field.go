@@ -36,6 +36,7 @@ const (
 	FieldLimit
 	FieldSample
 	FieldQuota
+	FieldRecent
 	fieldCount
 )
 
@@ -53,6 +54,7 @@ const (
 	KindLimit              // Limit; from here on kinds that remember packets
 	KindSample             // Sample
 	KindQuota              // Quota
+	KindRecent             // Recent
 )
 
 // Layer is where in the packet a field is found; it decides when a packet has no value for it.
@@ -122,6 +124,7 @@ var Fields = [fieldCount]FieldInfo{
 	FieldLimit:     {"limit", KindLimit, LayerMeta, 0, "", everywhere, "token bucket"},
 	FieldSample:    {"sample", KindSample, LayerMeta, 0, "", everywhere, "one of so many packets, or some by chance (xt_statistic)"},
 	FieldQuota:     {"quota", KindQuota, LayerMeta, 0, "", everywhere, "so many bytes of packets, then no more (xt_quota)"},
+	FieldRecent:    {"recent", KindRecent, LayerMeta, 0, "", everywhere, "list of addresses with the times of their packets (xt_recent)"},
 }
 
 func (f FieldID) String() string {

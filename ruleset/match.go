@@ -20,6 +20,7 @@ type Match struct {
 	Limit  *Limit      `json:"limit,omitempty"`  // FieldLimit
 	Sample *Sample     `json:"sample,omitempty"` // FieldSample
 	Quota  *Quota      `json:"quota,omitempty"`  // FieldQuota
+	Recent *Recent     `json:"recent,omitempty"` // FieldRecent
 	Pos    Pos         `json:"pos,omitzero"`
 }
 

@@ -161,6 +161,9 @@ func (m *Match) operands() string {
 	if m.Quota != nil {
 		out = append(out, m.Quota.String())
 	}
+	if m.Recent != nil {
+		out = append(out, m.Recent.String())
+	}
 	return strings.Join(out, ",")
 }
 

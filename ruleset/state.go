@@ -13,6 +13,7 @@ type State struct {
 
 	buckets  map[bucketKey]*bucket
 	counts   map[bucketKey]*uint64
+	lists    map[recentKey]*noted
 	elements map[string]map[netip.Prefix]uint64 // by set: when they are over in ns, 0 for never
 }
 

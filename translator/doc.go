@@ -37,5 +37,5 @@
 //	R10-40 a classifier: the patterns that the packet meets, the class of its ports, and the answer of the best rule, 8 bytes each
 //	R10-56 the key of an element of a live set (ElementKey)
 //	R10-88 an element that is added to one (Element)
-//	R10-80 what is asked of a key's bucket (bpf.Meter)
+//	R10-80 what is asked of a key's bucket or of a list (bpf.Meter, bpf.Recent)
 package translator

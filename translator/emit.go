@@ -17,7 +17,7 @@ const (
 	stackSlot  = -32
 	stackKey   = -56 // ElementKey
 	stackValue = -88 // Element
-	stackMeter = -80 // bpf.Meter
+	stackAsk   = -80 // bpf.Meter, bpf.Recent
 )
 
 // emitter writes one function. It leaves out what cannot be reached, which the verifier refuses, and labels that nothing jumps to.

@@ -74,6 +74,8 @@ func (m *matcher) operands(t *test) cond {
 		return bucket{slot: t.limitSlot, cost: t.Limit.Cost(0), max: t.Limit.Max()}
 	case ruleset.KindSample:
 		return m.sample(t)
+	case ruleset.KindRecent:
+		return recent{&t.Match}
 	case ruleset.KindQuota:
 		return quota{slot: t.limitSlot, bytes: t.Quota.Bytes}
 	}

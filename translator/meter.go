@@ -60,14 +60,19 @@ func (c meter) jumpIf(e *emitter, label string)     { c.jump(e, asm.JNE, label) 
 func (c meter) jumpUnless(e *emitter, label string) { c.jump(e, asm.JEq, label) }
 
 func (c meter) jump(e *emitter, op asm.JumpOp, label string) {
-	b, _ := binary.Append(nil, binary.LittleEndian, c.ask()) // of fixed size
+	e.callWith("fw_meter", c.ask())
+	e.put(op.Imm32(asm.R0, 0, label))
+}
+
+// callWith calls a function that takes the packet and what is asked: a struct of whole words.
+func (e *emitter) callWith(fn string, ask any) {
+	b, _ := binary.Append(nil, binary.LittleEndian, ask) // of fixed size
 	for at := 0; at < len(b); at += 8 {
 		w := binary.LittleEndian.Uint64(b[at:])
-		e.put(asm.LoadImm(regImm, int64(w), asm.DWord), asm.StoreMem(asm.R10, int16(stackMeter+at), regImm, asm.DWord))
+		e.put(asm.LoadImm(regImm, int64(w), asm.DWord), asm.StoreMem(asm.R10, int16(stackAsk+at), regImm, asm.DWord))
 	}
-	e.put(asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, stackMeter))
-	e.call("fw_meter")
-	e.put(op.Imm32(asm.R0, 0, label))
+	e.put(asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, stackAsk))
+	e.call(fn)
 }
 
 // ask is what the match asks of the bucket.

@@ -64,6 +64,13 @@ func (g gen) enliven(rs *ruleset.Ruleset) {
 				case m.Sample != nil:
 					every := pick[uint32](g, 1, 2, 5)
 					m.Sample = &ruleset.Sample{Every: every, Skip: uint32(g.IntN(int(every)))}
+				case m.Recent != nil:
+					m.Not = g.IntN(2) == 0
+					m.Recent = &ruleset.Recent{List: pick(g, "r", "q"), Op: pick(g, ruleset.RecentSet, ruleset.RecentCheck, ruleset.RecentUpdate, ruleset.RecentRemove),
+						Dest: g.IntN(3) == 0, Bits: pick(g, ruleset.KeyBits{IPv4: 32, IPv6: 128}, ruleset.KeyBits{IPv4: 29, IPv6: 65})}
+					if m.Recent.Op == ruleset.RecentCheck || m.Recent.Op == ruleset.RecentUpdate {
+						m.Recent.Within, m.Recent.Hits, m.Recent.TTL = pick(g, uint32(0), 3600), pick(g, uint32(0), 2, 5), g.IntN(3) == 0
+					}
 				case m.Quota != nil:
 					m.Quota = &ruleset.Quota{Bytes: pick[uint64](g, 0, 500, 5000)}
 				}

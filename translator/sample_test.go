@@ -2,6 +2,7 @@ package translator
 
 import (
 	"math"
+	"net/netip"
 	"runtime"
 	"sync"
 	"testing"
@@ -79,5 +80,43 @@ func TestSampleByChance(t *testing.T) {
 		if math.Abs(got-want) > 5*sigma {
 			t.Errorf("%s%%: %.0f of %.0f passed, want %.0f ± %.0f", percent, got, n, want, 5*sigma)
 		}
+	}
+}
+
+// TestRecentFlood: made-up senders neither push out one that goes on sending nor need more room.
+func TestRecentFlood(t *testing.T) {
+	on := func(r ruleset.Recent) ruleset.Match {
+		r.List, r.Bits = "seen", ruleset.KeyBits{IPv4: 32, IPv6: 128}
+		return ruleset.Match{Field: ruleset.FieldRecent, Recent: &r}
+	}
+	rs := accepting(on(ruleset.Recent{Op: ruleset.RecentSet}))
+	rule := rs.Chains[0].Rules[0]
+	rule.Matches = append(rule.Matches, on(ruleset.Recent{Hits: 30}))
+	j := newJudge(t, rs)
+	lit, err := packet.Parse("udp 192.0.2.1:5 -> 198.51.100.1:53 in eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flood(j, t, lit, 100_000, 2000, func(i int, verdict string) {
+		if want := map[bool]string{true: "accept", false: "drop"}[i >= 29]; verdict != want {
+			t.Errorf("packet %d of the sender that goes on: %s, want %s", i+1, verdict, want)
+		}
+	})
+	if m := j.coll.Maps["recents"]; m.Type() != ebpf.LRUHash || m.MaxEntries() != recentEntries {
+		t.Errorf("the map is %s of %d", m.Type(), m.MaxEntries())
+	}
+}
+
+// flood judges packets of made-up senders, and every so often one of a sender that goes on.
+func flood(j *judge, t *testing.T, lit *packet.Literal, senders, every int, check func(i int, verdict string)) {
+	t.Helper()
+	made, n := lit.Packet, 0
+	for i := range senders {
+		if i%every == 0 {
+			check(n, j.run(t, &lit.Packet, lit.Hook).Verdict)
+			n++
+		}
+		made.Src = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		j.run(t, &made, lit.Hook)
 	}
 }

@@ -110,6 +110,7 @@ func (o *Output) finish() error {
 	o.Spec.Maps["counters"].MaxEntries = uint32(o.Counters)
 	o.Spec.Maps["limits"].MaxEntries = uint32(o.Limits)
 	o.plan.sizeMeters(o.Spec.Maps["meters"])
+	stamps := o.plan.sizeRecents(o.Spec.Maps)
 	for _, s := range o.Sets {
 		o.Spec.Maps[s.Name] = s.spec()
 	}
@@ -122,6 +123,9 @@ func (o *Output) finish() error {
 		}
 	}
 	o.shareMaps()
+	if err := o.set("cfg_recent_mask", stamps-1); err != nil {
+		return fmt.Errorf("switch cfg_recent_mask: %s", err)
+	}
 	rs := o.plan.rs
 	if err := o.setConntrack(rs.Conntrack); err != nil {
 		return err
@@ -152,7 +156,7 @@ func (o *Output) finish() error {
 }
 
 // set sets a switch. In XDP, nothing is tracked, and the compiler has left out what does not matter there or at connect().
-func (o *Output) set(name string, value bool) error {
+func (o *Output) set(name string, value any) error {
 	err := o.Spec.Variables[name].Set(value)
 	for _, spec := range []*ebpf.CollectionSpec{o.XDP, o.Connect} {
 		if spec == nil || spec.Variables[name] == nil || spec == o.XDP && name == "cfg_conntrack" {

@@ -176,6 +176,8 @@ func (g Gen) match(f ruleset.Family) ruleset.Match {
 		m.Sample = &ruleset.Sample{Every: 1} // as above: one that does not tell packets apart
 	case ruleset.KindQuota:
 		m.Quota = &ruleset.Quota{Bytes: 1 << 40}
+	case ruleset.KindRecent:
+		m.Not, m.Recent = false, &ruleset.Recent{List: "r", Op: ruleset.RecentSet, Bits: ruleset.KeyBits{IPv4: 32, IPv6: 128}}
 	case ruleset.KindBits:
 		b := uint64(1) << g.IntN(min(info.Bits, 5))
 		m.Masked = append(m.Masked, ruleset.Masked{Value: b | 2, Mask: b | 2})

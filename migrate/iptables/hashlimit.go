@@ -17,7 +17,7 @@ func hashLimit() extension {
 // hashlimit is the token buckets of -m hashlimit. The kernel keeps the buckets by name: what the first rule of a name says of rate, burst
 // and key holds for all that have it.
 func hashlimit(l *lowering, m *module) ([]alternative, string) {
-	name := m.get("hashlimit-name").val.text
+	name := hashName(m)
 	first := l.hashes[name]
 	if first == nil {
 		first = m
@@ -112,29 +112,7 @@ func (l *lowering) hashKey(m *module) *ruleset.Key {
 	return k
 }
 
-// firstHashes finds the first rule of every name that -m hashlimit keeps buckets by.
-func firstHashes(f *file) map[string]*module {
-	first := map[string]*module{}
-	for _, t := range f.tables {
-		if baseChains[t.name] == nil {
-			continue
-		}
-		for _, c := range t.chains {
-			for _, r := range c.rules {
-				for _, m := range r.matches {
-					if m.ext.name != "hashlimit" {
-						continue
-					}
-					name := m.get("hashlimit-name").val.text
-					if was := first[name]; was == nil || m.pos.Line < was.pos.Line {
-						first[name] = m
-					}
-				}
-			}
-		}
-	}
-	return first
-}
+func hashName(m *module) string { return m.get("hashlimit-name").val.text }
 
 var hashModes = []string{"srcip", "srcport", "dstip", "dstport"}
 

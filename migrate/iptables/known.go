@@ -39,7 +39,6 @@ var (
 		known("policy", 0, 0, "IPsec policies are not looked at", "*dir=in|out *pol=none|ipsec strict !+reqid=u32 !+spi=u32 !+tunnel-src=host !+tunnel-dst=host !+proto=proto !+mode=text +next"),
 		known("rateest", 0, 0, "rates are not estimated", "!rateest1|rateest=text rateest2=text rateest-bps1=optional rateest-pps1=optional rateest-bps2|rateest-bps=optional rateest-pps2|rateest-pps=optional rateest-delta !rateest-lt !rateest-gt !rateest-eq"),
 		known("realm", 4, 0, "routing realms are not looked at", "!*realm=text"),
-		known("recent", 0, 0, "lists of recent addresses are not imported", "?!set@1 ?!rcheck@1 ?!update@1 ?!remove@1 seconds=u32from1 reap&seconds hitcount=u16 rttl name=text rsource rdest mask=host"),
 		known("rpfilter", 0, 0, "the way back is not looked up", "loose validmark accept-local invert").only("raw|mangle").on(hookPrerouting),
 		known("rt", 6, 0, "IPv6 routing headers are not looked at", "!rt-type=u32 !rt-segsleft=u32range !rt-len=u32 rt-0-res rt-0-addrs=text rt-0-not-strict"),
 		known("socket", 0, 0, "sockets are not looked at", "transparent nowildcard restore-skmark"),

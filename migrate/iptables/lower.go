@@ -16,8 +16,9 @@ type lowering struct {
 	wants     *setChain        // of the rule at hand
 	setChains []*ruleset.Chain // made of sets
 
-	hashes map[string]*module // of -m hashlimit, the first by name
-	notes  []string           // of what is different in the rule at hand
+	hashes  map[string]*module // of -m hashlimit, the first by name
+	recents map[string]*module // of -m recent
+	notes   []string           // of what is different in the rule at hand
 
 	family ruleset.Family
 	table  *table
@@ -49,7 +50,7 @@ func (l *lowering) file(f *file) {
 		}
 	}
 	l.report.addFile(f)
-	l.hashes = firstHashes(f)
+	l.hashes, l.recents = firstOf(f, "hashlimit", hashName), firstOf(f, "recent", recentName)
 	l.marked = setsMarks(f.table("mangle"))
 	for _, name := range []string{"raw", "filter"} {
 		if t := f.table(name); t != nil {
@@ -219,7 +220,9 @@ func countsTwice(all []alternative) bool {
 
 // countsItself reports whether the condition remembers packets for the rule alone.
 func countsItself(a alternative) bool {
-	return slices.ContainsFunc(a, func(m ruleset.Match) bool { return remembers(m) && (m.Limit == nil || m.Limit.Table == "") })
+	return slices.ContainsFunc(a, func(m ruleset.Match) bool {
+		return remembers(m) && m.Recent == nil && (m.Limit == nil || m.Limit.Table == "")
+	})
 }
 
 func remembers(m ruleset.Match) bool { return m.Field.Remembers() }

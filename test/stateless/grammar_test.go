@@ -59,6 +59,9 @@ var notHere = map[string]string{
 	"cgroup":    "needs control groups: TestOwnersAsIptables",
 	"hashlimit": "depends on time, and takes a token for each packet: TestLimitsAsIptables",
 	"limit":     "depends on time, and takes a token for each packet: TestSameAsIptables",
+	"statistic": "depends on the packets before: TestLimitsAsIptables",
+	"quota":     "depends on the packets before: TestLimitsAsIptables",
+	"recent":    "depends on the packets before: TestLimitsAsIptables",
 }
 
 func sourcePort(g *generator) condition {
