@@ -20,6 +20,8 @@ type classifier struct {
 	base     int    // offset in the map
 	family   ruleset.Family
 	rules    []*step
+	stops    []stop    // those of the rules, in their order
+	resume   *function // asks for the rule behind a stop
 	table    *classify.Table
 	patterns *patterns
 	fields   []fieldTable
@@ -34,8 +36,11 @@ type fieldTable struct {
 	size  int // values
 }
 
-// codeLeave stands in a rule's answer for a rule that returns. No verdict has it.
-const codeLeave = 0xffff
+// What stands in a rule's answer in place of a verdict: it returns, or it is the stop with the number that stands in place of its slot.
+const (
+	codeLeave = 0xffff
+	codeStop  = 0xfffe
+)
 
 // What a classifier may take. Subsets cost a packet one probe each.
 const (
@@ -48,43 +53,38 @@ var classifiableKinds = map[ruleset.Kind]bool{
 	ruleset.KindNumber: true, ruleset.KindBits: true, ruleset.KindFlags: true, ruleset.KindAddr: true, ruleset.KindIface: true,
 }
 
-// classifiable reports whether a rule can go into a classifier: it ends the chain, does nothing else, and its tests have no effects
-// and are cheap.
-func (s *step) classifiable() bool {
-	if s.rule == nil || len(s.does) > 0 || s.verb != verbDecide && s.verb != verbLeave {
-		return false
-	}
-	return !slices.ContainsFunc(s.tests, func(t *test) bool {
-		return t.stateful() || len(t.sets) > 0 || len(t.live) > 0 || t.Set != "" || ruleset.Fields[t.Field].Member == "" || !classifiableKinds[ruleset.Fields[t.Field].Kind]
-	})
-}
-
 // newClassifier makes an engine for the packets of a family that come to some rules. It takes as many of these as have room: rest is the
 // others. Errors are *classify.LimitError.
-func newClassifier(f ruleset.Family, steps []*step, order binary.ByteOrder) (c *classifier, rest []*step, err error) {
-	c = &classifier{family: f, patterns: newPatterns(), order: order}
+func (e *engines) newClassifier(f ruleset.Family, steps []*step) (c *classifier, rest []*step, err error) {
+	c = &classifier{family: f, patterns: newPatterns(), order: e.plan.order}
 	s := newSpanner(f)
 	var rules []classify.Rule
+	weight := 0
 	for i, st := range steps {
-		r, tests, never := s.rule(st)
+		static, others := st.divided()
+		r, tests, never := s.rule(static)
 		if never {
 			continue
 		}
 		bit, ok := c.patterns.add(tests)
-		if !ok {
+		if !st.plain() {
+			weight += st.stopWeight()
+		}
+		if !ok || weight > maxStopWeight && len(c.stops) > 0 && !st.plain() {
 			rest = steps[i:]
 			break
 		}
-		r.Pattern, r.Slot, r.Code = bit, st.slot, uint16(st.code)
-		if st.verb == verbLeave {
-			r.Code = codeLeave
-		}
+		r.Pattern = bit
+		c.answer(&r, st, others)
 		rules, c.rules = append(rules, r), append(c.rules, st)
 	}
 	if len(rules) == 0 {
 		return nil, rest, nil
 	}
-	opt := classify.Options{Order: order, Covers: c.patterns.covers(), MaxSubsets: maxSubsets, MaxBytes: maxTable}
+	opt := classify.Options{Order: c.order, Covers: c.patterns.covers(), MaxSubsets: maxSubsets, MaxBytes: maxTable}
+	if e.marks && len(c.stops) > 0 {
+		opt.Covers = c.patterns.lasting(opt.Covers)
+	}
 	if f == ruleset.FamilyIPv6 {
 		opt.Family = classify.IPv6
 	}
@@ -95,9 +95,23 @@ func newClassifier(f ruleset.Family, steps []*step, order binary.ByteOrder) (c *
 	return c, rest, nil
 }
 
+// answer makes a rule answer what its step says: how it ends, or that it is a stop, which others is left of.
+func (c *classifier) answer(r *classify.Rule, st *step, others []*test) {
+	r.Slot, r.Code = st.slot, uint16(st.code)
+	switch {
+	case st.plain() && st.verb == verbLeave:
+		r.Code = codeLeave
+	case !st.plain():
+		left := *st
+		left.tests = others
+		r.Slot, r.Code, r.Open = uint32(len(c.stops)), codeStop, !left.ends()
+		c.stops = append(c.stops, stop{len(c.rules), &left})
+	}
+}
+
 // rule is a rule's addresses and ports, and its other tests. Never: no packet of the family meets it.
-func (s *spanner) rule(st *step) (r classify.Rule, tests []*test, never bool) {
-	for _, t := range st.tests {
+func (s *spanner) rule(static []*test) (r classify.Rule, tests []*test, never bool) {
+	for _, t := range static {
 		switch {
 		case t.spannable():
 			to := &r.Src
@@ -122,7 +136,7 @@ func (s *spanner) rule(st *step) (r classify.Rule, tests []*test, never bool) {
 	}
 	if len(r.SrcPorts)*len(r.DstPorts) > maxBoxes {
 		r.SrcPorts = nil
-		tests = append(tests, st.tests[slices.IndexFunc(st.tests, func(t *test) bool { return t.Field == ruleset.FieldSrcPort })])
+		tests = append(tests, static[slices.IndexFunc(static, func(t *test) bool { return t.Field == ruleset.FieldSrcPort })])
 	}
 	return r, tests, never
 }
@@ -154,7 +168,7 @@ func (c *classifier) append(b *bytes.Buffer, array []uint64) (off int) {
 
 // leaves reports whether a rule of it returns.
 func (c *classifier) leaves() bool {
-	return slices.ContainsFunc(c.rules, func(s *step) bool { return s.verb == verbLeave })
+	return slices.ContainsFunc(c.rules, func(s *step) bool { return s.verb == verbLeave && s.plain() })
 }
 
 // weight is about how many branches the verifier has in hand: one for each comparison of each item of the longest list, in each subset.
@@ -196,6 +210,10 @@ func (p *plan) place(c *classifier) {
 // String is what it is, why, and what it costs: memory, and what the worst packet takes.
 func (c *classifier) String() string {
 	t := c.table
-	return fmt.Sprintf("%d %s rules (%s), %d bytes; at most %d+%d halvings for the addresses, %d cells, %d rules of each; %d patterns",
-		len(c.rules), c.family, c.why, len(c.data), t.Src.Halvings(), t.Dst.Halvings(), len(t.Subsets), t.MaxList, len(c.patterns.list))
+	text := fmt.Sprintf("%d %s rules (%s), %d bytes; at most %d+%d halvings for the addresses, %d cells, %d rules of each; %d patterns",
+		len(c.rules), c.family, c.why, len(c.data), t.Src.Halvings(), t.Dst.Halvings(), len(t.Subsets), 1+t.MaxList, len(c.patterns.list))
+	if n := len(c.stops); n > 0 {
+		text += fmt.Sprintf("; %d stops, up to %d lookups", n, 1+n)
+	}
+	return text
 }

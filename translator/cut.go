@@ -19,6 +19,9 @@ func (c *cutter) fit(steps []*step) []*step {
 		if s.fork != nil && c.weighStep(s) > c.piece {
 			c.group(s.fork)
 		}
+		if s.classifier != nil && c.weighStep(s) > c.piece {
+			c.spread(s.classifier)
+		}
 	}
 	if c.weigh(steps) <= c.piece {
 		return steps
@@ -71,6 +74,15 @@ func (c *cutter) group(f *fork) {
 	}
 	flush(len(f.branches))
 	f.branches = out
+}
+
+// spread puts the stops of a classifier that have much code into pieces.
+func (c *cutter) spread(of *classifier) {
+	for i, st := range of.stops {
+		if c.weighStep(st.step) > 16 {
+			of.stops[i].step = c.run([]*step{st.step})
+		}
+	}
 }
 
 // run makes a piece of steps, and a step that runs it.

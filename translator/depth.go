@@ -40,7 +40,7 @@ func (d *division) pieces(b *block) int {
 	switch {
 	case d.weights[b] <= d.piece:
 		return 0
-	case slices.ContainsFunc(b.steps, func(s *step) bool { return s.fork != nil }):
+	case slices.ContainsFunc(b.steps, func(s *step) bool { return s.fork != nil || s.classifier != nil && len(s.classifier.stops) > 0 }):
 		return 2
 	}
 	return 1

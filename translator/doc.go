@@ -13,9 +13,12 @@
 // meet, in their order. It costs a packet some log2(rules) comparisons, where trying the rules costs one for each. Long lists of
 // addresses are looked up in maps, long lists of ports searched in a tree of their own.
 //
-// Many rules become a classifier: a table in a map (package classify), which code asks for the first rule that a packet meets. It takes
-// rules that only end the chain, whatever they ask for, in whatever order; chooseEngines says when, and what it costs. Rules that do
-// more stand between two classifiers.
+// Many rules become a classifier: a table in a map (package classify), which code asks for the first rule that a packet meets;
+// chooseEngines says when, and what it costs. It takes rules in whatever order, whatever they ask for. A rule that a table cannot
+// hold all of (it has a limit, logs, sets a mark, jumps) is a stop: the table holds those of its tests that it can. A lookup that finds it goes
+// on in the stop's own code, and from there, unless the chain ends, to the function that resumes the lookup with the rule behind it. So a
+// packet pays for the stops that it meets, not for those that there are. A rule that every packet would stop at (all it has is a limit,
+// say) stands between two classifiers instead.
 //
 // The verifier bounds a function's branches and the depth of calls. Chains that are too long are cut into pieces, functions that the
 // chain's own calls one after the other; chains that nest too deep for calls stand where they are jumped to; a *LimitError says when

@@ -36,6 +36,7 @@ type engines struct {
 	plan   *plan
 	forced Engine
 	forks  *indexer
+	marks  bool // rules change packets' marks
 }
 
 // chooseEngines makes classifiers and forks.
@@ -43,7 +44,7 @@ func chooseEngines(p *plan) error {
 	if p.engine == EngineCode {
 		return nil
 	}
-	e := &engines{plan: p, forced: p.engine, forks: &indexer{repeats: maxRepeats}}
+	e := &engines{plan: p, forced: p.engine, forks: &indexer{repeats: maxRepeats}, marks: p.marks()}
 	for _, b := range p.blocks {
 		b.steps = e.chain(b.chain.Family, b.steps)
 	}
@@ -54,17 +55,14 @@ func chooseEngines(p *plan) error {
 func (e *engines) chain(family ruleset.Family, steps []*step) (out []*step) {
 	var others []*step
 	for len(steps) > 0 {
-		n := 0
-		for n < len(steps) && steps[n].classifiable() {
-			n++
-		}
+		n := classifiable(steps)
 		if made := e.classifiers(family, steps[:n]); made != nil {
 			out = append(append(out, e.indexed(family, others)...), made...)
 			others = nil
 		} else {
 			others = append(others, steps[:n]...)
 		}
-		for steps = steps[n:]; len(steps) > 0 && !steps[0].classifiable(); steps = steps[1:] {
+		for steps = steps[n:]; len(steps) > 0 && classifiable(steps) == 0; steps = steps[1:] {
 			others = append(others, steps[0])
 		}
 	}
@@ -91,7 +89,7 @@ func (e *engines) classifiers(family ruleset.Family, run []*step) []*step {
 			continue
 		}
 		for rest := run; len(rest) > 0; {
-			c, left, err := newClassifier(f, rest, e.plan.order)
+			c, left, err := e.newClassifier(f, rest)
 			if err != nil || c == nil && left != nil {
 				e.plan.refused = append(e.plan.refused, fmt.Sprintf("rules from %s on: no classifier: %v", rest[0].rule.Pos, err))
 				return nil

@@ -2,6 +2,7 @@ package translator
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -116,6 +117,11 @@ func (d *division) divide() error {
 // choose makes functions of the chains that are jumped to more than once and weigh more than often, or once and more than once.
 // It returns how many these are and what all of them weigh. Callees come first, so that their weight is known.
 func (d *division) choose(once, often int) (n, total int) {
+	for _, c := range d.plan.classifiers {
+		if len(c.stops) > 0 {
+			n++
+		}
+	}
 	d.own, d.weights = map[*block]bool{}, map[*block]int{}
 	for i := len(d.plan.blocks) - 1; i >= 0; i-- {
 		b := d.plan.blocks[i]
@@ -167,15 +173,24 @@ func (d *division) weighStep(s *step) int {
 		return w
 	}
 	if s.classifier != nil {
-		return s.classifier.weight()
+		w = s.classifier.weight()
+		for _, st := range s.classifier.stops {
+			w += 4 + 2*bits.Len(uint(len(s.classifier.stops))) + d.weighStep(st.step)
+		}
+		return w
 	}
 	for _, t := range s.tests {
-		w += max(1, 2*len(t.Ranges)+len(t.Masked)+3*len(t.Addrs)+2*len(t.Names)+t.weight())
+		w += t.compares()
 	}
 	if s.verb == verbJump && !d.own[s.target] {
 		return w + d.weights[s.target]
 	}
 	return w + 1
+}
+
+// compares is about how many conditional jumps a test is.
+func (t *test) compares() int {
+	return max(1, 2*len(t.Ranges)+len(t.Masked)+3*len(t.Addrs)+2*len(t.Names)+t.weight())
 }
 
 // make makes the functions: the hooks', in their order, then the chains'; pieces stand before what calls them.
@@ -195,6 +210,12 @@ func (d *division) make() {
 			n++
 			b.fn = &function{name: fmt.Sprintf("chain_%d", n), doc: "chain " + b.chain.Key(), entry: []*block{b}}
 			d.add(b.fn)
+		}
+	}
+	for _, c := range d.plan.classifiers {
+		if len(c.stops) > 0 {
+			c.resume = &function{name: "resume_" + c.name, doc: "classifier " + c.name + ", from the rule on that fw_pkt.rule says", resumes: c}
+			d.plan.functions = append(d.plan.functions, c.resume)
 		}
 	}
 }

@@ -201,7 +201,7 @@ func (f *fork) join() {
 
 func sameStep(a, b *step) bool { return a.rule == b.rule && len(a.tests) == len(b.tests) }
 
-// each calls visit for every step, those in branches and pieces included.
+// each calls visit for every step, those in branches, pieces and stops included.
 func each(steps []*step, visit func(*step)) {
 	for _, s := range steps {
 		visit(s)
@@ -211,6 +211,11 @@ func each(steps []*step, visit func(*step)) {
 		if s.fork != nil {
 			for _, b := range s.fork.branches {
 				each(b.steps, visit)
+			}
+		}
+		if s.classifier != nil {
+			for _, st := range s.classifier.stops {
+				each([]*step{st.step}, visit)
 			}
 		}
 	}

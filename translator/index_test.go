@@ -23,7 +23,7 @@ func TestIndexLarge(t *testing.T) {
 				c.Rules = append(c.Rules, g.indexable(f, k))
 			}
 			rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{base, c}}
-			j := newJudge(t, rs)
+			j := newJudgeOf(t, rs, EngineForks)
 			for range 200 {
 				p := g.Packet()
 				p.Src, p.DstPort, p.Proto = g.wideAddr(p.Family), g.IntN(70), pick[uint8](g, 6, 17)

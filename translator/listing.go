@@ -2,6 +2,7 @@ package translator
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -62,13 +63,25 @@ func writeSteps(w *strings.Builder, steps []*step, depth int) {
 		case s.verb == verbJump && s.target.fn == nil:
 			writeSteps(w, s.target.steps, depth+1)
 		case s.classifier != nil:
-			writeSteps(w, s.classifier.rules, depth+1)
+			s.classifier.write(w, depth+1)
 		case s.fork != nil:
 			for _, b := range s.fork.branches {
 				fmt.Fprintf(w, "%s%s:\n", strings.Repeat("  ", depth+1), s.fork.text(b))
 				writeSteps(w, b.steps, depth+2)
 			}
 		}
+	}
+}
+
+// write writes the rules.
+func (c *classifier) write(w *strings.Builder, depth int) {
+	for i, s := range c.rules {
+		if slices.ContainsFunc(c.stops, func(st stop) bool { return st.rule == i }) {
+			fmt.Fprintf(w, "%sstop:\n", strings.Repeat("  ", depth))
+			writeSteps(w, []*step{s}, depth+1)
+			continue
+		}
+		writeSteps(w, []*step{s}, depth)
 	}
 }
 

@@ -34,6 +34,8 @@ func (p *plan) lower(f *function, l *layout) (asm.Instructions, error) {
 	case f.asks != nil:
 		w.share = nil
 		w.condition(f.asks)
+	case f.resumes != nil:
+		w.resume(f.resumes)
 	case f == p.counter:
 		w.count()
 		w.put(asm.Mov.Imm(asm.R0, 0), asm.Return())

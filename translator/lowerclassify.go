@@ -25,20 +25,31 @@ type lookup struct {
 	*lowering
 	*classifier
 	none string // label: no rule is met
+	from bool   // rules in front of that in fw_pkt.rule do not count
 }
 
 // classify writes what a classifier says of the packet. A packet of the other family, or that meets no rule, goes to next.
 func (w *lowering) classify(c *classifier, leave, next string) {
 	w.only(c.family, next)
 	w.remark("classifier " + c.name + ": " + c.String())
-	l := &lookup{w, c, next}
+	l := &lookup{lowering: w, classifier: c, none: next}
+	l.find()
+	l.answer(leave)
+}
+
+// find leaves the first rule that the packet meets in regBest.
+func (l *lookup) find() {
+	w, c := l.lowering, l.classifier
 	l.setPatterns()
 	l.record(c.table.Src, regSrc, ruleset.FieldSrcAddr)
 	l.record(c.table.Dst, regDst, ruleset.FieldDstAddr)
 	if c.table.Ports != nil {
-		w.put(asm.Mov.Imm(asm.R1, portsUnknown), asm.StoreMem(asm.R10, stackPorts, asm.R1, asm.DWord))
+		w.put(asm.Mov.Imm(asm.R2, portsUnknown))
+		l.hide(asm.R2)
+		w.put(asm.StoreMem(asm.R10, stackPorts, asm.R2, asm.DWord))
 	}
 	w.put(asm.Mov.Imm32(regBest, -1), asm.StoreMem(asm.R10, stackAnswer, regBest, asm.DWord))
+	l.hide(regBest)
 	done := w.newLabel("answer")
 	for i, s := range c.table.Subsets {
 		if i > 0 {
@@ -47,7 +58,6 @@ func (w *lowering) classify(c *classifier, leave, next string) {
 		l.subset(i, s)
 	}
 	w.place(done)
-	l.answer(leave)
 }
 
 // at brings the address of something in the map into a register: an index times a size behind an offset. The index is changed.
@@ -77,8 +87,14 @@ func (l *lookup) setPatterns() {
 		l.put(asm.LoadImm(regImm, int64(^l.patterns.masks[i]), asm.DWord), asm.And.Reg(regBest, regImm))
 		l.place(met)
 	}
+	l.load(l.layout.whole("length"))
+	l.hide(regBest)
 	l.put(asm.StoreMem(asm.R10, stackPatterns, regBest, asm.DWord))
 }
+
+// hide keeps the number in a register, and hides from the verifier what it knows of it: it then follows one way from here on, not one for
+// every number that may be there. The value register has anything but a constant.
+func (l *lookup) hide(r asm.Register) { l.put(asm.Add.Reg(r, regVal), asm.Sub.Reg(r, regVal)) }
 
 // record leaves where an address's record is in a register.
 func (l *lookup) record(s *classify.Search, to asm.Register, field ruleset.FieldID) {
@@ -98,8 +114,7 @@ func (l *lookup) record(s *classify.Search, to asm.Register, field ruleset.Field
 		l.host(s, words[1])
 		intervals = h.N
 	}
-	// The sum and difference keep the number, and hide from the verifier what it learned of it on this way: it follows one way, not all.
-	l.put(asm.Add.Reg(asm.R0, regVal), asm.Sub.Reg(asm.R0, regVal))
+	l.hide(asm.R0)
 	l.put(asm.JGT.Imm(asm.R0, int32(intervals-1), l.none), asm.Mul.Imm(asm.R0, int32(s.Record)))
 	l.at(to, asm.R0, s.Records, 0)
 }
@@ -235,8 +250,12 @@ func (l *lookup) items(next string) {
 
 // compare goes on with miss unless the packet meets the item at R3, and else with next, where items behind it are of no interest any more.
 func (l *lookup) compare(miss, next string) {
-	l.put(asm.LoadMem(asm.R1, asm.R3, classify.RuleOffset, asm.Word), asm.JGE.Reg(asm.R1, regBest, next),
-		asm.LoadMem(asm.R4, asm.R3, classify.PatternOffset, asm.Byte), asm.LoadMem(asm.R5, asm.R10, stackPatterns, asm.DWord),
+	l.put(asm.LoadMem(asm.R1, asm.R3, classify.RuleOffset, asm.Word), asm.JGE.Reg(asm.R1, regBest, next))
+	if l.from {
+		from := l.layout.whole("rule")
+		l.put(asm.LoadMem(asm.R4, regPkt, from.off, from.size), asm.JLT.Reg(asm.R1, asm.R4, miss))
+	}
+	l.put(asm.LoadMem(asm.R4, asm.R3, classify.PatternOffset, asm.Byte), asm.LoadMem(asm.R5, asm.R10, stackPatterns, asm.DWord),
 		asm.RSh.Reg(asm.R5, asm.R4), asm.And.Imm(asm.R5, 1), asm.JEq.Imm(asm.R5, 0, miss))
 	for i, f := range []ruleset.FieldID{ruleset.FieldSrcPort, ruleset.FieldDstPort} {
 		l.port(asm.R4, f)
@@ -253,14 +272,20 @@ func (l *lookup) compare(miss, next string) {
 func (l *lookup) answer(leave string) {
 	rule := l.layout.whole("rule")
 	l.put(asm.JGT.Imm(regBest, int32(len(l.rules)-1), l.none),
-		asm.LoadMem(asm.R2, asm.R10, stackAnswer, asm.Word),
-		asm.LoadMem(regCode, asm.R10, stackAnswer+4, asm.Half),
-		asm.StoreMem(regPkt, rule.off, asm.R2, rule.size))
+		asm.LoadMem(regStop, asm.R10, stackAnswer, asm.Word),
+		asm.LoadMem(regCode, asm.R10, stackAnswer+4, asm.Half))
+	stops := l.newLabel("stops")
+	if len(l.stops) > 0 {
+		l.put(asm.JEq.Imm(regCode, codeStop, stops))
+	}
+	l.put(asm.StoreMem(regPkt, rule.off, regStop, rule.size))
 	if l.leaves() {
 		l.put(asm.JNE.Imm(regCode, codeLeave, l.decided))
 		l.countOn()
 		l.goTo(leave)
-		return
+	} else {
+		l.goTo(l.decided)
 	}
-	l.goTo(l.decided)
+	l.place(stops)
+	l.writeStops(leave)
 }

@@ -26,7 +26,7 @@ type pattern struct {
 // maxPatterns and maxComparisons bound a classifier's patterns.
 const (
 	maxPatterns    = 64
-	maxComparisons = 12
+	maxComparisons = 24
 )
 
 func newPatterns() *patterns { return &patterns{ids: map[string]uint8{}} }
@@ -132,6 +132,16 @@ func (t *test) value(v uint64) bool {
 		holds = slices.ContainsFunc(t.Masked, func(k ruleset.Masked) bool { return v&k.Mask != 0 })
 	}
 	return holds != t.Not
+}
+
+// lasting is covers without the patterns that a packet may meet later though it does not now: those that ask for its mark.
+func (p *patterns) lasting(covers [64]uint64) [64]uint64 {
+	for i, one := range p.list {
+		if slices.ContainsFunc(one.tests, func(t *test) bool { return t.Field == ruleset.FieldMark }) {
+			covers[i] = 0
+		}
+	}
+	return covers
 }
 
 // covers has, for each pattern, the bits of those whose packets all meet it too.

@@ -90,6 +90,8 @@ type function struct {
 	entry []*block     // the hook's base chains; for a chain or a piece the one block
 	asks  cond         // a condition that several rules share
 	part  []*step      // a piece's share of that block's steps
+
+	resumes *classifier // that is asked for a rule behind a stop
 }
 
 // piece reports whether the function is part of a chain; it then tells its caller whether the chain was left.

@@ -25,7 +25,7 @@ func newSpanner(f ruleset.Family) *spanner {
 // spannable reports whether a test asks for addresses that are intervals.
 func (t *test) spannable() bool {
 	holes := func(a ruleset.AddrRange) bool { _, ok := prefixOf(a); return !ok && a.Mask.IsValid() }
-	return ruleset.Fields[t.Field].Kind == ruleset.KindAddr && len(t.sets) == 0 && t.Set == "" && !slices.ContainsFunc(t.Addrs, holes)
+	return ruleset.Fields[t.Field].Kind == ruleset.KindAddr && !slices.ContainsFunc(t.Addrs, holes)
 }
 
 // spans is the addresses of the family that a test holds for, sorted and apart.
@@ -40,6 +40,14 @@ func (s *spanner) spans(t *test) []classify.Span {
 			last = lastAddr(p)
 		}
 		out = append(out, classify.Span{From: numeric(a.From), To: numeric(last)})
+	}
+	for _, set := range t.sets {
+		if set.Family != s.family {
+			continue
+		}
+		for _, p := range set.Entries {
+			out = append(out, classify.Span{From: numeric(p.Addr()), To: numeric(lastAddr(p))})
+		}
 	}
 	out = joined(out)
 	if t.Not {
