@@ -155,11 +155,10 @@ static __always_inline void track_first(struct ct_work *w, struct fw_pkt *pkt, _
 	f->packets[0] = 1;
 	f->bytes[0] = pkt->length;
 	if (pkt->proto == IPPROTO_TCP)
-		f->expires = now + seconds(f->tcp_state == CT_SYN_SENT ? CT_SYN_SENT : CT_TIME_UNACK) * SECOND;
+		f->expires = now + tcp_lone_timeout(f, f->last_index) * SECOND;
 	else if (pkt->proto != IPPROTO_SCTP)
 		f->expires = now + plain_timeout(f, pkt, now) * SECOND;
 	pkt->ct_state = FW_STATE_NEW;
-	w->dir = 0;
 	w->op = CT_OP_CREATE;
 }
 

@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -366,5 +367,75 @@ func TestFragments(t *testing.T) {
 	v6(17, 0, 1)
 	if ret, p := v6(6, 24, 0); ret != pass || p.Proto != protoUDP || p.Dport != 2 {
 		t.Errorf("later 6: verdict %d proto %d dport %d", ret, p.Proto, p.Dport)
+	}
+}
+
+// TestQuotes: what an error over IPv6 quotes, header by header, and for whom it is.
+func TestQuotes(t *testing.T) {
+	b := tracker(t)
+	_, p := b.run("tc_egress", ourselves, frame(odd6, other6, protoUDP, udp(5000, 53, 9)))
+	b.expect("query", p.CtState, isNew)
+	_, p = b.run("tc_egress", ourselves, frame(odd6, other6, protoGRE, []byte{0x30, 1, 0x88, 0x0b, 0, 0, 1, 2}))
+	b.expect("call", p.CtState, isNew)
+	changed := func(word int) netip.Addr {
+		a := odd6.As16()
+		a[4*word+3] ^= 1
+		return netip.AddrFrom16(a)
+	}
+	datagram := udp(5000, 53, 9)
+	six := func(next byte, parts ...[]byte) []byte { return ip6(odd6, other6, next, slices.Concat(parts...)) }
+	version := six(17, datagram)
+	version[0] = 0x71
+	for _, c := range []struct {
+		name   string
+		to     netip.Addr
+		quoted []byte
+		want   uint8
+	}{
+		{"udp", odd6, six(17, datagram), related},
+		{"not to its sender, word 0", changed(0), six(17, datagram), invalid},
+		{"not to its sender, word 1", changed(1), six(17, datagram), invalid},
+		{"not to its sender, word 2", changed(2), six(17, datagram), invalid},
+		{"not to its sender, word 3", changed(3), six(17, datagram), invalid},
+		{"another version", odd6, version, invalid},
+		{"half a header", odd6, six(17)[:39], invalid},
+		{"ports cut", odd6, six(17, datagram[:3]), invalid},
+		{"ports only", odd6, six(17, datagram[:4]), related},
+		{"an extension header", odd6, six(60, ext(17, 1), datagram), related},
+		{"half an extension header", odd6, six(60, ext(17, 0)[:7]), invalid},
+		{"32 extension headers", odd6, six(60, many(32, 17), datagram), related},
+		{"33 extension headers", odd6, six(60, many(33, 17), datagram), invalid},
+		{"first fragment", odd6, six(44, frag6(17, 0, 1), datagram), related},
+		{"later fragment", odd6, six(44, frag6(17, 8, 0), datagram), invalid},
+		{"a call", odd6, six(47, []byte{0x30, 1, 0x88, 0x0b, 0, 0, 1, 2}), related},
+		{"another call", odd6, six(47, []byte{0x30, 1, 0x88, 0x0b, 0, 0, 1, 3}), invalid},
+		{"a call that is none", odd6, six(47, []byte{0x30, 1, 0x88, 0x0c, 0, 0, 1, 2}), invalid},
+		{"half a call", odd6, six(47, []byte{0x30, 1, 0x88, 0x0b, 0, 0, 1}), invalid},
+	} {
+		_, p := b.run("tc_ingress", ourselves, frame(peer6, c.to, protoICMP6, icmp(1, 4, 0, c.quoted)))
+		b.expect(c.name, p.CtState, c.want)
+	}
+	four := func(change func(h []byte)) []byte {
+		f := ip4(local4, peer4, protoUDP, 0, make([]byte, 4), datagram)
+		change(f)
+		return f
+	}
+	b.expect("query 4", b.send(protoUDP, datagram), isNew)
+	for name, c := range map[string]struct {
+		quoted []byte
+		want   uint8
+	}{
+		"options":             {four(func(h []byte) {}), related},
+		"another version":     {four(func(h []byte) { h[0] = 0x56 }), invalid},
+		"no header":           {ip4(local4, peer4, protoUDP, 0, nil, datagram)[:19], invalid},
+		"first fragment":      {four(func(h []byte) { h[6] = 0x20 }), related},
+		"do not fragment":     {four(func(h []byte) { h[6] = 0x40 }), related},
+		"fragment at 8":       {four(func(h []byte) { h[7] = 1 }), invalid},
+		"fragment at 32768":   {four(func(h []byte) { h[6] = 0x10 }), invalid},
+		"header of 16 bytes":  {slices.Concat([]byte{0x44}, ip4(local4, peer4, protoUDP, 0, nil, nil)[1:16], datagram, datagram), invalid},
+		"a length of 0":       {four(func(h []byte) { h[2], h[3] = 0, 0 }), related},
+		"header of 60, of 28": {four(func(h []byte) { h[0] = 0x4f }), invalid},
+	} {
+		b.expect(name, b.receive(protoICMP, icmp(3, 3, 0, c.quoted)), c.want)
 	}
 }

@@ -174,6 +174,14 @@ static __always_inline __u32 tcp_timeout(const struct ct_flow *f, __u8 index)
 	return t;
 }
 
+/* The same while there is no answer: what was picked up in the middle does not stay for days. */
+static __always_inline __u32 tcp_lone_timeout(const struct ct_flow *f, __u8 index)
+{
+	__u32 t = tcp_timeout(f, index);
+
+	return f->tcp_state == CT_ESTABLISHED && t > seconds(CT_TIME_UNACK) ? seconds(CT_TIME_UNACK) : t;
+}
+
 /* The segment is good: new state, timeout, assurance. */
 static __always_inline enum ct_result tcp_commit(struct ct_flow *f, __u8 dir, __u8 index, __u8 next, __u64 now)
 {
@@ -185,14 +193,12 @@ static __always_inline enum ct_result tcp_commit(struct ct_flow *f, __u8 dir, __
 	f->tcp_state = next;
 	if (old != next && next == CT_FIN_WAIT)
 		f->side[dir & 1].flags |= CT_SIDE_CLOSES;
-	t = tcp_timeout(f, index);
+	t = f->flags & CT_FLOW_SEEN_REPLY ? tcp_timeout(f, index) : tcp_lone_timeout(f, index);
 	if (!(f->flags & CT_FLOW_SEEN_REPLY)) {
 		if (index == CT_INDEX_RST)
 			return CT_KILL;
 		if (index == CT_INDEX_SYN && old == CT_SYN_SENT)
 			return CT_IGNORE; /* a SYN sent again buys no time */
-		if (next == CT_ESTABLISHED && t > seconds(CT_TIME_UNACK))
-			t = seconds(CT_TIME_UNACK); /* picked up, no answer yet */
 	} else if ((old == CT_SYN_RECV || old == CT_ESTABLISHED) && next == CT_ESTABLISHED) {
 		f->flags |= CT_FLOW_ASSURED;
 	}

@@ -41,7 +41,7 @@ type bench struct {
 	ifindex int // device with the MAC ourMAC
 	mark    uint32
 	gso     uint32 // segments of a super-packet
-	cb      uint32 // as the dispatcher sets it; 0: for Ethernet
+	cb      uint32 // as the dispatcher sets it
 	out     []byte // the frame after the last run
 	after   skBuff
 }
@@ -65,7 +65,7 @@ func newBench(tb testing.TB, spec *ebpf.CollectionSpec) *bench {
 			tb.Fatal(err)
 		}
 	}
-	return &bench{TB: tb, Collection: load(tb, spec), ifindex: dev.Index}
+	return &bench{TB: tb, Collection: load(tb, spec), ifindex: dev.Index, cb: 15}
 }
 
 // from is where an egress packet came from.
@@ -79,10 +79,7 @@ const (
 // run puts a frame through a program and gives its answer and the packet as it was judged.
 func (b *bench) run(prog string, in from, frame []byte) (uint32, Pkt) {
 	b.Helper()
-	ctx := skBuff{Ifindex: uint32(b.ifindex), IngressIfindex: uint32(in), Mark: b.mark, CB: [5]uint32{15}, GSOSegs: b.gso}
-	if b.cb != 0 {
-		ctx.CB[0] = b.cb
-	}
+	ctx := skBuff{Ifindex: uint32(b.ifindex), IngressIfindex: uint32(in), Mark: b.mark, CB: [5]uint32{b.cb}, GSOSegs: b.gso}
 	opts := ebpf.RunOptions{Data: frame, DataOut: make([]byte, len(frame)+256), Context: &ctx, ContextOut: &b.after}
 	ret, err := b.Programs[prog].Run(&opts)
 	if err != nil {

@@ -3,6 +3,7 @@ package conntrack
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -40,6 +41,7 @@ func newFirewall(t *testing.T, at place, set setting) *firewall {
 		out.Spec.Maps[name].MaxEntries = tableSize
 	}
 	set.bpfwall(t, out.Spec)
+	maps.DeleteFunc(out.Spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !slices.Contains(at.programs(), name) })
 	coll, err := ebpf.NewCollection(out.Spec)
 	if err != nil {
 		t.Fatal(err)
@@ -83,6 +85,14 @@ type skBuff struct {
 
 // tcxNext is what the program returns for a packet that it lets pass (TCX_NEXT).
 const tcxNext = 0xffffffff
+
+// programs are those that see packets in a place.
+func (at place) programs() []string {
+	if at == forwarded {
+		return []string{"tc_egress"}
+	}
+	return []string{"tc_egress", "tc_ingress"}
+}
 
 // judge gives a packet of a side to the programs that see it.
 func (f *firewall) judge(side end, frame []byte) (state, error) {

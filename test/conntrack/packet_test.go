@@ -55,7 +55,7 @@ type packet struct {
 	want state
 }
 
-// option is a TCP option: mss, wscale, sackok, ts, sack.
+// option is a TCP option: mss, wscale, sackok, ts, sack, or any kind, of two bytes.
 type option struct {
 	name string
 	a, b uint32
@@ -80,7 +80,7 @@ func (o option) bytes() []byte {
 	case "sack":
 		return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte{1, 1, 5, 10}, o.a), o.b)
 	}
-	return []byte{1, 1, 1, 1}
+	return []byte{1, 1, byte(o.a), 2}
 }
 
 func (c chunk) bytes() []byte {

@@ -258,7 +258,7 @@ func (p *packet) parseField(key, value string) (err error) {
 		_, err = fmt.Sscanf(value, "%d,%d,%d", &c.typ, &c.flags, &c.tag)
 		p.chunks = append(p.chunks, c)
 		return err
-	case "mss", "wscale", "sackok", "ts", "sack":
+	case "mss", "wscale", "sackok", "ts", "sack", "kind":
 		o := option{name: key}
 		_, err = fmt.Sscanf(value, "%d,%d", &o.a, &o.b)
 		p.opts = append(p.opts, o)

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -28,19 +30,33 @@ var suites = []suite{
 	{"bpf", "bpf", []string{"-test.skip", unconcerned}},
 }
 
-// first says which tests of bpf notice changes of a file the soonest; they run before all suites.
-var first = map[string]string{
-	"parse.h":     "TestObjectsLoad|TestParse|TestMeta|TestNotJudged|TestSuper",
-	"transport.h": "TestObjectsLoad|TestParse|TestTCPOptions|TestUDP|TestSuper",
-	"head.h":      "TestObjectsLoad|TestParse|TestMeta|TestSuper|TestPacketTypes|TestNoLink",
-	"meta.h":      "TestObjectsLoad|TestParseAsDecode|TestMeta|TestAddrTypes|TestPacketTypes|TestForwardedMAC",
-	"frag.h":      "TestObjectsLoad|TestFragment",
-	"checksum.h":  "TestObjectsLoad|TestChecksums|TestSCTPChecksums|TestReset|TestError",
-	"route.h":     "TestObjectsLoad|TestLocal|TestRouted|TestForwardIsItsOwnFlow|TestAddressThatMovesHere",
-	"reject.h":    "TestObjectsLoad|TestReset|TestError|TestNoAnswer|TestAnswered",
-	"answer.h":    "TestObjectsLoad|TestReset|TestError|TestNoAnswer",
-	"ct_sctp.h":   "TestObjectsLoad|TestSCTP",
-	"":            "TestObjectsLoad|TestTCPAsNetfilter|TestOthersAsNetfilter|TestICMP|TestRelated|TestRedirects",
+// beside are the tests that put what stands in tables through the kernel and through bpfwall.
+func beside(tests string) suite {
+	return suite{"conntrack: " + tests, "test/conntrack", []string{"-test.run", "^(" + tests + ")$"}}
+}
+
+func closest(tests string) suite {
+	return suite{"bpf: " + tests, "bpf", []string{"-test.run", "^(" + tests + ")"}}
+}
+
+// first are the tests that notice changes of a file the soonest; they run before all suites.
+var first = map[string][]suite{
+	"parse.h":     {closest("TestFields|TestParse|TestMeta|TestNotJudged|TestSuper|TestHead")},
+	"transport.h": {closest("TestFields|TestParse|TestTCPOptions|TestSACK|TestChunks|TestHead|TestSuper"), beside("TestAssociations|TestWindows")},
+	"head.h":      {closest("TestHead|TestEthernet|TestSuper|TestPacketTypes|TestTagTakenOff|TestParse")},
+	"meta.h":      {closest("TestParseAsDecode|TestMeta|TestAddrTypes|TestPacketTypes|TestForwardedMAC")},
+	"frag.h":      {closest("TestFragment")},
+	"checksum.h":  {closest("TestChecksums|TestSCTPChecksums|TestReset|TestError")},
+	"route.h":     {closest("TestLocal|TestRouted|TestForwardIsItsOwnFlow|TestAddressThatMovesHere")},
+	"reject.h":    {closest("TestReset|TestError|TestNoAnswer|TestAnswered")},
+	"answer.h":    {closest("TestReset|TestError|TestNoAnswer")},
+	"conntrack.h": {closest("TestClock|TestKeys|TestUntrackable|TestTableFull"), beside("TestWindows|TestQueries")},
+	"ct_key.h":    {closest("TestKeys|TestICMP"), beside("TestQueries|TestErrors")},
+	"ct_icmp.h":   {closest("TestQuotes|TestRedirects|TestRelated"), beside("TestErrors")},
+	"ct_tcp.h":    {beside("TestTransitions|TestWindows|TestWindowsPatient"), closest("TestClock|TestTCP")},
+	"ct_window.h": {beside("TestWindows|TestWindowsPatient"), closest("TestClock")},
+	"ct_sctp.h":   {beside("TestAssociations"), closest("TestChunks")},
+	"":            {closest("TestTCPAsNetfilter|TestOthersAsNetfilter|TestICMP|TestRelated|TestRedirects")},
 }
 
 // beyond are tests that watch some files and nothing else does.
@@ -57,20 +73,22 @@ var onlyFirst = flag.Bool("first", false, "run only the tests that watch a file 
 // suitesOf are the tests for a file, in their order.
 func suitesOf(path string) []suite {
 	file := filepath.Base(path)
-	quick := first[file]
-	if quick == "" {
-		quick = first[""]
+	out := first[file]
+	if out == nil {
+		out = first[""]
 	}
-	out := []suite{{"bpf: " + quick, "bpf", []string{"-test.run", quick}}}
 	if *onlyFirst {
 		return out
 	}
-	out = append(out, suites...)
+	out = slices.Concat(out, suites)
 	if s, ok := beyond[file]; ok {
 		out = append(out, s)
 	}
 	return out
 }
+
+// loading is what runs to tell programs that do not load from those that a test notices.
+var loading = closest("TestObjectsLoad")
 
 // errTimeout is of tests that took much longer than they do without a change.
 var errTimeout = errors.New("timeout")
@@ -99,37 +117,34 @@ func (c *copied) runSuite(s suite, limit time.Duration, extra ...string) (judged
 		return judged{}, nil
 	}
 	by := s.name + ": " + err.Error()
-	if f := failure.FindStringSubmatch(string(out)); f != nil && f[1]+f[2] != "" {
-		by = f[1] + f[2]
+	for _, f := range failure.FindAllStringSubmatch(string(out), -1) {
+		if name := f[1] + f[2]; name != "" && strings.Count(name, "/") >= strings.Count(by, "/") {
+			by = name // a part of a test comes after the test
+		}
 	}
 	return judged{by, string(out)}, nil
 }
 
-// usual is how long the suites take without a change, as things are on this machine. What runs first is a part of another.
+// usual is how long the suites take without a change, as things are on this machine.
 func (c *copied) usual(paths []string) (map[string]time.Duration, error) {
 	took := map[string]time.Duration{}
+	watching := []suite{loading}
 	for _, path := range paths {
-		watching := suitesOf(path)
-		if !*onlyFirst {
-			watching = watching[1:]
+		watching = append(watching, suitesOf(path)...)
+	}
+	for _, s := range watching {
+		if took[s.name] != 0 {
+			continue
 		}
-		for _, s := range watching {
-			if took[s.name] != 0 {
-				continue
-			}
-			start := time.Now()
-			j, err := c.runSuite(s, 10*time.Minute)
-			if err != nil {
-				return nil, err
-			}
-			if j.by != "" {
-				return nil, fmt.Errorf("%s fails without a change: %s\n%s", s.name, j.by, j.out)
-			}
-			took[s.name] = time.Since(start)
+		start := time.Now()
+		j, err := c.runSuite(s, 10*time.Minute)
+		if err != nil {
+			return nil, err
 		}
-		if quick := suitesOf(path)[0]; !*onlyFirst {
-			took[quick.name] = took["bpf"]
+		if j.by != "" {
+			return nil, fmt.Errorf("%s fails without a change: %s\n%s", s.name, j.by, j.out)
 		}
+		took[s.name] = time.Since(start)
 	}
 	return took, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -79,33 +80,35 @@ func (t *trial) judge(m mutant) result {
 		return result{err: err}
 	}
 	for _, s := range suitesOf(m.path) {
-		by, err := t.noticed(s)
+		j, err := t.noticed(s)
+		if err == nil && strings.Contains(j.out, "load program") {
+			var load judged
+			if load, err = t.noticed(loading); err == nil && load.by != "" {
+				return result{outcome: noLoad}
+			}
+		}
 		switch {
 		case errors.Is(err, errTimeout):
 			return result{outcome: timedOut, by: err.Error()}
 		case err != nil:
 			return result{err: err}
-		case strings.HasPrefix(by, "TestObjectsLoad"):
-			return result{outcome: noLoad}
-		case by != "":
-			return result{outcome: killed, by: by}
+		case j.by != "":
+			return result{outcome: killed, by: j.by}
 		}
 	}
 	return result{outcome: survived}
 }
 
 // noticed reports the test of a suite that fails, twice: a machine that is busy makes some fail once.
-func (t *trial) noticed(s suite) (string, error) {
+func (t *trial) noticed(s suite) (judged, error) {
 	limit := time.Duration(t.factor)*t.usual[s.name] + slack
 	j, err := t.runSuite(s, limit)
 	if err != nil || !strings.HasPrefix(j.by, "Test") {
-		return j.by, err
+		return j, err
 	}
-	test, _, _ := strings.Cut(j.by, "/")
-	again, err := t.runSuite(s, limit, "-test.run", "^"+test+"$", "-test.skip", "")
+	again, err := t.runSuite(s, limit, "-test.run", "^"+strings.ReplaceAll(regexp.QuoteMeta(j.by), "/", "$/^")+"$", "-test.skip", "")
 	if err != nil || again.by != "" {
-		return again.by, err
+		return again, err
 	}
-	j, err = t.runSuite(s, limit) // it was not the change
-	return j.by, err
+	return t.runSuite(s, limit) // it was not the change
 }
