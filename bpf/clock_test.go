@@ -59,6 +59,9 @@ func (b *bench) one() (k CtKey, f CtFlow, in string) {
 func (b *bench) put(change func(*CtFlow)) {
 	b.Helper()
 	k, f, in := b.one()
+	if in == "" {
+		b.Fatal("no flow")
+	}
 	change(&f)
 	var err error
 	if in == "ct" {

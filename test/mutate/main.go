@@ -14,8 +14,8 @@ import (
 )
 
 // defaultFiles are the headers that decide about packets.
-const defaultFiles = "bpf/parse.h,bpf/transport.h,bpf/head.h,bpf/frag.h,bpf/conntrack.h,bpf/ct_key.h,bpf/ct_icmp.h,bpf/ct_tcp.h,bpf/ct_window.h," +
-	"bpf/ct_sctp.h,bpf/checksum.h,bpf/reject.h,bpf/answer.h,bpf/meta.h,bpf/route.h,bpf/nat.h,bpf/local_in.h"
+const defaultFiles = "bpf/parse.h,bpf/transport.h,bpf/head.h,bpf/frag.h,bpf/conntrack.h,bpf/ct_key.h,bpf/ends.h,bpf/ct_icmp.h,bpf/ct_tcp.h,bpf/ct_window.h," +
+	"bpf/ct_sctp.h,bpf/checksum.h,bpf/reject.h,bpf/answer.h,bpf/meta.h,bpf/route.h,bpf/fib.h,bpf/nat.h,bpf/local_in.h"
 
 func main() {
 	files := flag.String("files", defaultFiles, "headers to change, separated by commas")
