@@ -2,6 +2,7 @@ package translator
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -77,19 +78,44 @@ func mergeAddrs(in []ruleset.AddrRange) []ruleset.AddrRange {
 	if len(in) < 2 {
 		return in
 	}
-	covers := prefixTable{}
-	for _, a := range in {
-		if p, ok := prefixOf(a); ok {
-			covers[p] = true
+	gone := covered(in)
+	seen := map[ruleset.AddrRange]bool{} // of those that are no prefixes
+	out := make([]ruleset.AddrRange, 0, len(in))
+	for i, a := range in {
+		if _, ok := prefixOf(a); !ok {
+			gone[i] = seen[a]
+			seen[a] = true
+		}
+		if !gone[i] {
+			out = append(out, a)
 		}
 	}
-	seen := map[ruleset.AddrRange]bool{}
-	return slices.DeleteFunc(slices.Clone(in), func(a ruleset.AddrRange) bool {
-		p, ok := prefixOf(a)
-		twice := seen[a]
-		seen[a] = true
-		return twice || ok && covers.above(p)
-	})
+	return out
+}
+
+// covered says which of the operands are prefixes inside others, or the same as one before.
+func covered(in []ruleset.AddrRange) []bool {
+	type at struct {
+		netip.Prefix
+		index int
+	}
+	var all []at
+	for i, a := range in {
+		if p, ok := prefixOf(a); ok {
+			all = append(all, at{p, i})
+		}
+	}
+	slices.SortFunc(all, func(a, b at) int { return cmp.Or(a.Prefix.Compare(b.Prefix), a.index-b.index) })
+	gone := make([]bool, len(in))
+	last := netip.Prefix{}
+	for _, a := range all { // a prefix comes before what is inside it
+		if last.IsValid() && last.Overlaps(a.Prefix) {
+			gone[a.index] = true
+			continue
+		}
+		last = a.Prefix
+	}
+	return gone
 }
 
 // price orders tests by what they cost: a load and a comparison, a tree, a map.

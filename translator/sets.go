@@ -5,7 +5,6 @@ import (
 	"math/bits"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/cilium/ebpf"
 
@@ -94,16 +93,17 @@ func (p *plan) moveAddrs(t *test, made map[string]*SetMap) {
 func (p *plan) setMap(name string, f ruleset.Family, members []netip.Prefix, made map[string]*SetMap) *SetMap {
 	slices.SortFunc(members, netip.Prefix.Compare)
 	members = slices.Compact(members)
-	var key strings.Builder
+	var text []byte
 	for _, m := range members {
-		fmt.Fprintf(&key, "%s ", m)
+		text = append(m.AppendTo(text), ' ')
 	}
-	if s := made[key.String()]; s != nil {
+	key := string(text)
+	if s := made[key]; s != nil {
 		return s
 	}
 	s := &SetMap{Name: fmt.Sprintf("set_%d", len(p.sets)), Set: name, Family: f, Entries: members}
 	s.fill()
-	made[key.String()] = s
+	made[key] = s
 	p.sets = append(p.sets, s)
 	return s
 }
@@ -147,19 +147,6 @@ func (s *SetMap) spec() *ebpf.MapSpec {
 		Name: s.Name, Type: ebpf.Array, KeySize: 4, ValueSize: uint32(len(s.table)), MaxEntries: 1,
 		Contents: []ebpf.MapKV{{Key: uint32(0), Value: s.table}},
 	}
-}
-
-// prefixTable is a set of prefixes.
-type prefixTable map[netip.Prefix]bool
-
-// above reports whether a shorter prefix covers p.
-func (t prefixTable) above(p netip.Prefix) bool {
-	for n := p.Bits() - 1; n >= 0; n-- {
-		if q, err := p.Addr().Prefix(n); err == nil && t[q] {
-			return true
-		}
-	}
-	return false
 }
 
 // prefixOf is r.Prefix, without trying all masks: there may be 100,000 operands.

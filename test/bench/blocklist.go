@@ -174,6 +174,8 @@ func (l *blocklist) list() string {
 func (l *blocklist) guard(set string) string {
 	return fmt.Sprintf(`version = 1
 [defaults]
+state = "explicit"
+essentials = "none"
 inbound = "allow"
 outbound = "allow"
 forward = "allow"
