@@ -210,6 +210,9 @@ func (t *transaction) attachTo(a attacher, h hook, p *ebpf.Program, has *ebpf.Pr
 	if err != nil || has != nil && has.Tag == info.Tag && usesMap(has, t.dispatch["gen"]) {
 		return err
 	}
+	if err := running.attach(a, h); err != nil {
+		return err
+	}
 	if err := a.attach(h, p); err != nil {
 		return err
 	}

@@ -61,6 +61,9 @@ func (t *transaction) attachNetfilter() error {
 	if !t.next.atNetfilter() {
 		return nil
 	}
+	if err := running.netfilter(); errors.Is(err, ebpf.ErrNotSupported) {
+		return errKernel(err)
+	}
 	disp := newDispatchers(t.dispatch)
 	t.atEnd(disp.close)
 	p, err := disp.netfilter()

@@ -25,7 +25,7 @@ func mountBPFFS(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("bpf file system: %w", errKernel(err))
 	}
-	switch err := unix.Mount(mountSource, dir, "bpf", 0, "mode=0700"); {
+	switch err := running.mount(dir); {
 	case errors.Is(err, unix.EPERM):
 		return &NotPermittedError{For: "mounting the bpf file system on " + dir, Missing: []string{"CAP_SYS_ADMIN"}}
 	case errors.Is(err, unix.ENODEV):
@@ -35,6 +35,8 @@ func mountBPFFS(dir string) error {
 	}
 	return nil
 }
+
+func mountBPF(dir string) error { return unix.Mount(mountSource, dir, "bpf", 0, "mode=0700") }
 
 // unmountBPFFS takes away a BPF file system for trials that mountBPFFS has mounted, once nothing is in it.
 func unmountBPFFS(dir string) {

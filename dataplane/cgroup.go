@@ -23,11 +23,11 @@ var errNoCgroup2 = errors.New("control groups of version 2 are not mounted: moun
 
 // cgroupRoot is where control groups of version 2 are mounted from their root on.
 func cgroupRoot() (string, error) {
-	text, err := os.ReadFile("/proc/self/mountinfo")
+	text, err := running.mountinfo()
 	if err != nil {
 		return "", fmt.Errorf("mounts: %s", err)
 	}
-	return cgroupMount(string(text))
+	return cgroupMount(text)
 }
 
 // cgroupMount finds it in a mountinfo. A mount of a part of the tree, as in a container, has other paths than the kernel's own.

@@ -67,7 +67,7 @@ func (t *transaction) loadConnect(maps map[string]*ebpf.Map) error {
 	if err := setSwitches(spec, g, t.seal); err != nil {
 		return err
 	}
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})
+	coll, err := loadWith(spec, "connect", shared)
 	if err != nil {
 		g.NoConnect = fmt.Sprintf("the kernel refused the program: %s", err)
 		return nil

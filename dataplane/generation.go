@@ -53,7 +53,7 @@ type Generation struct {
 	XDP map[string]string `json:"xdp,omitempty"`
 	TCP *tcpSettings      `json:"tcp,omitempty"` // nil: no rule has a SYN proxy
 	Meta
-	Options Options               `json:"options"`
+	Options Options `json:"options"`
 
 	// In a file of its own, since there is one for every rule. History does not read them.
 	Slots translator.Slots      `json:"slots,omitzero"`

@@ -84,6 +84,14 @@ func (t *transaction) loadPrograms(spec *ebpf.CollectionSpec) (maps map[string]*
 	return own.Maps, err
 }
 
+// loadWith loads an object that the firewall can do without, with maps in place of its own.
+func loadWith(spec *ebpf.CollectionSpec, name string, shared map[string]*ebpf.Map) (*ebpf.Collection, error) {
+	if err := running.load(name); err != nil {
+		return nil, err
+	}
+	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})
+}
+
 // forwarding reports whether this network namespace passes packets on from one interface to another. It is read when a generation
 // is loaded: a host that starts to forward later must apply again, which Status says.
 func forwarding() bool {
@@ -103,7 +111,9 @@ func checksums() bool {
 }
 
 // canCast reports whether programs can read the kernel's own structures of a packet (Linux 6.2).
-func canCast() bool { return hasKfunc("bpf_cast_to_kern_ctx") && hasKfunc("bpf_rdonly_cast") }
+func canCast() bool {
+	return running.hasKfunc("bpf_cast_to_kern_ctx") && running.hasKfunc("bpf_rdonly_cast")
+}
 
 // hasKfunc reports whether programs can call a function of the running kernel.
 func hasKfunc(name string) bool {

@@ -52,7 +52,7 @@ func (t *transaction) loadXDP(maps map[string]*ebpf.Map) error {
 	if err := setSwitches(spec, t.next, t.seal); err != nil {
 		return err
 	}
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})
+	coll, err := loadWith(spec, "xdp", shared)
 	if err != nil {
 		t.next.NoXDP = fmt.Sprintf("the kernel refused the program: %s", err)
 		t.warn("XDP: %s; tc judges prerouting rules", t.next.NoXDP)

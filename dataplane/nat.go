@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/features"
 	"github.com/google/nftables"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -48,7 +47,7 @@ func (t *transaction) chooseNAT() error {
 
 // probeNAT finds out whether the kernel can do it. Netfilter programs came with Linux 6.4, their defragmentation with 6.6.
 func probeNAT() error {
-	if err := features.HaveProgramType(ebpf.Netfilter); errors.Is(err, ebpf.ErrNotSupported) {
+	if err := running.netfilter(); errors.Is(err, ebpf.ErrNotSupported) {
 		return &UnsupportedError{Feature: "judging beside the kernel's NAT", Kernel: "6.6", Running: kernelRelease()}
 	}
 	return nil

@@ -48,7 +48,7 @@ func (t *transaction) attachNoteHook() error {
 	}
 	spec.Programs = map[string]*ebpf.ProgramSpec{noteProgram: spec.Programs[noteProgram]}
 	owners := map[string]*ebpf.Map{"sock_owner": t.shared["sock_owner"]}
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: owners})
+	coll, err := loadWith(spec, "notes", owners)
 	if err != nil {
 		return errKernel(err)
 	}

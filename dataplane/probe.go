@@ -3,6 +3,7 @@ package dataplane
 import (
 	"bytes"
 	"errors"
+	"os"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -10,11 +11,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// needs is what a kernel must have, with the first version that does.
-var needs = []struct {
+// kernel is what the running kernel, and the host, are asked.
+type kernel struct {
+	has          func(need) error // ebpf.ErrNotSupported: it has not
+	hasKfunc     func(name string) bool
+	netfilter    func() error // programs at netfilter's hooks
+	mountinfo    func() (string, error)
+	capabilities func() (has func(uint) bool, err error)
+	load         func(object string) error  // before one that can be done without is loaded
+	attach       func(attacher, hook) error // before a dispatcher is attached
+	mount        func(dir string) error
+}
+
+// running is the kernel; tests put one in its place that lacks something.
+var running = kernel{
+	has: func(n need) error { return n.probe() }, hasKfunc: hasKfunc, capabilities: capabilities, mount: mountBPF,
+	netfilter: func() error { return features.HaveProgramType(ebpf.Netfilter) },
+	load:      func(string) error { return nil }, attach: func(attacher, hook) error { return nil },
+	mountinfo: func() (string, error) { b, err := os.ReadFile("/proc/self/mountinfo"); return string(b), err },
+}
+
+// need is something that a kernel must have, with the first version that does.
+type need struct {
 	feature, kernel string
 	probe           func() error
-}{
+}
+
+var needs = []need{
 	{"tc programs", "4.1", func() error { return features.HaveProgramType(ebpf.SchedCLS) }},
 	{"bounded loops", "5.3", features.HaveBoundedLoops},
 	{"programs of a million instructions", "5.2", features.HaveLargeInstructions},
@@ -28,7 +51,7 @@ var needs = []struct {
 // loading has the last word.
 func probe() error {
 	for _, n := range needs {
-		if err := n.probe(); errors.Is(err, ebpf.ErrNotSupported) {
+		if err := running.has(n); errors.Is(err, ebpf.ErrNotSupported) {
 			return &UnsupportedError{Feature: n.feature, Kernel: n.kernel, Running: kernelRelease()}
 		}
 	}
@@ -53,7 +76,7 @@ const (
 
 // checkPermitted returns ErrNotPermitted, with what is missing.
 func checkPermitted() error {
-	has, err := capabilities()
+	has, err := running.capabilities()
 	if err != nil {
 		return nil // the system calls will tell
 	}

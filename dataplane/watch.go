@@ -52,7 +52,7 @@ func (t *transaction) watchCgroups() error {
 	groups := t.shared["cgroups"]
 	spec.Maps["cgroups"].MaxEntries = groups.MaxEntries()
 	replace := map[string]*ebpf.Map{"cgroup_paths": paths, "cgroups": groups}
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace})
+	coll, err := loadWith(spec, "watch", replace)
 	if err != nil {
 		return errKernel(err)
 	}

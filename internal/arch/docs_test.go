@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestDocsNameTests: a test that docs/semantics.md names as the one that holds a difference in place is there.
+// TestDocsNameTests: the tests that tables of the documentation name as those that hold their rows in place are there.
 func TestDocsNameTests(t *testing.T) {
 	have := map[string]bool{}
 	for _, f := range goFiles(t) {
@@ -17,13 +17,15 @@ func TestDocsNameTests(t *testing.T) {
 			}
 		}
 	}
-	text, err := os.ReadFile("../../docs/semantics.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range regexp.MustCompile("`(Test\\w+)`").FindAllSubmatch(text, -1) {
-		if !have[string(name[1])] {
-			t.Errorf("docs/semantics.md: no test %s", name[1])
+	for _, file := range []string{"semantics.md", "failures.md"} {
+		text, err := os.ReadFile("../../docs/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile("`(Test\\w+)[`/]").FindAllSubmatch(text, -1) {
+			if !have[string(name[1])] {
+				t.Errorf("docs/%s: no test %s", file, name[1])
+			}
 		}
 	}
 }

@@ -147,6 +147,14 @@ func (a *actor) do(s act) (err error) {
 		return tell(s.Arg)
 	case "canary":
 		return canary(s.Arg)
+	case "canary3":
+		return a.canary3(s.Arg)
+	case "attempts":
+		return attempts(s.Arg)
+	case "cpu":
+		var one unix.CPUSet
+		one.Set(number)
+		return unix.SchedSetaffinity(0, &one)
 	case "wait":
 		_, err = os.Stdin.Read(make([]byte, 1))
 	default:
@@ -186,41 +194,6 @@ func (a *actor) serve() error {
 			}()
 		}
 	}
-}
-
-// canary connects to two addresses in turn until its input ends, and tells how often it did, how often that began or ceased to be
-// refused, and how often the second one was not like the first one before and after it.
-func canary(arg string) error {
-	early, late, _ := strings.Cut(arg, " ")
-	ended := make(chan bool)
-	go func() { _, _ = os.Stdin.Read(make([]byte, 1)); close(ended) }()
-	var rounds, changes, torn int
-	before := refused(early)
-	for {
-		select {
-		case <-ended:
-			return tell(fmt.Sprint(rounds, changes, torn))
-		default:
-		}
-		second, after := refused(late), refused(early)
-		rounds++
-		if before != after {
-			changes++
-		} else if second != before {
-			torn++
-		}
-		before = after
-	}
-}
-
-func refused(to string) bool {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd)
-	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	return unix.Connect(fd, sockaddrOf(to)) != nil
 }
 
 func tell(text string) error {
