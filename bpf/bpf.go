@@ -20,5 +20,6 @@ type (
 	RecentKey  = ClassifierRecentKey
 	CgroupPath = WatchCgroupPath
 	RouteEpoch = ClassifierRouteEpoch
+	RouteNote  = ClassifierRouteNote
 	OwnAddr    = ConnectOwnAddr
 )

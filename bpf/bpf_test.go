@@ -63,7 +63,7 @@ func withLimit(tb testing.TB, spec *ebpf.CollectionSpec) *ebpf.CollectionSpec {
 }
 
 var everySwitch = []string{"cfg_conntrack", "cfg_forwarding", "cfg_prerouting", "cfg_raw_output", "cfg_ifnames", "cfg_addrtypes",
-	"cfg_tcp_options", "cfg_mac", "cfg_reads_transport", "cfg_checksums"}
+	"cfg_tcp_options", "cfg_mac", "cfg_reads_transport", "cfg_checksums", "cfg_route_notes"}
 
 func TestObjectsLoad(t *testing.T) {
 	dispatcher, err := LoadDispatcher()

@@ -185,22 +185,27 @@ type ClassifierFwPkt struct {
 	_          structs.HostLayout
 	Saddr      [4]uint32
 	Daddr      [4]uint32
-	InName     [2]uint64
-	OutName    [2]uint64
-	TcpOptions [4]uint64
-	Smac       uint64
-	Comm       [2]uint64
-	Uid        uint64
-	Gid        uint64
-	Cgroups    uint64
+	Length     uint32
+	FragId     uint32
+	FragEdge   uint32
+	L3Off      uint16
+	L4Off      uint16
+	Family     uint8
+	Proto      uint8
+	Ttl        uint8
+	Tos        uint8
+	Frag       uint8
+	MoreFrags  uint8
+	Malformed  uint8
+	PktType    uint8
 	InIfindex  uint32
 	OutIfindex uint32
 	Mark       uint32
-	Length     uint32
+	Rule       uint32
 	Sport      uint32
 	Dport      uint32
 	TcpMss     uint32
-	Rule       uint32
+	TcpSack    uint32
 	Seq        uint32
 	Ack        uint32
 	Wnd        uint32
@@ -211,29 +216,25 @@ type ClassifierFwPkt struct {
 	IcmpId     uint16
 	SrcType    uint16
 	DstType    uint16
-	L3Off      uint16
-	L4Off      uint16
-	Family     uint8
-	Proto      uint8
-	Ttl        uint8
-	Tos        uint8
-	Frag       uint8
-	MoreFrags  uint8
-	PktType    uint8
 	CtState    uint8
 	Notrack    uint8
-	Malformed  uint8
 	Hook       uint8
 	TcpOffer   uint8
 	Socket     uint8
 	Published  uint8
+	HasOptions uint8
 	Synproxy   uint8
 	Cookie     uint8
-	TcpSack    uint32
-	FragId     uint32
-	FragEdge   uint32
 	Connected  uint8
-	Pad        [3]uint8
+	Pad        [2]uint8
+	InName     [2]uint64
+	OutName    [2]uint64
+	TcpOptions [4]uint64
+	Smac       uint64
+	Comm       [2]uint64
+	Uid        uint64
+	Gid        uint64
+	Cgroups    uint64
 }
 
 type ClassifierFwStat uint32
@@ -428,6 +429,16 @@ type ClassifierRouteEpoch struct {
 	Ipv6 uint32
 }
 
+type ClassifierRouteNote struct {
+	_       structs.HostLayout
+	Daddr   [4]uint32
+	Ifindex uint32
+	Kind    uint32
+	Changes uint32
+	Tick    uint32
+	Route   uint64
+}
+
 type ClassifierSynWork struct {
 	_       structs.HostLayout
 	Options [80]uint8
@@ -506,6 +517,7 @@ const (
 	ClassifierMapRecentFresh       = "recent_fresh"
 	ClassifierMapRecents           = "recents"
 	ClassifierMapRejected          = "rejected"
+	ClassifierMapRouteNotes        = "route_notes"
 	ClassifierMapScratch           = "scratch"
 	ClassifierMapSockOwner         = "sock_owner"
 	ClassifierMapStats             = "stats"
@@ -541,6 +553,7 @@ const (
 	ClassifierVarCfgReadsTransport = "cfg_reads_transport"
 	ClassifierVarCfgReceiver       = "cfg_receiver"
 	ClassifierVarCfgRecentMask     = "cfg_recent_mask"
+	ClassifierVarCfgRouteNotes     = "cfg_route_notes"
 	ClassifierVarCfgSeal           = "cfg_seal"
 	ClassifierVarCfgSourceIpv4     = "cfg_source_ipv4"
 	ClassifierVarCfgSourceIpv6     = "cfg_source_ipv6"
@@ -631,6 +644,7 @@ type ClassifierMapSpecs struct {
 	RecentFresh     *ebpf.MapSpec `ebpf:"recent_fresh"`
 	Recents         *ebpf.MapSpec `ebpf:"recents"`
 	Rejected        *ebpf.MapSpec `ebpf:"rejected"`
+	RouteNotes      *ebpf.MapSpec `ebpf:"route_notes"`
 	Scratch         *ebpf.MapSpec `ebpf:"scratch"`
 	SockOwner       *ebpf.MapSpec `ebpf:"sock_owner"`
 	Stats           *ebpf.MapSpec `ebpf:"stats"`
@@ -668,6 +682,7 @@ type ClassifierVariableSpecs struct {
 	CfgReadsTransport *ebpf.VariableSpec `ebpf:"cfg_reads_transport"`
 	CfgReceiver       *ebpf.VariableSpec `ebpf:"cfg_receiver"`
 	CfgRecentMask     *ebpf.VariableSpec `ebpf:"cfg_recent_mask"`
+	CfgRouteNotes     *ebpf.VariableSpec `ebpf:"cfg_route_notes"`
 	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
@@ -726,6 +741,7 @@ type ClassifierMaps struct {
 	RecentFresh     *ebpf.Map `ebpf:"recent_fresh"`
 	Recents         *ebpf.Map `ebpf:"recents"`
 	Rejected        *ebpf.Map `ebpf:"rejected"`
+	RouteNotes      *ebpf.Map `ebpf:"route_notes"`
 	Scratch         *ebpf.Map `ebpf:"scratch"`
 	SockOwner       *ebpf.Map `ebpf:"sock_owner"`
 	Stats           *ebpf.Map `ebpf:"stats"`
@@ -762,6 +778,7 @@ func (m *ClassifierMaps) Close() error {
 		m.RecentFresh,
 		m.Recents,
 		m.Rejected,
+		m.RouteNotes,
 		m.Scratch,
 		m.SockOwner,
 		m.Stats,
@@ -800,6 +817,7 @@ type ClassifierVariables struct {
 	CfgReadsTransport *ebpf.Variable `ebpf:"cfg_reads_transport"`
 	CfgReceiver       *ebpf.Variable `ebpf:"cfg_receiver"`
 	CfgRecentMask     *ebpf.Variable `ebpf:"cfg_recent_mask"`
+	CfgRouteNotes     *ebpf.Variable `ebpf:"cfg_route_notes"`
 	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`

@@ -235,17 +235,4 @@ __noinline int fw_confirm(struct fw_pkt *pkt, __u32 where)
 	return 0;
 }
 
-/* What the flow's first packet was: CT_FLOW_LOCAL, CT_FLOW_FORWARDED, or 0 if there is none of this flow yet. */
-__noinline int fw_flow_place(struct fw_pkt *pkt)
-{
-	struct ct_work *w = ct_work();
-	struct ct_assured *a;
-
-	if (!pkt || !w || pkt->malformed || pkt->frag || is_icmp(pkt))
-		return 0;
-	make_key(w, pkt);
-	a = bpf_map_lookup_elem(&ct, &w->key);
-	return a ? a->flow.flags & (CT_FLOW_LOCAL | CT_FLOW_FORWARDED) : 0;
-}
-
 #endif

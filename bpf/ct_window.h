@@ -40,15 +40,10 @@ static __always_inline __u8 syn_options(const struct fw_pkt *pkt, __u8 *scale)
 	return (pkt->tcp_offer & FW_OFFER_SCALE ? CT_SIDE_SCALE : 0) | (pkt->tcp_offer & FW_OFFER_SACK ? CT_SIDE_SACK : 0);
 }
 
-static __always_inline int has_options(const struct fw_pkt *pkt)
-{
-	return (pkt->tcp_options[0] | pkt->tcp_options[1] | pkt->tcp_options[2] | pkt->tcp_options[3]) != 0;
-}
-
 /* A SYN without any option leaves what an earlier one offered. */
 static __always_inline void take_options(struct ct_side *snd, const struct fw_pkt *pkt)
 {
-	if (has_options(pkt))
+	if (pkt->has_options)
 		snd->flags = (snd->flags & CT_SIDE_LIBERAL) | syn_options(pkt, &snd->scale);
 }
 

@@ -25,12 +25,12 @@ static __always_inline void fib_from(struct bpf_fib_lookup *f, const struct fw_p
 		f->flowinfo = bpf_htonl((__u32)pkt->tos << 20);
 }
 
-/* Whether the routing table would deliver it here, or knows nothing of it. */
-static __always_inline int ends_here(FRAME *skb, struct bpf_fib_lookup *f)
+/* Whether the routing table would deliver it here, or knows nothing of it. rc: of bpf_fib_lookup. */
+static __always_inline int ends(int rc)
 {
-	int rc = bpf_fib_lookup(skb, f, sizeof(*f), 0);
-
 	return rc == BPF_FIB_LKUP_RET_NOT_FWDED || rc == BPF_FIB_LKUP_RET_FWD_DISABLED || rc < 0;
 }
+
+static __always_inline int ends_here(FRAME *skb, struct bpf_fib_lookup *f) { return ends(bpf_fib_lookup(skb, f, sizeof(*f), 0)); }
 
 #endif

@@ -20,32 +20,12 @@
  * Addresses and names are as on the wire / in the kernel; all numbers are in host byte order.
  */
 struct fw_pkt {
+	/* From the IP header, and where that is: clear_network. */
 	__be32 saddr[4];	/* IPv4 in word 0, the rest 0 */
 	__be32 daddr[4];
-	__u64 in_name[2];	/* IFNAMSIZ bytes, zero padded; all 0 if there is no such interface */
-	__u64 out_name[2];
-	__u64 tcp_options[4];	/* bit n of the 256: option kind n is present */
-	__u64 smac;		/* first byte most significant */
-	__u64 comm[2];		/* program that made the socket, for logs; 0: not known */
-	__u64 uid;		/* who opened the socket; FW_NO_OWNER */
-	__u64 gid;
-	__u64 cgroups;		/* bit n: the socket is in the n-th control group of the rules, or below it; FW_ABSENT63 without a socket */
-	__u32 in_ifindex;	/* 0: none */
-	__u32 out_ifindex;
-	__u32 mark;
 	__u32 length;		/* bytes from the IP header on, as its length field says */
-	__u32 sport;		/* FW_ABSENT16 without ports */
-	__u32 dport;
-	__u32 tcp_mss;
-	__u32 rule;		/* out: counter slot of the rule or policy that decided */
-	__u32 seq, ack, wnd;	/* TCP, for conntrack; SCTP: verification tag, that of an INIT, bits of chunks */
-	__u32 payload;		/* TCP payload bytes; SCTP: chunks, see note_chunk */
-	__u16 tcp_flags;	/* FW_ABSENT8 unless TCP */
-	__u16 icmp_type;
-	__u16 icmp_code;
-	__u16 icmp_id;		/* of queries; GRE: call id of PPTP */
-	__u16 src_type;		/* 1 << RTN_* */
-	__u16 dst_type;
+	__u32 frag_id;
+	__u32 frag_edge;	/* first fragment: bytes of the datagram in it; later: byte of the datagram where it starts */
 	__u16 l3_off;		/* bytes from skb->data to the IP header */
 	__u16 l4_off;		/* bytes from skb->data to the transport header */
 	__u8 family;		/* 4 or 6 */
@@ -54,21 +34,45 @@ struct fw_pkt {
 	__u8 tos;
 	__u8 frag;		/* 1: a fragment other than the first */
 	__u8 more_frags;	/* 1: the first fragment of several */
+	__u8 malformed;		/* transport header cut short or lengths lie */
 	__u8 pkt_type;		/* 1 unicast, 2 broadcast, 4 multicast */
+	/* All packets have these: clear_rest. */
+	__u32 in_ifindex;	/* 0: none */
+	__u32 out_ifindex;
+	__u32 mark;
+	__u32 rule;		/* out: counter slot of the rule or policy that decided */
+	__u32 sport;		/* FW_ABSENT16 without ports */
+	__u32 dport;
+	__u32 tcp_mss;
+	__u32 tcp_sack;		/* TCP: highest of ack and the right edges of SACK blocks */
+	__u32 seq, ack, wnd;	/* TCP, for conntrack; SCTP: verification tag, that of an INIT, bits of chunks */
+	__u32 payload;		/* TCP payload bytes; SCTP: chunks, see note_chunk */
+	__u16 tcp_flags;	/* FW_ABSENT8 unless TCP */
+	__u16 icmp_type;
+	__u16 icmp_code;
+	__u16 icmp_id;		/* of queries; GRE: call id of PPTP */
+	__u16 src_type;		/* 1 << RTN_* */
+	__u16 dst_type;
 	__u8 ct_state;		/* one FW_STATE_ bit */
 	__u8 notrack;		/* set by NOTRACK */
-	__u8 malformed;		/* transport header cut short or lengths lie */
 	__u8 hook;		/* FW_HOOK_ */
 	__u8 tcp_offer;		/* FW_OFFER_: options of a TCP segment, for conntrack */
 	__u8 socket;		/* 1: a socket that is still open sent it, or will get it */
 	__u8 published;		/* FW_HOOK_ that judges it although it is forwarded: see published.h */
+	__u8 has_options;	/* 1: of a TCP segment some option was read */
 	__u8 synproxy;		/* set by SYNPROXY */
 	__u8 cookie;		/* its ACK answers a SYN cookie of ours: the handshake is over, see synproxy.h */
-	__u32 tcp_sack;		/* TCP: highest of ack and the right edges of SACK blocks */
-	__u32 frag_id;
-	__u32 frag_edge;	/* first fragment: bytes of the datagram in it; later: byte of the datagram where it starts */
 	__u8 connected;		/* 1: the socket that will get it is connected to its sender */
-	__u8 pad[3];
+	__u8 pad[2];
+	/* What some rulesets ask for: filled and cleared only if this one does (switches.h), else 0. */
+	__u64 in_name[2];	/* IFNAMSIZ bytes, zero padded; all 0 if there is no such interface */
+	__u64 out_name[2];
+	__u64 tcp_options[4];	/* bit n of the 256: option kind n is present */
+	__u64 smac;		/* first byte most significant */
+	__u64 comm[2];		/* program that made the socket, for logs; 0: not known */
+	__u64 uid;		/* who opened the socket; FW_NO_OWNER */
+	__u64 gid;
+	__u64 cgroups;		/* bit n: the socket is in the n-th control group of the rules, or below it; FW_ABSENT63 without a socket */
 };
 
 /* tcp_offer: the window scale in the low four bits, if there is one. */

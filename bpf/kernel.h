@@ -10,9 +10,16 @@
 
 typedef struct { int counter; } atomic_t;
 
-struct netns_ipv4 { atomic_t rt_genid; } RELOCATED;
+struct netns_ipv4 {
+	atomic_t rt_genid;
+	_Bool fib_has_custom_rules;	/* CONFIG_IP_MULTIPLE_TABLES */
+} RELOCATED;
 
-struct netns_ipv6 { atomic_t fib6_sernum; } RELOCATED;
+struct netns_ipv6 {
+	atomic_t fib6_sernum;
+	_Bool fib6_has_custom_rules;	/* CONFIG_IPV6_MULTIPLE_TABLES */
+	unsigned int fib6_routes_require_src; /* CONFIG_IPV6_SUBTREES */
+} RELOCATED;
 
 struct net {
 	struct netns_ipv4 ipv4;

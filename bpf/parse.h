@@ -87,9 +87,15 @@ static __always_inline int parse_ipv4(FRAME *skb, struct fw_pkt *pkt, struct cur
 	pkt->more_frags = !pkt->frag && (frag & 0x2000);
 	c->end = c->off + pkt->length;
 	c->off += hlen;
+	pkt->l4_off = c->off;
 	pkt->frag_id = bpf_ntohs(h.id);
 	pkt->frag_edge = pkt->frag ? (frag & 0x1fff) * 8 : c->end - c->off;
 	return PARSE_OK;
+}
+
+static __always_inline int is_extension(__u8 proto)
+{
+	return proto == EXT_HOP || proto == EXT_ROUTING || proto == EXT_FRAGMENT || proto == EXT_DEST;
 }
 
 /* One header of the chain. Reports 1 if there may be more, 0 at its end. */
@@ -98,7 +104,7 @@ static __always_inline int step_extension(FRAME *skb, struct fw_pkt *pkt, struct
 	struct { __u8 next, len; __be16 frag; __be32 id; } h;
 	__u16 frag;
 
-	if (pkt->proto != EXT_HOP && pkt->proto != EXT_ROUTING && pkt->proto != EXT_FRAGMENT && pkt->proto != EXT_DEST)
+	if (!is_extension(pkt->proto))
 		return 0;
 	if (peek(skb, c, &h, sizeof(h))) { /* none is shorter than 8 bytes */
 		pkt->malformed = 1;
@@ -120,10 +126,28 @@ static __always_inline int step_extension(FRAME *skb, struct fw_pkt *pkt, struct
 	return !pkt->frag;
 }
 
+/* Walks the extension headers from off on, and leaves l4_off behind them. end: of the packet. Reports an enum parse. */
+static __always_inline int walk_extensions(FRAME *skb, struct fw_pkt *pkt, __u32 off, __u32 end)
+{
+	struct cursor c = { off, end };
+	int i;
+
+	if (!pkt)
+		return PARSE_INTERNAL;
+	for (i = 0; i <= MAX_EXTENSIONS; i++)
+		if (!step_extension(skb, pkt, &c)) {
+			pkt->l4_off = c.off;
+			return PARSE_OK;
+		}
+	return PARSE_TOO_LONG;
+}
+
+__noinline int fw_extensions(FRAME *skb, struct fw_pkt *pkt, __u32 off, __u32 end) { return walk_extensions(skb, pkt, off, end); }
+__noinline int fw_head_extensions(struct fw_pkt *pkt, __u32 off, __u32 end) { return walk_extensions(NULL, pkt, off, end); }
+
 static __always_inline int parse_ipv6(FRAME *skb, struct fw_pkt *pkt, struct cursor *c)
 {
 	struct ipv6hdr h;
-	int i;
 
 	if (fetch(skb, c->off, &h, sizeof(h)))
 		return PARSE_BAD_HEADER;
@@ -138,16 +162,29 @@ static __always_inline int parse_ipv6(FRAME *skb, struct fw_pkt *pkt, struct cur
 	pkt->tos = h.priority << 4 | h.flow_lbl[0] >> 4;
 	c->end = c->off + pkt->length;
 	c->off += sizeof(h);
-	for (i = 0; i <= MAX_EXTENSIONS; i++)
-		if (!step_extension(skb, pkt, c))
-			return PARSE_OK;
-	return PARSE_TOO_LONG;
+	pkt->l4_off = c->off;
+	if (!is_extension(h.nexthdr))
+		return PARSE_OK;
+	return is_head(skb) ? fw_head_extensions(pkt, c->off, c->end) : fw_extensions(skb, pkt, c->off, c->end);
 }
 
-/* Everything that a packet may lack. */
-static __always_inline void clear_pkt(struct fw_pkt *pkt)
+/* What parse_ipv4 and parse_ipv6 do not write. */
+static __always_inline void clear_network(struct fw_pkt *pkt)
 {
-	__builtin_memset(pkt, 0, sizeof(*pkt));
+	__builtin_memset(pkt, 0, offsetof(struct fw_pkt, in_ifindex));
+	pkt->pkt_type = 1;
+}
+
+/* Everything else that a packet may lack. What no switch has filled is 0 since the map was made. */
+static __always_inline void clear_rest(struct fw_pkt *pkt)
+{
+	__builtin_memset(&pkt->in_ifindex, 0, offsetof(struct fw_pkt, in_name) - offsetof(struct fw_pkt, in_ifindex));
+	if (cfg_ifnames)
+		__builtin_memset(pkt->in_name, 0, sizeof(pkt->in_name) + sizeof(pkt->out_name));
+	if (cfg_tcp_options)
+		__builtin_memset(pkt->tcp_options, 0, sizeof(pkt->tcp_options));
+	if (cfg_comm)
+		__builtin_memset(pkt->comm, 0, sizeof(pkt->comm));
 	pkt->smac = FW_ABSENT48;
 	pkt->uid = pkt->gid = FW_NO_OWNER;
 	pkt->cgroups = FW_ABSENT63;
@@ -159,35 +196,45 @@ static __always_inline void clear_pkt(struct fw_pkt *pkt)
 	pkt->icmp_code = FW_ABSENT8;
 	pkt->src_type = 1 << RTN_UNICAST;
 	pkt->dst_type = 1 << RTN_UNICAST;
-	pkt->pkt_type = 1;
 	pkt->ct_state = FW_STATE_UNTRACKED;
 	pkt->rule = FW_NO_RULE;
 }
 
-/* Fills pkt from the frame. Reports an enum parse; a global function, so that the verifier looks at it once. */
-__noinline int fw_parse(FRAME *skb, struct fw_pkt *pkt)
+/* Link layer and IP header: the first members of pkt, up to in_ifindex. Reports an enum parse. */
+static __always_inline int parse_network(FRAME *skb, struct fw_pkt *pkt)
 {
 	struct cursor c;
 	__be16 proto;
 	int rc;
 
-	if (!pkt)
-		return PARSE_INTERNAL;
 	rc = parse_link(skb, &c, &proto);
 	if (rc != PARSE_OK)
 		return rc;
-	clear_pkt(pkt);
+	clear_network(pkt);
 	pkt->l3_off = c.off;
-	if (proto == bpf_htons(ETH_P_IP))
-		rc = parse_ipv4(skb, pkt, &c);
-	else
-		rc = parse_ipv6(skb, pkt, &c);
-	if (rc != PARSE_OK)
-		return rc;
-	pkt->l4_off = c.off;
+	return proto == bpf_htons(ETH_P_IP) ? parse_ipv4(skb, pkt, &c) : parse_ipv6(skb, pkt, &c);
+}
+
+/* The other members, after parse_network. */
+static __always_inline void parse_rest(FRAME *skb, struct fw_pkt *pkt)
+{
+	asm volatile("" : : : "memory"); /* what is known of pkt is read from it, which makes one path of many for the verifier */
+	clear_rest(pkt);
 	if (!pkt->frag && !pkt->malformed)
-		fw_transport(skb, pkt);
-	return PARSE_OK;
+		read_transport(skb, pkt);
+}
+
+/* Fills pkt from the frame. Reports an enum parse; a global function, so that the verifier looks at it once. */
+__noinline int fw_parse(FRAME *skb, struct fw_pkt *pkt)
+{
+	int rc;
+
+	if (!pkt)
+		return PARSE_INTERNAL;
+	rc = parse_network(skb, pkt);
+	if (rc == PARSE_OK)
+		parse_rest(skb, pkt);
+	return rc;
 }
 
 /* The same at LOCAL_IN, where the packet begins with its IP header. family: 4 or 6. */
@@ -198,14 +245,11 @@ __noinline int fw_parse_head(struct fw_pkt *pkt, __u32 family)
 
 	if (!pkt)
 		return PARSE_INTERNAL;
-	clear_pkt(pkt);
+	clear_network(pkt);
 	rc = family == 4 ? parse_ipv4(NULL, pkt, &c) : parse_ipv6(NULL, pkt, &c);
-	if (rc != PARSE_OK)
-		return rc;
-	pkt->l4_off = c.off;
-	if (!pkt->frag && !pkt->malformed)
-		read_transport(NULL, pkt);
-	return PARSE_OK;
+	if (rc == PARSE_OK)
+		parse_rest(NULL, pkt);
+	return rc;
 }
 
 #endif

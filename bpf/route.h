@@ -3,6 +3,7 @@
 #ifndef BPFWALL_ROUTE_H
 #define BPFWALL_ROUTE_H
 
+#include "route_note.h"
 /*
  * What ip_route_input and ip6_rcv take for their own without asking the routing table, whatever the frame's address: groups,
  * limited broadcast, IPv4 addresses of a host that has none yet; and link-local ones.
@@ -19,30 +20,36 @@ static __always_inline int here_by_value(const struct fw_pkt *pkt)
 /* Asks the routing table. What it cannot route is nobody's: the stack drops it, no input chain sees it. */
 __noinline int fw_routed_here(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
+	struct route_note n = {};
 	struct bpf_fib_lookup f;
+	int noted, rc;
 
 	if (!pkt || pkt->pkt_type != 1 || here_by_value(pkt))
 		return 1;
+	noted = cfg_route_notes && describe_route(skb, pkt, &n); /* as it is before the table is asked */
 	fib_from(&f, pkt, skb->ifindex);
-	return ends_here(skb, &f);
+	rc = bpf_fib_lookup(skb, &f, sizeof(f), 0);
+	if (noted && (rc == BPF_FIB_LKUP_RET_SUCCESS || rc == BPF_FIB_LKUP_RET_NO_NEIGH || rc == BPF_FIB_LKUP_RET_NOT_FWDED))
+		note_route(&n, rc);
+	return ends(rc);
 }
 
-/*
- * The first packet of a flow settles it for the rest, but for those that a socket here could take if the receiver's address has
- * become our own meanwhile: that no input chain would see. Segments other than SYNs find no connection.
- */
-static __always_inline int is_local(struct __sk_buff *skb, struct fw_pkt *pkt)
+/* The same, if it is known without asking. */
+static __always_inline enum route noted_route(struct __sk_buff *skb, const struct fw_pkt *pkt)
 {
-	int place;
+	struct route_note n;
 
-	if (!cfg_forwarding || skb->ifindex == LOOPBACK)
+	if (!cfg_forwarding || !cfg_route_notes || skb->ifindex == LOOPBACK || skb->pkt_type != PACKET_HOST || here_by_value(pkt))
+		return ROUTE_UNKNOWN;
+	return describe_route(skb, pkt, &n) ? recall_route(&n) : ROUTE_UNKNOWN;
+}
+
+/* noted: what noted_route said. */
+static __always_inline int is_local(struct __sk_buff *skb, struct fw_pkt *pkt, enum route noted)
+{
+	if (!cfg_forwarding || skb->ifindex == LOOPBACK || noted == ROUTE_HERE)
 		return 1;
-	place = cfg_conntrack ? fw_flow_place(pkt) : 0;
-	if (place & CT_FLOW_LOCAL)
-		return 1;
-	if (place && pkt->proto == IPPROTO_TCP && !(pkt->tcp_flags & TCP_SYN))
-		return 0;
-	return fw_routed_here(skb, pkt);
+	return noted == ROUTE_UNKNOWN && fw_routed_here(skb, pkt);
 }
 
 #endif

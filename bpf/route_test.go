@@ -7,9 +7,11 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // newRouter is a bench whose device has the address local4, and the default route, in a namespace that forwards.
@@ -36,7 +38,7 @@ func newRouter(tb testing.TB, spec *ebpf.CollectionSpec) *bench {
 // INPUT judges what the stack delivers here although the routing table has a way onwards for it: groups and broadcasts in frames that are
 // for this host alone.
 func TestLocalWhateverTheRoutes(t *testing.T) {
-	b := newRouter(t, answering(t, classifier(t, "cfg_forwarding"), drop)) // INPUT drops
+	b := newRouter(t, answering(t, classifier(t, "cfg_forwarding", "cfg_route_notes"), drop)) // INPUT drops
 	for dst, want := range map[string]uint32{
 		"192.0.2.1": drop, "192.0.2.255": drop, "255.255.255.255": drop, "0.0.0.0": drop, "224.0.0.251": drop, "239.1.2.3": drop,
 		"fe80::1": drop, "ff02::1": drop, "ff0e::1": drop,
@@ -46,10 +48,86 @@ func TestLocalWhateverTheRoutes(t *testing.T) {
 		if netip.MustParseAddr(dst).Is6() {
 			src = peer6
 		}
-		if got, _ := b.run("tc_ingress", ourselves, frame(src, netip.MustParseAddr(dst), protoUDP, udp(1, 2, 9))); got != want {
-			t.Errorf("to %s: %d, want %d", dst, got, want)
+		for _, when := range []string{"first", "noted"} {
+			if got, _ := b.run("tc_ingress", ourselves, frame(src, netip.MustParseAddr(dst), protoUDP, udp(1, 2, 9))); got != want {
+				t.Errorf("to %s, %s: %d, want %d", dst, when, got, want)
+			}
 		}
 	}
+}
+
+// What the routing table said is forgotten as soon as routes, addresses or rules of policy routing change.
+func TestRouteNotesEnd(t *testing.T) {
+	const table = 77
+	for _, dst := range []string{"203.0.113.9", "2001:db8:5::1"} {
+		b := newRouter(t, answering(t, classifier(t, "cfg_forwarding", "cfg_route_notes"), drop))
+		to := netip.MustParseAddr(dst)
+		whole := &net.IPNet{IP: to.AsSlice(), Mask: net.CIDRMask(to.BitLen(), to.BitLen())}
+		l, err := netlink.LinkByIndex(b.ifindex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := &netlink.Addr{IPNet: whole, Flags: unix.IFA_F_NODAD}
+		rule := netlink.NewRule()
+		rule.Table, rule.Priority, rule.Family = table, 5, unix.AF_INET
+		if to.Is6() {
+			rule.Family = unix.AF_INET6
+		}
+		lo, err := netlink.LinkByName("lo")
+		if err := errors.Join(err, netlink.LinkSetUp(lo)); err != nil {
+			t.Fatal(err)
+		}
+		elsewhere := &netlink.Route{LinkIndex: lo.Attrs().Index, Dst: whole, Table: table, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST}
+		for _, step := range []struct {
+			name string
+			do   func() error
+			want uint32
+		}{
+			{"route onwards", func() error { return nil }, pass},
+			{"address", func() error { return netlink.AddrAdd(l, addr) }, drop},
+			{"no address", func() error { return netlink.AddrDel(l, addr) }, pass},
+			{"route of another table", func() error { return netlink.RouteAdd(elsewhere) }, pass},
+			{"rule that asks it", func() error { return netlink.RuleAdd(rule) }, drop},
+		} {
+			if err := step.do(); err != nil {
+				t.Fatalf("%s: %s", step.name, err)
+			}
+			time.Sleep(20 * time.Millisecond) // of an IPv6 address that goes, the route goes a little later
+			for _, when := range []string{"first", "again"} {
+				if to.Is4() || step.name != "no address" { // the kernel does not count IPv6 routes that go: notes end by their age
+					if got, _ := b.run("tc_ingress", ourselves, frame(peerOf(to), to, protoUDP, udp(1, 2, 9))); got != step.want {
+						t.Errorf("%s, %s, %s: %d, want %d", dst, step.name, when, got, step.want)
+					}
+				}
+			}
+		}
+		if b.notes() == 0 {
+			t.Errorf("%s: nothing was noted", dst)
+		}
+	}
+}
+
+func peerOf(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return peer4
+	}
+	return peer6
+}
+
+// notes counts the destinations that are noted.
+func (b *bench) notes() (n int) {
+	b.Helper()
+	var slot uint32
+	var cpus []RouteNote
+	all := b.Maps["route_notes"].Iterate()
+	for all.Next(&slot, &cpus) {
+		for _, note := range cpus {
+			if note.Route != 0 {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // A flow that passed through does not get past INPUT when its receiver's address moves to this host.
@@ -76,7 +154,7 @@ func TestAddressThatMovesHere(t *testing.T) {
 	}{
 		"datagram": {protoUDP, udp(5000, 53, 9), drop},
 		"SYN":      {protoTCP, segment(2), drop},
-		"ACK":      {protoTCP, segment(16), pass}, // to no connection
+		"ACK":      {protoTCP, segment(16), drop},
 	} {
 		if got, _ := b.run("tc_ingress", ourselves, frame(peer4, local4, c.proto, c.payload)); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)

@@ -5,6 +5,7 @@
 
 volatile const __u8 cfg_conntrack;		/* a rule reads the state */
 volatile const __u8 cfg_forwarding;		/* the host forwards: ask the routing table what is for itself */
+volatile const __u8 cfg_route_notes;		/* the routing table's answers are kept as long as they hold; needs Linux 6.2 */
 volatile const __u8 cfg_defrag;			/* without NAT: what comes in fragments is judged at netfilter's hooks, put together */
 volatile const __u8 cfg_casts;			/* what the kernel has of a packet can be read; needs Linux 6.2 */
 volatile const __u8 cfg_named;			/* only interfaces in judged_names are judged */

@@ -216,11 +216,28 @@ static __always_inline int pass_through(struct __sk_buff *skb, struct fw_pkt *pk
 
 #include "local_in.h"
 
+/* fw_parse in two steps: who passes on a packet needs the first alone. */
+__noinline int fw_parse_network(struct __sk_buff *skb, struct fw_pkt *pkt) { return pkt ? parse_network(skb, pkt) : PARSE_INTERNAL; }
+
+__noinline int fw_parse_rest(struct __sk_buff *skb, struct fw_pkt *pkt)
+{
+	if (pkt)
+		parse_rest(skb, pkt);
+	return 0;
+}
+
+/* Whether ingress has nothing to do with a packet but to let it pass through, if that is where it goes. */
+static __always_inline int only_passes(const struct fw_pkt *pkt)
+{
+	return !cfg_prerouting && !cfg_synproxy && !cfg_nat && !cfg_mac && !is_piece(pkt);
+}
+
 SEC("tc")
 int tc_ingress(struct __sk_buff *skb)
 {
 	struct fw_pkt *pkt = scratch_pkt();
 	__u32 carried = skb->tc_index;
+	enum route route;
 	int rc, sealed;
 
 	if (!pkt)
@@ -231,9 +248,16 @@ int tc_ingress(struct __sk_buff *skb)
 	skb->tc_index = 0;
 	if (skb->pkt_type == PACKET_OTHERHOST)
 		return PASS; /* the stack ignores it */
-	rc = fw_parse(skb, pkt);
+	rc = cfg_route_notes ? fw_parse_network(skb, pkt) : fw_parse(skb, pkt);
 	if (rc != PARSE_OK)
 		return unparsed(rc);
+	route = noted_route(skb, pkt);
+	if (route == ROUTE_ONWARD && only_passes(pkt)) {
+		skb->tc_index = carry_received(skb);
+		return PASS;
+	}
+	if (cfg_route_notes)
+		fw_parse_rest(skb, pkt);
 	set_interfaces(pkt, skb->ifindex, 0);
 	rc = describe(skb, pkt, INGRESS);
 	if (rc >= 0)
@@ -252,7 +276,7 @@ int tc_ingress(struct __sk_buff *skb)
 	}
 	if (cfg_nat)
 		return leave_to_stack(skb, pkt, carried);
-	return is_local(skb, pkt) ? judge_input(skb, pkt, carried) : pass_through(skb, pkt);
+	return is_local(skb, pkt, route) ? judge_input(skb, pkt, carried) : pass_through(skb, pkt);
 }
 
 /* The verdict on a first fragment is that on the datagram. */

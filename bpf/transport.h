@@ -37,7 +37,9 @@ static __always_inline int load_transport(FRAME *skb, const struct fw_pkt *pkt, 
 /* What a rule reads of an option; o holds its kind, length and first bytes. Of several MSS options the first counts. */
 static __always_inline void note_option(struct fw_pkt *pkt, const __u8 *o)
 {
-	pkt->tcp_options[o[0] >> 6] |= 1ULL << (o[0] & 63);
+	pkt->has_options = 1;
+	if (cfg_tcp_options)
+		pkt->tcp_options[o[0] >> 6] |= 1ULL << (o[0] & 63);
 	if (o[0] == TCPOPT_MSS && o[1] == 4 && pkt->tcp_mss == FW_ABSENT16)
 		pkt->tcp_mss = o[2] << 8 | o[3];
 }
@@ -312,12 +314,10 @@ static __always_inline int is_icmp(const struct fw_pkt *pkt)
 }
 
 /* Reads the transport header at pkt->l4_off. */
-static __always_inline int read_transport(FRAME *skb, struct fw_pkt *pkt)
+static __always_inline void read_transport(FRAME *skb, struct fw_pkt *pkt)
 {
 	int rc = 0;
 
-	if (!pkt)
-		return 0;
 	if (pkt->proto == IPPROTO_TCP)
 		rc = parse_tcp(skb, pkt);
 	else if (pkt->proto == IPPROTO_UDP || pkt->proto == IPPROTO_UDPLITE)
@@ -329,9 +329,6 @@ static __always_inline int read_transport(FRAME *skb, struct fw_pkt *pkt)
 	else if (pkt->proto == IPPROTO_GRE)
 		parse_gre(skb, pkt);
 	pkt->malformed = rc != 0;
-	return 0;
 }
-
-__noinline int fw_transport(FRAME *skb, struct fw_pkt *pkt) { return read_transport(skb, pkt); }
 
 #endif

@@ -172,22 +172,27 @@ type XdpFwPkt struct {
 	_          structs.HostLayout
 	Saddr      [4]uint32
 	Daddr      [4]uint32
-	InName     [2]uint64
-	OutName    [2]uint64
-	TcpOptions [4]uint64
-	Smac       uint64
-	Comm       [2]uint64
-	Uid        uint64
-	Gid        uint64
-	Cgroups    uint64
+	Length     uint32
+	FragId     uint32
+	FragEdge   uint32
+	L3Off      uint16
+	L4Off      uint16
+	Family     uint8
+	Proto      uint8
+	Ttl        uint8
+	Tos        uint8
+	Frag       uint8
+	MoreFrags  uint8
+	Malformed  uint8
+	PktType    uint8
 	InIfindex  uint32
 	OutIfindex uint32
 	Mark       uint32
-	Length     uint32
+	Rule       uint32
 	Sport      uint32
 	Dport      uint32
 	TcpMss     uint32
-	Rule       uint32
+	TcpSack    uint32
 	Seq        uint32
 	Ack        uint32
 	Wnd        uint32
@@ -198,29 +203,25 @@ type XdpFwPkt struct {
 	IcmpId     uint16
 	SrcType    uint16
 	DstType    uint16
-	L3Off      uint16
-	L4Off      uint16
-	Family     uint8
-	Proto      uint8
-	Ttl        uint8
-	Tos        uint8
-	Frag       uint8
-	MoreFrags  uint8
-	PktType    uint8
 	CtState    uint8
 	Notrack    uint8
-	Malformed  uint8
 	Hook       uint8
 	TcpOffer   uint8
 	Socket     uint8
 	Published  uint8
+	HasOptions uint8
 	Synproxy   uint8
 	Cookie     uint8
-	TcpSack    uint32
-	FragId     uint32
-	FragEdge   uint32
 	Connected  uint8
-	Pad        [3]uint8
+	Pad        [2]uint8
+	InName     [2]uint64
+	OutName    [2]uint64
+	TcpOptions [4]uint64
+	Smac       uint64
+	Comm       [2]uint64
+	Uid        uint64
+	Gid        uint64
+	Cgroups    uint64
 }
 
 type XdpFwStat uint32
@@ -440,6 +441,7 @@ const (
 	XdpVarCfgReadsTransport = "cfg_reads_transport"
 	XdpVarCfgReceiver       = "cfg_receiver"
 	XdpVarCfgRecentMask     = "cfg_recent_mask"
+	XdpVarCfgRouteNotes     = "cfg_route_notes"
 	XdpVarCfgSeal           = "cfg_seal"
 	XdpVarCfgSourceIpv4     = "cfg_source_ipv4"
 	XdpVarCfgSourceIpv6     = "cfg_source_ipv6"
@@ -556,6 +558,7 @@ type XdpVariableSpecs struct {
 	CfgReadsTransport *ebpf.VariableSpec `ebpf:"cfg_reads_transport"`
 	CfgReceiver       *ebpf.VariableSpec `ebpf:"cfg_receiver"`
 	CfgRecentMask     *ebpf.VariableSpec `ebpf:"cfg_recent_mask"`
+	CfgRouteNotes     *ebpf.VariableSpec `ebpf:"cfg_route_notes"`
 	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
@@ -672,6 +675,7 @@ type XdpVariables struct {
 	CfgReadsTransport *ebpf.Variable `ebpf:"cfg_reads_transport"`
 	CfgReceiver       *ebpf.Variable `ebpf:"cfg_receiver"`
 	CfgRecentMask     *ebpf.Variable `ebpf:"cfg_recent_mask"`
+	CfgRouteNotes     *ebpf.Variable `ebpf:"cfg_route_notes"`
 	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
 	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`

@@ -27,7 +27,8 @@ func setSwitches(spec *ebpf.CollectionSpec, g *Generation, seal uint64) error {
 		"cfg_seal":       seal,
 		"cfg_comm":       g.Notes,
 		"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number, "cfg_nat": g.NAT, "cfg_defrag": g.Defrag,
-		"cfg_casts": canCast(), "cfg_checksums": checksums() && canCast(), "cfg_named": len(g.Options.Interfaces) > 0,
+		"cfg_casts": canCast(), "cfg_checksums": checksums() && canCast(), "cfg_route_notes": g.Forwarding && canCast(),
+		"cfg_named": len(g.Options.Interfaces) > 0,
 	} {
 		v := spec.Variables[name]
 		if v == nil {
