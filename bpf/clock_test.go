@@ -321,6 +321,9 @@ func TestKeysOfOneself(t *testing.T) {
 				_, p := b.run("tc_ingress", ourselves, frame(self, self, c.proto, payload))
 				b.expect(fmt.Sprintf("%s, %s, packet %d", self, c.name, i+1), p.CtState, c.want[i])
 			}
+			if k, f, _ := b.one(); c.name == "echo" && (k.Kind != 1 || f.LowIsOrig != 1) { // the low end is the one that asks
+				t.Errorf("%s: kind %d, low is the originator: %d", self, k.Kind, f.LowIsOrig)
+			}
 		}
 	}
 }

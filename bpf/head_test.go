@@ -140,6 +140,7 @@ func TestChunks(t *testing.T) {
 		{"an ABORT in place 64", append(bytes.Repeat(sack, 63), abort...), isNew, closed},
 		{"an ABORT in place 65", append(append(heartbeat[:4:4], bytes.Repeat(sack, 63)...), abort...), isNew, beating},
 		{"a length of 0", []byte{4, 0, 0, 0}, invalid, beating},
+		{"a length of 0 that moves nothing", []byte{3, 0, 0, 0}, invalid, beating},
 		{"a length of 1", slices.Concat([]byte{4, 0, 0, 1}, abort), isNew, closed},
 		{"padded by three", slices.Concat([]byte{4, 0, 0, 5, 0, 0, 0, 0}, abort), isNew, closed},
 		{"padded by one", slices.Concat([]byte{4, 0, 0, 7, 0, 0, 0, 0}, abort), isNew, closed},

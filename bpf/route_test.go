@@ -162,6 +162,39 @@ func TestAddressThatMovesHere(t *testing.T) {
 	}
 }
 
+// TestPlaceOfNoFlow: what has no flow yet, or can have none, goes where the routing table says, and a flow stays where it began.
+func TestPlaceOfNoFlow(t *testing.T) {
+	b := newRouter(t, answering(t, classifier(t, "cfg_forwarding", "cfg_conntrack"), drop))
+	away := netip.MustParseAddr("203.0.113.9")
+	lone := seg{sport: 1, dport: 2, flags: ack}.bytes()
+	for _, c := range []struct {
+		name  string
+		frame []byte
+		want  uint32
+	}{
+		{"an ACK to us", frame(peer4, local4, protoTCP, lone), drop},
+		{"an ACK onwards", frame(peer4, away, protoTCP, lone), pass},
+		{"half a header to us", frame(peer4, local4, protoTCP, lone[:12]), drop},
+		{"half a header onwards", frame(peer4, away, protoTCP, lone[:12]), pass},
+	} {
+		if got, _ := b.run("tc_ingress", ourselves, c.frame); got != c.want {
+			t.Errorf("%s: verdict %d, want %d", c.name, got, c.want)
+		}
+	}
+	k := CtKey{LoAddr: wordsOf(peer4), HiAddr: wordsOf(away), LoPort: 1, HiPort: 2, Family: 4, Proto: protoTCP}
+	if k.LoAddr[0] > k.HiAddr[0] {
+		k.LoAddr, k.HiAddr, k.LoPort, k.HiPort = k.HiAddr, k.LoAddr, k.HiPort, k.LoPort
+	}
+	for flags, want := range map[uint16]uint32{4: pass, 8: drop} { // CT_FLOW_FORWARDED, CT_FLOW_LOCAL
+		if err := b.Maps["ct"].Put(k, CtAssured{Flow: CtFlow{Expires: 1 << 62, Flags: flags}}); err != nil {
+			b.Fatal(err)
+		}
+		if got, _ := b.run("tc_ingress", ourselves, frame(peer4, away, protoTCP, lone)); got != want {
+			t.Errorf("of a flow with flags %d: verdict %d, want %d", flags, got, want)
+		}
+	}
+}
+
 // Without conntrack too, INPUT sees the ports of later fragments of IPv4: netfilter's sees the datagram.
 func TestLocalFragmentsWithoutConntrack(t *testing.T) {
 	b := newBench(t, classifier(t, "cfg_reads_transport"))

@@ -182,6 +182,18 @@ func TestWindowsPatient(t *testing.T) {
 	}
 }
 
+// TestFlags: every flag byte, of a first segment and in an established connection.
+func TestFlags(t *testing.T) {
+	needRoot(t)
+	var scripts []*script
+	for flags := range 256 {
+		f := flagText(uint8(flags))
+		scripts = append(scripts, conversationOf(t, []string{"A " + f + " seq 100000 ack 9000000 win 200"}),
+			conversationOf(t, opened(answer, "A "+f+" seq 100001 ack 9000001 win 200")), conversationOf(t, opened(answer, "B "+f+" seq 9000001 ack 100001 win 300")))
+	}
+	newRig(t, forwarded, setting{}).same(t, scripts)
+}
+
 // scripts are the situation and each of its probes, alone and with what comes then.
 func (s situation) scripts(t *testing.T) (scripts []*script) {
 	t.Helper()

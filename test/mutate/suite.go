@@ -42,7 +42,7 @@ func closest(tests string) suite {
 // first are the tests that notice changes of a file the soonest; they run before all suites.
 var first = map[string][]suite{
 	"parse.h":     {closest("TestFields|TestParse|TestMeta|TestNotJudged|TestSuper|TestHead")},
-	"transport.h": {closest("TestFields|TestParse|TestTCPOptions|TestSACK|TestChunks|TestHead|TestSuper"), beside("TestAssociations|TestWindows")},
+	"transport.h": {closest("TestFields|TestParse|TestTCPOptions|TestSACK|TestChunks|TestHead|TestSuper"), beside("TestAssociations|TestFlags")},
 	"head.h":      {closest("TestHead|TestEthernet|TestSuper|TestPacketTypes|TestTagTakenOff|TestParse")},
 	"meta.h":      {closest("TestParseAsDecode|TestMeta|TestAddrTypes|TestPacketTypes|TestForwardedMAC")},
 	"frag.h":      {closest("TestFragment")},
@@ -51,11 +51,11 @@ var first = map[string][]suite{
 	"route.h":     {closest("TestLocal|TestRouted|TestForwardIsItsOwnFlow|TestAddressThatMovesHere")},
 	"reject.h":    {closest("TestReset|TestError|TestNoAnswer|TestAnswered")},
 	"answer.h":    {closest("TestReset|TestError|TestNoAnswer")},
-	"conntrack.h": {closest("TestClock|TestKeys|TestUntrackable|TestTableFull"), beside("TestWindows|TestQueries")},
+	"conntrack.h": {closest("TestClock|TestKeys|TestUntrackable|TestTableFull|TestPlaceOfNoFlow|TestAddressThatMovesHere"), beside("TestTransitions|TestQueries")},
 	"ct_key.h":    {closest("TestKeys|TestICMP"), beside("TestQueries|TestErrors")},
 	"ends.h":      {closest("TestKeys"), beside("TestQueries|TestErrors")},
 	"ct_icmp.h":   {closest("TestQuotes|TestRedirects|TestRelated"), beside("TestErrors")},
-	"ct_tcp.h":    {beside("TestTransitions|TestWindows|TestWindowsPatient"), closest("TestClock|TestTCP")},
+	"ct_tcp.h":    {beside("TestTransitions|TestWindows|TestWindowsPatient|TestFlags"), closest("TestClock|TestTCP")},
 	"ct_window.h": {beside("TestWindows|TestWindowsPatient"), closest("TestClock")},
 	"ct_sctp.h":   {beside("TestAssociations"), closest("TestChunks")},
 	"":            {closest("TestTCPAsNetfilter|TestOthersAsNetfilter|TestICMP|TestRelated|TestRedirects")},
