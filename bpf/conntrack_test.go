@@ -415,6 +415,9 @@ func TestQuotes(t *testing.T) {
 		_, p := b.run("tc_ingress", ourselves, frame(peer6, c.to, protoICMP6, icmp(1, 4, 0, c.quoted)))
 		b.expect(c.name, p.CtState, c.want)
 	}
+	likeAVersion := append([]byte{137}, six(17, datagram)...) // a redirect whose code and what follows look like the query
+	_, p = b.run("tc_ingress", ourselves, frame(peer6, odd6, protoICMP6, likeAVersion))
+	b.expect("a redirect of code 0x61", p.CtState, invalid)
 	four := func(change func(h []byte)) []byte {
 		f := ip4(local4, peer4, protoUDP, 0, make([]byte, 4), datagram)
 		change(f)

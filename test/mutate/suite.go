@@ -54,7 +54,7 @@ var first = map[string][]suite{
 	"conntrack.h": {closest("TestClock|TestKeys|TestUntrackable|TestTableFull|TestPlaceOfNoFlow|TestAddressThatMovesHere"), beside("TestTransitions|TestQueries")},
 	"ct_key.h":    {closest("TestKeys|TestICMP"), beside("TestQueries|TestErrors")},
 	"ends.h":      {closest("TestKeys"), beside("TestQueries|TestErrors")},
-	"ct_icmp.h":   {closest("TestQuotes|TestRedirects|TestRelated"), beside("TestErrors")},
+	"ct_icmp.h":   {closest("TestQuotes|TestRedirects|TestRelated|TestErrorsOfTheStack"), beside("TestErrors")},
 	"ct_tcp.h":    {beside("TestTransitions|TestWindows|TestWindowsPatient|TestFlags"), closest("TestClock|TestTCP")},
 	"ct_window.h": {beside("TestWindows|TestWindowsPatient"), closest("TestClock")},
 	"ct_sctp.h":   {beside("TestAssociations"), closest("TestChunks")},
