@@ -298,32 +298,15 @@ func (f dockerFamily) play(t *testing.T, w *containers, note func(what, how stri
 
 // datagrams plays pings, UDP and what ICMP errors make of it.
 func (f dockerFamily) datagrams(t *testing.T, w *containers, note func(what, how string)) {
-	for _, c := range []struct {
-		what string
-		from *lab.NS
-		to   netip.Addr
-	}{{"container to the world", w.web, f.server}, {"container to the host", w.web, f.bridge}, {"world to a container", w.Server, f.web}, {"lan to the world", w.Client, f.server}} {
-		note("ping: "+c.what, fmt.Sprint(c.from.Ping(c.to, 56, short) == nil))
-		note("large ping: "+c.what, fmt.Sprint(c.from.Ping(c.to, 4000, short) == nil))
-	}
-	for _, c := range []struct {
-		what     string
-		from, to *lab.NS
-		at       netip.Addr // of the echo server
-		port     uint16
-		dial     netip.AddrPort
-	}{
+	playPings(note, []pinged{{"container to the world", w.web, f.server}, {"container to the host", w.web, f.bridge}, {"world to a container", w.Server, f.web}, {"lan to the world", w.Client, f.server}})
+	playEchoes(t, note, []asked{
 		{"world to a published port", w.Server, w.web, f.web, 53, netip.AddrPortFrom(f.wan, 5300)},
 		{"lan to a published port", w.Client, w.web, f.web, 53, netip.AddrPortFrom(f.lan, 5300)},
 		{"container to a published port of its own", w.web, w.web, f.web, 53, netip.AddrPortFrom(f.wan, 5300)},
 		{"container to a published port of another", w.db, w.web, f.web, 53, netip.AddrPortFrom(f.wan, 5300)},
 		{"host to a published port", w.DUT, w.web, f.web, 53, netip.AddrPortFrom(f.wan, 5300)},
 		{"container to the world", w.web, w.Server, f.server, 53, netip.AddrPortFrom(f.server, 53)},
-	} {
-		for _, size := range []int{100, 8000} {
-			note(fmt.Sprintf("udp of %d bytes: %s", size, c.what), ask(t, c.from, c.to, netip.AddrPortFrom(c.at, c.port), c.dial, size))
-		}
-	}
+	})
 	note("icmp error: container to a port of the world that nobody has", ask(t, w.web, nil, netip.AddrPort{}, netip.AddrPortFrom(f.server, 9999), 10))
 	note("icmp error: world to a published port that nobody has", ask(t, w.Server, nil, netip.AddrPort{}, netip.AddrPortFrom(f.wan, 5399), 10))
 	note("icmp error: lan to a published port that nobody has", ask(t, w.Client, nil, netip.AddrPort{}, netip.AddrPortFrom(f.lan, 5399), 10))

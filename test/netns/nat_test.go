@@ -202,62 +202,22 @@ func (f natFamily) flows(t *testing.T, w *lab.World, note func(what, how string)
 		wg.Go(func() { note("tcp: "+c.what, refusalOrEcho(c.from, netip.AddrPortFrom(c.to, c.port))) })
 	}
 	wg.Wait()
-	for _, c := range []struct {
-		what string
-		from *lab.NS
-		to   netip.Addr
-	}{{"client to server", w.Client, f.server}, {"server to client", w.Server, f.client}, {"router to server", w.DUT, f.server}, {"server to router", w.Server, f.wan}} {
-		note("ping: "+c.what, fmt.Sprint(c.from.Ping(c.to, 56, short) == nil))
-		note("large ping: "+c.what, fmt.Sprint(c.from.Ping(c.to, 4000, short) == nil))
-	}
+	playPings(note, []pinged{{"client to server", w.Client, f.server}, {"server to client", w.Server, f.client}, {"router to server", w.DUT, f.server}, {"server to router", w.Server, f.wan}})
 	f.datagrams(t, w, note)
 }
 
 // datagrams plays the UDP flows of a family: echoes, and what ICMP errors make of them.
 func (f natFamily) datagrams(t *testing.T, w *lab.World, note func(what, how string)) {
-	for _, c := range []struct {
-		what     string
-		from, to *lab.NS
-		at       netip.Addr // of the echo server
-		port     uint16
-		dial     netip.AddrPort
-	}{
+	playEchoes(t, note, []asked{
 		{"client to server", w.Client, w.Server, f.server, 53, netip.AddrPortFrom(f.server, 53)},
 		{"server to client", w.Server, w.Client, f.client, 53, netip.AddrPortFrom(f.client, 53)},
 		{"router to server", w.DUT, w.Server, f.server, 53, netip.AddrPortFrom(f.server, 53)},
 		{"client to router, redirected", w.Client, w.DUT, f.lan, 53, netip.AddrPortFrom(f.lan, 5454)},
 		{"published port", w.Server, w.Third, f.third, 53, netip.AddrPortFrom(f.wan, 5300)},
-	} {
-		for _, size := range []int{100, 8000} {
-			note(fmt.Sprintf("udp of %d bytes: %s", size, c.what), ask(t, c.from, c.to, netip.AddrPortFrom(c.at, c.port), c.dial, size))
-		}
-	}
+	})
 	note("udp: client to a port that nobody has", ask(t, w.Client, nil, netip.AddrPort{}, netip.AddrPortFrom(f.server, 9999), 10))
 	note("udp: router to a port that nobody has", ask(t, w.DUT, nil, netip.AddrPort{}, netip.AddrPortFrom(f.server, 9999), 10))
 	note("udp: server answers a client that is gone", f.lateAnswer(t, w))
-}
-
-// ask sends a datagram and tells what came back. to: where an echo server is opened, nil for none.
-func ask(t *testing.T, from, to *lab.NS, at, dial netip.AddrPort, size int) string {
-	t.Helper()
-	if to != nil {
-		server, err := to.Echo(at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer server.Close()
-	}
-	c, err := from.Dial("udp", dial, short)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_, err = c.Write(make([]byte, size))
-	if err == nil {
-		_ = c.SetReadDeadline(time.Now().Add(short))
-		_, err = c.Read(make([]byte, size+1))
-	}
-	return how(err)
 }
 
 // lateAnswer lets a server answer a masqueraded client whose socket is closed: the client's ICMP error goes back through NAT.
