@@ -36,6 +36,8 @@ func (b *bench) whole(packet []byte) (uint32, Pkt) {
 func TestHead(t *testing.T) {
 	b := only(t, []string{"nf_input"}, "cfg_conntrack", "cfg_tcp_options", "cfg_nat")
 	tcp := seg{sport: 1, dport: 2, flags: syn, seq: 9, options: []byte{2, 4, 5, 0xb4, 4, 2, 1, 3, 3, 7, 1, 0}, data: 20}.bytes()
+	halved := seg{sport: 1, dport: 2, flags: syn, options: []byte{1, 1, 2, 4, 5, 0xb4, 4, 2}, data: 4}.bytes()
+	scale := seg{sport: 1, dport: 2, flags: syn, options: []byte{4, 2, 3, 3, 7, 1, 1, 1}, data: 4}.bytes()
 	long := func(words int, rest ...byte) []byte { // an extension header of 8 * words bytes; the transport header follows at 40 + that
 		return ip6(other6, odd6, 60, slices.Concat(ext(rest[0], words-1), rest[1:]))
 	}
@@ -61,6 +63,8 @@ func TestHead(t *testing.T) {
 		{"no next header, cut", long(59, 59)[:511], want{}, 0, 0},
 		{"extensions behind 512", long(59, append([]byte{60}, ext(59, 0)...)...), want{60, no16, no16, no8, no8, 0, 0, 1, 520, 512}, no16, 0},
 		{"options up to the last of 512", long(55, append([]byte{6}, tcp...)...), want{6, 1, 2, syn, no8, 0, 0, 0, 532, 480}, 1460, 0x37},
+		{"half an option", long(56, append([]byte{6}, halved...)...), want{6, 1, 2, syn, no8, 0, 0, 0, 520, 488}, no16, 0},
+		{"half a scale", long(56, append([]byte{6}, scale...)...), want{6, 1, 2, syn, no8, 0, 0, 0, 520, 488}, no16, 0x20},
 		{"some options", long(56, append([]byte{6}, tcp...)...), want{6, 1, 2, syn, no8, 0, 0, 0, 540, 488}, 1460, 0},
 	} {
 		b.forget()

@@ -94,10 +94,9 @@ static __always_inline int walk_options(FRAME *skb, struct fw_pkt *pkt, __u32 le
 			step = o[1];
 		if (off + step > end)
 			o[1] = 0; /* does not fit: only its kind counts */
-		if (o[0] == TCPOPT_MSS && o[1] == 4)
-			load_bytes(skb, off + 2, &o[2], 2);
-		else if (o[0] == TCPOPT_WSCALE && o[1] == 3)
-			load_bytes(skb, off + 2, &o[2], 1);
+		if ((o[0] == TCPOPT_MSS && o[1] == 4 && load_bytes(skb, off + 2, &o[2], 2)) ||
+		    (o[0] == TCPOPT_WSCALE && o[1] == 3 && load_bytes(skb, off + 2, &o[2], 1)))
+			o[1] = 0; /* is not there: see HEAD */
 		sound &= o[0] == TCPOPT_NOP || (o[0] != TCPOPT_END && o[1] >= 2);
 		note_option(pkt, o);
 		if (sound && !sacked && o[0] == TCPOPT_SACK)

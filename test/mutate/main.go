@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // defaultFiles are the headers that decide about packets.
@@ -102,8 +103,9 @@ func tryAll(all []mutant, workers int) (*summary, error) {
 		close(todo)
 	}()
 	var wg sync.WaitGroup
+	b := &baseline{}
 	for range workers {
-		wg.Go(func() { work(all, 4, todo, results) })
+		wg.Go(func() { work(all, b, todo, results) })
 	}
 	go func() { wg.Wait(); close(results) }()
 	sum, again := newSummary(), []mutant{}
@@ -129,7 +131,7 @@ func tryAll(all []mutant, workers int) (*summary, error) {
 }
 
 // work tries mutants in a copy of the source.
-func work(all []mutant, factor int, todo <-chan mutant, results chan<- result) {
+func work(all []mutant, b *baseline, todo <-chan mutant, results chan<- result) {
 	paths, dirs := watched(all)
 	w, err := newCopy(dirs)
 	if w != nil {
@@ -139,15 +141,27 @@ func work(all []mutant, factor int, todo <-chan mutant, results chan<- result) {
 		results <- result{err: err}
 		return
 	}
-	usual, err := w.usual(paths)
+	usual, err := b.of(w, paths)
 	if err != nil {
 		results <- result{err: err}
 		return
 	}
-	t := trial{w, usual, factor}
+	t := trial{w, usual}
 	for m := range todo {
 		results <- t.try(m)
 	}
+}
+
+// baseline is how long the suites take without a change, in the copy that comes first.
+type baseline struct {
+	once sync.Once
+	took map[string]time.Duration
+	err  error
+}
+
+func (b *baseline) of(c *copied, paths []string) (map[string]time.Duration, error) {
+	b.once.Do(func() { b.took, b.err = c.usual(paths) })
+	return b.took, b.err
 }
 
 // watched is the files that are changed, and the directories of the tests that watch them.

@@ -39,12 +39,14 @@ func (r result) String() string {
 // trial is how mutants are tried: in a copy of its own, with limits on the time.
 type trial struct {
 	*copied
-	usual  map[string]time.Duration
-	factor int // of the usual time
+	usual map[string]time.Duration
 }
 
-// slack is for what has nothing to do with the suite.
-const slack = 20 * time.Second
+// patience is how many times the usual time a suite may take, and slack is for what has nothing to do with it.
+const (
+	patience = 4
+	slack    = 20 * time.Second
+)
 
 // try changes the copy, runs the tests and changes it back.
 func (t *trial) try(m mutant) result {
@@ -101,7 +103,7 @@ func (t *trial) judge(m mutant) result {
 
 // noticed reports the test of a suite that fails, twice: a machine that is busy makes some fail once.
 func (t *trial) noticed(s suite) (judged, error) {
-	limit := time.Duration(t.factor)*t.usual[s.name] + slack
+	limit := patience*t.usual[s.name] + slack
 	j, err := t.runSuite(s, limit)
 	if err != nil || !strings.HasPrefix(j.by, "Test") {
 		return j, err
