@@ -208,6 +208,24 @@ func TestFieldsOfIP(t *testing.T) {
 	}
 }
 
+// TestFieldsOfFirstFragments: with conntrack a first fragment of IPv6 that is sent is as long as netfilter sees it: without the fragment header.
+func TestFieldsOfFirstFragments(t *testing.T) {
+	b := only(t, []string{"tc_egress"}, "cfg_conntrack")
+	datagram := be16(1, 2, 12, 0, 0x0102, 0x0304)
+	for name, c := range map[string]struct {
+		frame  []byte
+		length uint32
+	}{
+		"first":  {ether(nil, 0x86dd, ip6(odd6, other6, 44, slices.Concat(frag6(17, 0, 1), datagram))), 52},
+		"atomic": {ether(nil, 0x86dd, ip6(odd6, other6, 44, slices.Concat(frag6(17, 0, 0), datagram))), 60},
+		"IPv4":   {ether(nil, 0x0800, ip4(local4, peer4, 17, 0x2000, nil, datagram)), 32},
+	} {
+		if _, p := b.run("tc_egress", ourselves, c.frame); p.Length != c.length || p.Dport != 2 {
+			t.Errorf("%s: %d bytes, port %d", name, p.Length, p.Dport)
+		}
+	}
+}
+
 // TestFieldsThatNobodyReads: without a rule that reads TCP options, and without conntrack, they are not looked for.
 func TestFieldsThatNobodyReads(t *testing.T) {
 	b := only(t, []string{"tc_ingress"})
