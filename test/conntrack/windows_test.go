@@ -29,6 +29,11 @@ func opened(more ...string) []string {
 	return append([]string{syn1000, synAck, lastAck}, more...)
 }
 
+// scaled is a connection of ends that scale their windows, and what came then.
+func scaled(more ...string) []string {
+	return append([]string{syn1000 + " wscale 2,0", synAck + " wscale 1,0", "A A seq 100001 ack 9000001 win 50", "B A seq 9000001 ack 100001 win 150"}, more...)
+}
+
 // synTwice is a SYN with options, and one with others, which counts.
 func synTwice(option string) []string {
 	return []string{syn1000 + " wscale 2,0 sackok 0,0", "A S seq 100500 win 200 " + option, "B SA seq 9000000 ack 100501 win 300 wscale 1,0 sackok 0,0",
@@ -54,10 +59,20 @@ var situations = []situation{
 	{"SYN/ACK again, higher", []string{syn1000, synAck, "B SA seq 9000500 ack 100001 win 300"}, 100001, 9000501},
 	{"established", opened(), 100001, 9000001},
 	{"answered", opened(answer), 100001, 9000001},
-	{"both scale", []string{syn1000 + " wscale 2,0", synAck + " wscale 1,0", "A A seq 100001 ack 9000001 win 50", "B A seq 9000001 ack 100001 win 150"}, 100001, 9000001},
+	{"both scale", scaled(), 100001, 9000001},
 	{"both scale, larger", []string{syn1000 + " wscale 2,0", synAck + " wscale 1,0", "A A seq 100001 ack 9000001 win 100", "B A seq 9000001 ack 100001 win 200"}, 100001, 9000001},
 	{"A alone scales", []string{syn1000 + " wscale 2,0", synAck, lastAck, answer}, 100001, 9000001},
 	{"B alone scales", []string{syn1000, synAck + " wscale 2,0", lastAck, answer}, 100001, 9000001},
+	{"A alone scales, both SACK", []string{syn1000 + " wscale 2,0 sackok 0,0", synAck + " sackok 0,0", lastAck, answer}, 100001, 9000001},
+	{"B alone scales, both SACK", []string{syn1000 + " sackok 0,0", synAck + " wscale 2,0 sackok 0,0", lastAck, answer}, 100001, 9000001},
+	{"both scale, SACK that nobody offered", scaled("B PA seq 9000101 ack 100001 win 150 len 50", "A A seq 100001 ack 9000001 win 50 sack 9000101,9000151"), 100001, 9000151},
+	{"both scale, A closes", scaled("A FA seq 100001 ack 9000001 win 50"), 100002, 9000001},
+	{"both scale, B closes", scaled("B FA seq 9000001 ack 100001 win 150"), 100001, 9000002},
+	{"both scale, reset by A", scaled("A R seq 100001"), 100001, 9000001},
+	{"both scale, reset by B", scaled("B R seq 9000001"), 100001, 9000001},
+	{"both scale, SYN/ACK again, higher", append(scaled()[:2], "B SA seq 9000500 ack 100001 win 300"), 100001, 9000501},
+	{"SYN/ACK, SYN in between", []string{syn1000, synAck, synIn}, 100001, 9000001},
+	{"SYN/ACK, SYN in between, challenged", []string{syn1000, synAck, synIn, answer}, 100001, 9000001},
 	{"no windows", []string{"A S seq 100000", "B SA seq 9000000 ack 100001", "A A seq 100001 ack 9000001", "B A seq 9000001 ack 100001"}, 100001, 9000001},
 	{"A has sent", opened("A PA seq 100001 ack 9000001 win 200 len 50"), 100051, 9000001},
 	{"A has sent, acknowledged", opened("A PA seq 100001 ack 9000001 win 200 len 50", "B A seq 9000001 ack 100051 win 300"), 100051, 9000001},
@@ -116,6 +131,8 @@ var situations = []situation{
 	{"acknowledged five times", opened(times(5, "B A seq 9000001 ack 100001 win 300")...), 100001, 9000001},
 	{"five ACKs with other windows", opened("B A seq 9000001 ack 100001 win 300", "B A seq 9000001 ack 100001 win 301", "B A seq 9000001 ack 100001 win 302",
 		"B A seq 9000001 ack 100001 win 303", "B A seq 9000001 ack 100001 win 304"), 100001, 9000001},
+	{"around zero, both scale", []string{"A S seq 4294967295 win 200 wscale 2,0", "B SA seq 2147483647 ack 0 win 300 wscale 1,0", "A A seq 0 ack 2147483648 win 50",
+		"B A seq 2147483648 ack 0 win 150"}, 0, 2147483648},
 	{"around zero", []string{"A S seq 4294967295 win 200", "B SA seq 2147483647 ack 0 win 300", "A A seq 0 ack 2147483648 win 200", "B A seq 2147483648 ack 0 win 300"}, 0, 2147483648},
 }
 
