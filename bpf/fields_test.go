@@ -50,7 +50,6 @@ func plain(b *bench, src, dst netip.Addr, proto uint8, length int) Pkt {
 
 // TestFields: all that the parser finds in a packet, where rules and conntrack read it.
 func TestFields(t *testing.T) {
-	b := only(t, []string{"tc_ingress"}, "cfg_conntrack")
 	segment := slices.Concat(be16(0x1234, 0x5678), be32(0x01020304, 0xa5060708), []byte{0x5f, syn | ece | cwr}, be16(0xabcd, 0x1111, 0x2222))
 	withOptions := func(flags byte, data int, options ...byte) []byte {
 		return slices.Concat(segment[:12], []byte{byte((20 + len(options)) / 4 << 4), flags}, segment[14:], options, bytes.Repeat([]byte{2}, data))
@@ -66,13 +65,7 @@ func TestFields(t *testing.T) {
 	bad := func(change func(p *Pkt)) func(p *Pkt) {
 		return func(p *Pkt) { change(p); p.Malformed, p.CtState = 1, invalid }
 	}
-	type row struct {
-		name    string
-		proto   byte
-		payload []byte
-		want    func(p *Pkt)
-	}
-	rows := []row{
+	rows := []fieldsRow{
 		{"tcp", protoTCP, segment, tcp(func(p *Pkt) {})},
 		{"tcp with data", protoTCP, append(segment[:20:20], 1, 2, 3, 4, 5), tcp(func(p *Pkt) { p.Payload = 5 })},
 		{"tcp, 19 bytes", protoTCP, segment[:19], bad(func(*Pkt) {})},
@@ -125,6 +118,24 @@ func TestFields(t *testing.T) {
 		{"esp", 50, []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, func(*Pkt) {}},
 		{"nothing", 253, nil, func(*Pkt) {}},
 	}
+	for _, readsOptions := range []bool{false, true} {
+		switches := []string{"cfg_conntrack", "cfg_tcp_options"}
+		if !readsOptions {
+			switches = switches[:1]
+		}
+		playFields(t, only(t, []string{"tc_ingress"}, switches...), rows, readsOptions)
+	}
+}
+
+// fieldsRow is a packet, and what is found in it; of its TCP options, if a rule reads those.
+type fieldsRow struct {
+	name    string
+	proto   byte
+	payload []byte
+	want    func(p *Pkt)
+}
+
+func playFields(t *testing.T, b *bench, rows []fieldsRow, readsOptions bool) {
 	for _, r := range rows {
 		for _, ends := range [][2]netip.Addr{{peer4, local4}, {other6, odd6}} {
 			if ends[0].Is6() && r.name == "nothing" {
@@ -132,6 +143,15 @@ func TestFields(t *testing.T) {
 			}
 			want := plain(b, ends[0], ends[1], r.proto, map[bool]int{true: 20, false: 40}[ends[0].Is4()]+len(r.payload))
 			r.want(&want)
+			if readsOptions && r.name == "tcp, timestamp" { // then that, too
+				want.TcpOptions[0] = 1<<1 | 1<<8
+			}
+			if want.TcpOptions != [4]uint64{} {
+				want.HasOptions = 1
+			}
+			if !readsOptions {
+				want.TcpOptions = [4]uint64{}
+			}
 			b.forget()
 			_, got := b.run("tc_ingress", ourselves, frame(ends[0], ends[1], r.proto, r.payload))
 			if diff := cmp.Diff(want, got); diff != "" {

@@ -92,6 +92,7 @@ var situations = []situation{
 	{"both SYN, again", []string{syn1000, "B S seq 9000000 win 300", "B S seq 9000700 win 300"}, 100001, 9000701},
 	{"both SYN, an ACK too early and again", append([]string{syn1000, "B S seq 9000000 win 300", "B A seq 9000001 ack 100001 win 300",
 		"A SA seq 100000 ack 9000001 win 200"}, times(3, "B A seq 9000001 ack 100001 win 300")...), 100001, 9000001},
+	{"SYN/ACK in between, and old data three times", opened(append([]string{synAck}, times(3, "B A seq 9000000 ack 100001 win 300 len 1")...)...), 100001, 9000001},
 	{"SACK", []string{syn1000 + " sackok 0,0", synAck + " sackok 0,0", lastAck, answer, "B PA seq 9000101 ack 100001 win 300 len 50",
 		"A A seq 100001 ack 9000001 win 200 sack 9000101,9000151"}, 100001, 9000151},
 	{"SACK that nobody offered", opened(answer, "B PA seq 9000101 ack 100001 win 300 len 50", "A A seq 100001 ack 9000001 win 200 sack 9000101,9000151"), 100001, 9000151},
