@@ -343,9 +343,9 @@ func (d *dispatchers) close() error {
 
 // Hook is one place where packets are judged.
 type Hook struct {
-	Interface string
+	Interface string // "": of the whole namespace
 	Ifindex   int
-	Direction string // "ingress" or "egress"; "guard" is where prerouting rules are judged
+	Direction string // "ingress" or "egress"; "guard" is where prerouting rules are judged; netfilter's: its name and family
 	Mode      Mode   // guard: also "xdp" or "xdp-generic"
 	Attached  bool
 	Why       string // guard: why not in XDP

@@ -128,22 +128,27 @@ func (t *transaction) detachNetfilter() {
 	}
 }
 
-// netfilterStatus tells which links are not there.
-func (d *Dataplane) netfilterStatus(s *Status) {
+// ModeNetfilter is how the hooks of netfilter have dispatchers.
+const ModeNetfilter Mode = "netfilter"
+
+// netfilterStatus tells of the hooks that the generation needs, and which links are not there.
+func (d *Dataplane) netfilterStatus(s *Status) (hooks []Hook) {
 	if text := s.Generation.fragments(); text != "" {
 		s.warn(text)
 	}
 	if !s.Generation.atNetfilter() {
-		return
+		return nil
 	}
 	for _, h := range netfilterHooks {
 		l, err := link.LoadPinnedLink(d.at.netfilterPin(h), nil)
+		hooks = append(hooks, Hook{Direction: h.name, Mode: ModeNetfilter, Attached: err == nil})
 		if err != nil {
 			s.warn(fmt.Sprintf("%s: not attached, so that fragments and, beside NAT, input are not judged (%s): apply again", h.name, err))
 			continue
 		}
 		_ = l.Close()
 	}
+	return hooks
 }
 
 // attachFree attaches between mangle (-150) and filter (0), at the nearest priority to filter's that nothing else has: a BPF program

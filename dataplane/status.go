@@ -91,6 +91,7 @@ func (d *Dataplane) hookStatus(s *Status) error {
 		}
 	}
 	slices.SortFunc(s.Hooks, Hook.compare)
+	s.Hooks = append(s.Hooks, d.netfilterStatus(s)...)
 	return d.hostStatus(s)
 }
 
@@ -124,7 +125,6 @@ func (h Hook) inXDP() bool { return h.Mode == Mode(xdpNative) || h.Mode == Mode(
 // hostStatus looks for what changed on the host since the apply and matters.
 func (d *Dataplane) hostStatus(s *Status) error {
 	d.natStatus(s)
-	d.netfilterStatus(s)
 	s.tcpStatus()
 	s.Connect, s.Send = d.connectStatus(s.Generation)
 	if rs, err := d.at.readRuleset(s.Generation.Number); err == nil {

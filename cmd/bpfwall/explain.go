@@ -21,11 +21,19 @@ type explanation struct {
 	By      string        `json:"by,omitempty"` // ID of the rule or policy that decided
 	Pos     *ruleset.Pos  `json:"pos,omitempty"`
 	Reason  string        `json:"reason,omitempty"`
+	Hooks   []explainHook `json:"hooks"` // that the packet came to, in order
 	Steps   []explainStep `json:"steps"`
 	// Measured is what the loaded programs did with the packet; null if only a file was asked.
 	Measured *measured `json:"measured"`
 	Note     string    `json:"note,omitempty"` // what else decides
 	Limited  bool      `json:"limited"`        // a rate limit was asked, so that the next packet may fare otherwise
+}
+
+// explainHook is a hook that the packet came to.
+type explainHook struct {
+	Hook  string `json:"hook"`
+	Where string `json:"where"` // where its rules run
+	Steps int    `json:"steps"` // of explanation.Steps
 }
 
 // explainStep is a rule or policy that was tried.
@@ -37,6 +45,7 @@ type explainStep struct {
 	ID      string       `json:"id,omitempty"`
 	Matched bool         `json:"matched"`
 	Because string       `json:"because,omitempty"` // the match that did not hold
+	Found   []foundIn    `json:"found,omitempty"`   // the elements of sets that had an address of the packet
 	Verdict string       `json:"verdict,omitempty"`
 	Pos     *ruleset.Pos `json:"pos,omitempty"`
 }
@@ -120,7 +129,7 @@ func (a *app) explanation(lit *packet.Literal, policy string, flags importFlags)
 		if err != nil {
 			return nil, err
 		}
-		return explain(in.Ruleset, lit, nil), nil
+		return explain(in.Ruleset, lit, nil, places{}, nil), nil
 	}
 	fw, err := a.firewall()
 	if err != nil {
@@ -139,7 +148,7 @@ func (a *app) explanation(lit *packet.Literal, policy string, flags importFlags)
 	if err != nil {
 		return nil, err
 	}
-	ex := explain(rs, lit, fw.State())
+	ex := explain(rs, lit, fw.State(), places{gen}, fw.FindElement)
 	if gen.NAT && rs.PublishedAsInput {
 		ex.Note = publishedNotes[lit.Hook]
 	}
@@ -167,16 +176,20 @@ func (ex *explanation) measure(j dataplane.Judgement, generation uint32) {
 }
 
 // explain puts the evaluator's traces into an answer.
-func explain(rs *ruleset.Ruleset, lit *packet.Literal, st *ruleset.State) *explanation {
+func explain(rs *ruleset.Ruleset, lit *packet.Literal, st *ruleset.State, at places, live liveFinder) *explanation {
 	verdict, traces := rs.Walk(lit.Hook, &lit.Packet, st)
 	last := traces[len(traces)-1]
 	ex := &explanation{
 		schema: schemaOf("explain"), Packet: lit.String(), Hook: last.Hook.String(), Verdict: verdict.String(),
 		By: last.DecidedBy(), Reason: last.Reason, Steps: []explainStep{},
 	}
+	f := finder{rs, live}
 	for _, t := range traces {
+		ex.Hooks = append(ex.Hooks, explainHook{t.Hook.String(), at.of(t.Hook, lit.In), len(t.Steps)})
 		for _, s := range t.Steps {
-			ex.Steps = append(ex.Steps, stepOf(t.Hook, s))
+			step := stepOf(t.Hook, s)
+			step.Found = f.found(s, &lit.Packet)
+			ex.Steps = append(ex.Steps, step)
 			ex.Limited = ex.Limited || s.Failed == nil && s.Rule != nil && slices.ContainsFunc(s.Rule.Matches, func(m ruleset.Match) bool { return m.Field.Remembers() })
 		}
 	}
@@ -241,19 +254,35 @@ const fewSteps = 40
 func (a *app) printExplanation(ex *explanation, all bool) {
 	p := paint(a.colours(a.color, 1))
 	var rows [][]string
+	var steps []int // of the rows
 	hidden := 0
 	for i, s := range ex.Steps {
 		if !all && !s.Matched && len(ex.Steps) > fewSteps {
 			hidden++
 			continue
 		}
-		rows = append(rows, s.row(i+1, p))
+		rows, steps = append(rows, s.row(i+1, p)), append(steps, i)
 	}
-	a.printf("%s", columns(rows))
+	a.printSteps(ex.Hooks, steps, splitLines(columns(rows)), p)
 	if hidden > 0 {
 		a.printf("%d rules that did not match are not shown; --all shows them\n", hidden)
 	}
 	a.printVerdict(ex, p)
+}
+
+// printSteps prints the lines of the steps below the hooks that they belong to.
+func (a *app) printSteps(hooks []explainHook, steps []int, lines []string, p paint) {
+	end := 0
+	for _, h := range hooks {
+		note := ""
+		if h.Steps == 0 {
+			note = ": no rules"
+		}
+		a.printf("%s (%s)%s\n", p.bold(h.Hook), h.Where, note)
+		for end += h.Steps; len(steps) > 0 && steps[0] < end; steps, lines = steps[1:], lines[1:] {
+			a.printf("%s\n", lines[0])
+		}
+	}
 }
 
 func (s explainStep) row(n int, p paint) []string {
@@ -263,6 +292,9 @@ func (s explainStep) row(n int, p paint) []string {
 		outcome = "goes on"
 	case s.Matched:
 		outcome = p.verdict(strings.ToUpper(s.Verdict))
+	}
+	for _, f := range s.Found {
+		why = strings.TrimPrefix(why+"; "+f.String(), "; ")
 	}
 	indent := strings.Repeat("  ", s.Depth)
 	return []string{pad(n), indent + s.Chain, p.bold(escape(s.Rule)), outcome, escape(why), p.dim(place(s.Pos))}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +23,8 @@ type ruleAnswer struct {
 	Packets uint64       `json:"packets"`
 	Bytes   uint64       `json:"bytes"`
 	Pos     *ruleset.Pos `json:"pos,omitempty"`
+
+	hook ruleset.Hook
 }
 
 func (a *app) showRules() *cobra.Command {
@@ -45,6 +46,9 @@ func (a *app) showRules() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if sort == "" {
+				slices.SortStableFunc(list, func(x, y ruleAnswer) int { return compareHooks(x.hook, y.hook) })
+			}
 			gen, _, err := fw.Live()
 			if err != nil {
 				return err
@@ -53,7 +57,7 @@ func (a *app) showRules() *cobra.Command {
 				schema
 				Rules []ruleAnswer `json:"rules"`
 				XDP   []string     `json:"xdp,omitempty"` // interfaces where it judges those of the prerouting hook
-			}{schemaOf("show-rules"), list, gen.InXDP()}, func() { a.printRules(list, sort == "", gen.InXDP()) })
+			}{schemaOf("show-rules"), list, gen.InXDP()}, func() { a.printRules(list, sort == "", places{gen}) })
 		},
 	}
 	cmd.Flags().BoolVar(&unused, "unused", false, "only rules that never matched")
@@ -87,7 +91,7 @@ func ruleAnswers(counters []dataplane.Counter, chains []string, unused bool, sor
 }
 
 func ruleAnswerOf(c dataplane.Counter) ruleAnswer {
-	answer := ruleAnswer{Chain: c.Chain.Key(), ID: c.ID, Packets: c.Packets, Bytes: c.Bytes}
+	answer := ruleAnswer{hook: c.Chain.Hook, Chain: c.Chain.Key(), ID: c.ID, Packets: c.Packets, Bytes: c.Bytes}
 	if c.Chain.Hook != ruleset.HookNone {
 		answer.Hook = c.Chain.Hook.String()
 	}
@@ -103,8 +107,8 @@ func ruleAnswerOf(c dataplane.Counter) ruleAnswer {
 	return answer
 }
 
-// printRules prints a table; with heads, a line before each chain's rules. xdp are the interfaces where prerouting is in XDP.
-func (a *app) printRules(list []ruleAnswer, heads bool, xdp []string) {
+// printRules prints a table; with heads, a line before each chain's rules.
+func (a *app) printRules(list []ruleAnswer, heads bool, at places) {
 	p := paint(a.colours(a.color, 1))
 	var rows [][]string
 	for _, r := range list {
@@ -120,7 +124,7 @@ func (a *app) printRules(list []ruleAnswer, heads bool, xdp []string) {
 	lines := splitLines(columns(rows))
 	for i, line := range lines {
 		if heads && (i == 0 || list[i].Chain != list[i-1].Chain) {
-			a.printf("%s%s\n", p.bold(escape(list[i].Chain)), hookNote(list[i].Hook, xdp))
+			a.printf("%s%s\n", p.bold(escape(list[i].Chain)), hookNote(list[i].hook, at))
 		}
 		a.printf("%s\n", line)
 	}
@@ -133,12 +137,9 @@ func ruleText(r ruleAnswer) string {
 	return r.Rule
 }
 
-func hookNote(hook string, xdp []string) string {
-	switch {
-	case hook == "":
+func hookNote(h ruleset.Hook, at places) string {
+	if h == ruleset.HookNone {
 		return ""
-	case hook == ruleset.HookPrerouting.String() && len(xdp) > 0:
-		return "  on " + hook + ", in XDP on " + escape(strings.Join(xdp, " "))
 	}
-	return "  on " + hook
+	return "  on " + h.String() + ", " + escape(at.all(h))
 }

@@ -79,7 +79,7 @@ func (a *app) printStatus(s *dataplane.Status) {
 		if !h.Attached {
 			state = p.error("NOT ATTACHED: packets pass unjudged; run bpfwall refresh")
 		}
-		rows = append(rows, []string{"  " + escape(h.Interface) + " " + h.Direction, string(h.Mode), state})
+		rows = append(rows, []string{"  " + strings.TrimSpace(escape(h.Interface)+" "+h.Direction), string(h.Mode), state})
 	}
 	for _, name := range s.Missing {
 		rows = append(rows, []string{"  " + escape(name), "-", "no such interface now"})
