@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -289,7 +288,7 @@ func (ln *lane) programAlone(feeds map[string]*feed) error {
 	b := &bench{hook: xdp, world: ln.world, index: uint32(dev.Attrs().Index)}
 	defer func() {
 		for _, t := range b.things {
-			_ = t.(io.Closer).Close()
+			_ = t.Close()
 		}
 	}()
 	if b.target, err = attached(ln.world.DUT, b.index, xdp.pin); err != nil {
