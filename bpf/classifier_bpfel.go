@@ -538,7 +538,6 @@ const (
 	ClassifierVarCfgDefrag         = "cfg_defrag"
 	ClassifierVarCfgDry            = "cfg_dry"
 	ClassifierVarCfgForwarding     = "cfg_forwarding"
-	ClassifierVarCfgGeneration     = "cfg_generation"
 	ClassifierVarCfgIfnames        = "cfg_ifnames"
 	ClassifierVarCfgLogBurst       = "cfg_log_burst"
 	ClassifierVarCfgLogRate        = "cfg_log_rate"
@@ -554,7 +553,7 @@ const (
 	ClassifierVarCfgReceiver       = "cfg_receiver"
 	ClassifierVarCfgRecentMask     = "cfg_recent_mask"
 	ClassifierVarCfgRouteNotes     = "cfg_route_notes"
-	ClassifierVarCfgSeal           = "cfg_seal"
+	ClassifierVarCfgSealed         = "cfg_sealed"
 	ClassifierVarCfgSourceIpv4     = "cfg_source_ipv4"
 	ClassifierVarCfgSourceIpv6     = "cfg_source_ipv6"
 	ClassifierVarCfgSynOptions     = "cfg_syn_options"
@@ -563,6 +562,8 @@ const (
 	ClassifierVarCfgTcpLiberal     = "cfg_tcp_liberal"
 	ClassifierVarCfgTcpLoose       = "cfg_tcp_loose"
 	ClassifierVarCfgTcpOptions     = "cfg_tcp_options"
+	ClassifierVarOwnGeneration     = "own_generation"
+	ClassifierVarOwnSeal           = "own_seal"
 )
 
 // LoadClassifier returns the embedded CollectionSpec for Classifier.
@@ -667,7 +668,6 @@ type ClassifierVariableSpecs struct {
 	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
-	CfgGeneration     *ebpf.VariableSpec `ebpf:"cfg_generation"`
 	CfgIfnames        *ebpf.VariableSpec `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.VariableSpec `ebpf:"cfg_log_rate"`
@@ -683,7 +683,7 @@ type ClassifierVariableSpecs struct {
 	CfgReceiver       *ebpf.VariableSpec `ebpf:"cfg_receiver"`
 	CfgRecentMask     *ebpf.VariableSpec `ebpf:"cfg_recent_mask"`
 	CfgRouteNotes     *ebpf.VariableSpec `ebpf:"cfg_route_notes"`
-	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
+	CfgSealed         *ebpf.VariableSpec `ebpf:"cfg_sealed"`
 	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
 	CfgSynOptions     *ebpf.VariableSpec `ebpf:"cfg_syn_options"`
@@ -692,6 +692,8 @@ type ClassifierVariableSpecs struct {
 	CfgTcpLiberal     *ebpf.VariableSpec `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.VariableSpec `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.VariableSpec `ebpf:"cfg_tcp_options"`
+	OwnGeneration     *ebpf.VariableSpec `ebpf:"own_generation"`
+	OwnSeal           *ebpf.VariableSpec `ebpf:"own_seal"`
 }
 
 // ClassifierObjects contains all objects after they have been loaded into the kernel.
@@ -802,7 +804,6 @@ type ClassifierVariables struct {
 	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
-	CfgGeneration     *ebpf.Variable `ebpf:"cfg_generation"`
 	CfgIfnames        *ebpf.Variable `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.Variable `ebpf:"cfg_log_rate"`
@@ -818,7 +819,7 @@ type ClassifierVariables struct {
 	CfgReceiver       *ebpf.Variable `ebpf:"cfg_receiver"`
 	CfgRecentMask     *ebpf.Variable `ebpf:"cfg_recent_mask"`
 	CfgRouteNotes     *ebpf.Variable `ebpf:"cfg_route_notes"`
-	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
+	CfgSealed         *ebpf.Variable `ebpf:"cfg_sealed"`
 	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`
 	CfgSynOptions     *ebpf.Variable `ebpf:"cfg_syn_options"`
@@ -827,6 +828,8 @@ type ClassifierVariables struct {
 	CfgTcpLiberal     *ebpf.Variable `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.Variable `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.Variable `ebpf:"cfg_tcp_options"`
+	OwnGeneration     *ebpf.Variable `ebpf:"own_generation"`
+	OwnSeal           *ebpf.Variable `ebpf:"own_seal"`
 }
 
 // ClassifierPrograms contains all programs after they have been loaded into the kernel.

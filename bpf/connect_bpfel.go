@@ -383,7 +383,6 @@ const (
 	ConnectVarCfgDefrag         = "cfg_defrag"
 	ConnectVarCfgDry            = "cfg_dry"
 	ConnectVarCfgForwarding     = "cfg_forwarding"
-	ConnectVarCfgGeneration     = "cfg_generation"
 	ConnectVarCfgIfnames        = "cfg_ifnames"
 	ConnectVarCfgLogBurst       = "cfg_log_burst"
 	ConnectVarCfgLogRate        = "cfg_log_rate"
@@ -399,7 +398,7 @@ const (
 	ConnectVarCfgReceiver       = "cfg_receiver"
 	ConnectVarCfgRecentMask     = "cfg_recent_mask"
 	ConnectVarCfgRouteNotes     = "cfg_route_notes"
-	ConnectVarCfgSeal           = "cfg_seal"
+	ConnectVarCfgSealed         = "cfg_sealed"
 	ConnectVarCfgSourceIpv4     = "cfg_source_ipv4"
 	ConnectVarCfgSourceIpv6     = "cfg_source_ipv6"
 	ConnectVarCfgSynOptions     = "cfg_syn_options"
@@ -408,6 +407,8 @@ const (
 	ConnectVarCfgTcpLiberal     = "cfg_tcp_liberal"
 	ConnectVarCfgTcpLoose       = "cfg_tcp_loose"
 	ConnectVarCfgTcpOptions     = "cfg_tcp_options"
+	ConnectVarOwnGeneration     = "own_generation"
+	ConnectVarOwnSeal           = "own_seal"
 )
 
 // LoadConnect returns the embedded CollectionSpec for Connect.
@@ -504,7 +505,6 @@ type ConnectVariableSpecs struct {
 	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
-	CfgGeneration     *ebpf.VariableSpec `ebpf:"cfg_generation"`
 	CfgIfnames        *ebpf.VariableSpec `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.VariableSpec `ebpf:"cfg_log_rate"`
@@ -520,7 +520,7 @@ type ConnectVariableSpecs struct {
 	CfgReceiver       *ebpf.VariableSpec `ebpf:"cfg_receiver"`
 	CfgRecentMask     *ebpf.VariableSpec `ebpf:"cfg_recent_mask"`
 	CfgRouteNotes     *ebpf.VariableSpec `ebpf:"cfg_route_notes"`
-	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
+	CfgSealed         *ebpf.VariableSpec `ebpf:"cfg_sealed"`
 	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
 	CfgSynOptions     *ebpf.VariableSpec `ebpf:"cfg_syn_options"`
@@ -529,6 +529,8 @@ type ConnectVariableSpecs struct {
 	CfgTcpLiberal     *ebpf.VariableSpec `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.VariableSpec `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.VariableSpec `ebpf:"cfg_tcp_options"`
+	OwnGeneration     *ebpf.VariableSpec `ebpf:"own_generation"`
+	OwnSeal           *ebpf.VariableSpec `ebpf:"own_seal"`
 }
 
 // ConnectObjects contains all objects after they have been loaded into the kernel.
@@ -620,7 +622,6 @@ type ConnectVariables struct {
 	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
-	CfgGeneration     *ebpf.Variable `ebpf:"cfg_generation"`
 	CfgIfnames        *ebpf.Variable `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.Variable `ebpf:"cfg_log_rate"`
@@ -636,7 +637,7 @@ type ConnectVariables struct {
 	CfgReceiver       *ebpf.Variable `ebpf:"cfg_receiver"`
 	CfgRecentMask     *ebpf.Variable `ebpf:"cfg_recent_mask"`
 	CfgRouteNotes     *ebpf.Variable `ebpf:"cfg_route_notes"`
-	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
+	CfgSealed         *ebpf.Variable `ebpf:"cfg_sealed"`
 	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`
 	CfgSynOptions     *ebpf.Variable `ebpf:"cfg_syn_options"`
@@ -645,6 +646,8 @@ type ConnectVariables struct {
 	CfgTcpLiberal     *ebpf.Variable `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.Variable `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.Variable `ebpf:"cfg_tcp_options"`
+	OwnGeneration     *ebpf.Variable `ebpf:"own_generation"`
+	OwnSeal           *ebpf.Variable `ebpf:"own_seal"`
 }
 
 // ConnectPrograms contains all programs after they have been loaded into the kernel.

@@ -150,7 +150,7 @@ __noinline int fw_remember_verdict(struct fw_pkt *pkt, __u32 verdict)
 	f = *old; /* not in place: its memory may be another datagram's by now */
 	f.rule = pkt->rule;
 	f.mark = pkt->mark;
-	f.generation = cfg_generation;
+	f.generation = own_generation;
 	f.verdict = verdict & 0xff;
 	return bpf_map_update_elem(&frags, &k, &f, BPF_EXIST);
 }
@@ -174,7 +174,7 @@ __noinline int fw_follow_first(struct fw_pkt *pkt)
 		return FW_DROP;
 	frag_key(&k, pkt, EGRESS);
 	f = bpf_map_lookup_elem(&frags, &k);
-	if (!f || !f->verdict || f->generation != cfg_generation)
+	if (!f || !f->verdict || f->generation != own_generation)
 		return FW_CONTINUE;
 	count_rest(f->rule, pkt);
 	pkt->mark = f->mark;

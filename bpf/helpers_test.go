@@ -20,7 +20,7 @@ func calling(helper string, r1 asm.Instruction, args ...asm.Instruction) []asm.I
 
 func TestLog(t *testing.T) {
 	spec := classifier(t)
-	if err := spec.Variables["cfg_generation"].Set(uint32(9)); err != nil {
+	if err := spec.Variables["own_generation"].Set(uint32(9)); err != nil {
 		t.Fatal(err)
 	}
 	if err := spec.Variables["cfg_log_burst"].Set(uint32(2)); err != nil {

@@ -75,7 +75,7 @@ static __always_inline void reject_key(struct __sk_buff *skb, struct reject_key 
 /* nfct: of the skb, see kernel.h. A function with a stack of its own. */
 __noinline int fw_note_reject(struct fw_pkt *pkt, unsigned long nfct, __u32 with)
 {
-	struct reject_note n = { bpf_ktime_get_boot_ns() + REJECT_KEPT, with, cfg_generation };
+	struct reject_note n = { bpf_ktime_get_boot_ns() + REJECT_KEPT, with, own_generation };
 	struct translation t;
 	struct reject_key k;
 
@@ -99,7 +99,7 @@ static __always_inline int answer_rejected(struct __sk_buff *skb, struct fw_pkt 
 	n = bpf_map_lookup_elem(&rejected, &k);
 	if (!n)
 		return -1;
-	with = n->generation == cfg_generation && n->expires > bpf_ktime_get_boot_ns() ? n->with : REJECTS;
+	with = n->generation == own_generation && n->expires > bpf_ktime_get_boot_ns() ? n->with : REJECTS;
 	pkt->hook = n->hook;
 	bpf_map_delete_elem(&rejected, &k);
 	if (with >= REJECTS)

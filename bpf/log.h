@@ -29,7 +29,7 @@ __noinline int fw_log(struct fw_pkt *pkt, __u32 log_id)
 	}
 	e->ts = bpf_ktime_get_boot_ns();
 	e->log_id = log_id;
-	e->generation = cfg_generation;
+	e->generation = own_generation;
 	__builtin_memcpy(&e->pkt, pkt, sizeof(*pkt));
 	bpf_ringbuf_submit(e, 0);
 	return 0;

@@ -53,7 +53,7 @@ static __always_inline void read_cgroups(struct __sk_buff *skb, struct fw_pkt *p
 			return;
 		of = bpf_map_lookup_elem(&cgroups, &id);
 		if (of)
-			pkt->cgroups |= of->bits[cfg_generation & 1];
+			pkt->cgroups |= of->bits[own_generation & 1];
 	}
 }
 
@@ -72,7 +72,7 @@ static __always_inline __u64 cgroups_of(struct sock *sk)
 		id = c->kn->id;
 		of = bpf_map_lookup_elem(&cgroups, &id);
 		if (of)
-			bits |= of->bits[cfg_generation & 1];
+			bits |= of->bits[own_generation & 1];
 		parent = c->self.parent;
 		c = parent ? parent->cgroup : 0;
 	}

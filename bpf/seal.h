@@ -14,7 +14,7 @@
 #define SEAL_COOKIE 0x20000
 
 struct seal {
-	__u64 key;	/* cfg_seal; 0: not judged */
+	__u64 key;	/* own_seal; 0: not judged */
 	__u32 ifindex;	/* where: the packet may go through further interfaces, a VLAN's */
 	__u32 said;	/* enum fw_verdict, and enum reject_with << 8; SEAL_NOTRACK, SEAL_COOKIE */
 };

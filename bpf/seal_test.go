@@ -52,7 +52,7 @@ func TestSeal(t *testing.T) {
 	for _, c := range []struct {
 		name      string
 		key, rest uint64
-		ours      uint64 // cfg_seal
+		ours      uint64 // own_seal
 		arrives   bool
 		answered  bool
 	}{
@@ -66,8 +66,8 @@ func TestSeal(t *testing.T) {
 		{"sealed, to be rejected", theSeal, here | rejected, theSeal, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			spec := classifier(t, "cfg_prerouting", "cfg_conntrack")
-			if err := spec.Variables["cfg_seal"].Set(c.ours); err != nil {
+			spec := classifier(t, "cfg_prerouting", "cfg_conntrack", "cfg_sealed")
+			if err := spec.Variables["own_seal"].Set(c.ours); err != nil {
 				t.Fatal(err)
 			}
 			states := int32(isNew)

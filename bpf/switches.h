@@ -26,10 +26,16 @@ volatile const __u8 cfg_synproxy;		/* a rule has the SYN proxy answer */
 volatile const __u8 cfg_syn_options;		/* it may offer what a timestamp carries: scaled windows and SACK */
 volatile const __u8 cfg_syn_scale;		/* the window scale that the stack will take for its own */
 volatile const __u8 cfg_dry;			/* judge without side effects: no logs, no tokens taken */
-volatile const __u64 cfg_seal;			/* of this generation; 0: no interface judges in XDP (seal.h) */
-volatile const __u32 cfg_generation;		/* number of this generation, for events */
+volatile const __u8 cfg_sealed;			/* some interface judges in XDP (seal.h) */
 volatile const __u32 cfg_log_rate = 1000;	/* log events a second and CPU; 0: no bound */
 volatile const __u32 cfg_log_burst = 1000;	/* events */
+
+/*
+ * Which generation the programs are of. Not fixed, so that those that no generation uses any more serve for the next one, if its rules make
+ * the same instructions: then nothing has to be verified again.
+ */
+volatile __u64 own_seal SEC(".data.own");	/* 0: nothing is sealed */
+volatile __u32 own_generation SEC(".data.own");	/* its number */
 
 /* Seconds; the first ten are enum ct_tcp_state. Defaults of nf_conntrack. */
 enum ct_timeout {

@@ -196,7 +196,7 @@ static __always_inline int unseal(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
 	struct seal *s = (void *)(long)skb->data_meta;
 
-	if (!cfg_seal || (void *)(s + 1) > (void *)(long)skb->data || s->key != cfg_seal || s->ifindex != skb->ifindex)
+	if (!cfg_sealed || !own_seal || (void *)(s + 1) > (void *)(long)skb->data || s->key != own_seal || s->ifindex != skb->ifindex)
 		return -1;
 	pkt->hook = FW_HOOK_PREROUTING;
 	pkt->notrack = !!(s->said & SEAL_NOTRACK);

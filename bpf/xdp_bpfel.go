@@ -426,7 +426,6 @@ const (
 	XdpVarCfgDefrag         = "cfg_defrag"
 	XdpVarCfgDry            = "cfg_dry"
 	XdpVarCfgForwarding     = "cfg_forwarding"
-	XdpVarCfgGeneration     = "cfg_generation"
 	XdpVarCfgIfnames        = "cfg_ifnames"
 	XdpVarCfgLogBurst       = "cfg_log_burst"
 	XdpVarCfgLogRate        = "cfg_log_rate"
@@ -442,7 +441,7 @@ const (
 	XdpVarCfgReceiver       = "cfg_receiver"
 	XdpVarCfgRecentMask     = "cfg_recent_mask"
 	XdpVarCfgRouteNotes     = "cfg_route_notes"
-	XdpVarCfgSeal           = "cfg_seal"
+	XdpVarCfgSealed         = "cfg_sealed"
 	XdpVarCfgSourceIpv4     = "cfg_source_ipv4"
 	XdpVarCfgSourceIpv6     = "cfg_source_ipv6"
 	XdpVarCfgSynOptions     = "cfg_syn_options"
@@ -451,6 +450,8 @@ const (
 	XdpVarCfgTcpLiberal     = "cfg_tcp_liberal"
 	XdpVarCfgTcpLoose       = "cfg_tcp_loose"
 	XdpVarCfgTcpOptions     = "cfg_tcp_options"
+	XdpVarOwnGeneration     = "own_generation"
+	XdpVarOwnSeal           = "own_seal"
 )
 
 // LoadXdp returns the embedded CollectionSpec for Xdp.
@@ -543,7 +544,6 @@ type XdpVariableSpecs struct {
 	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
-	CfgGeneration     *ebpf.VariableSpec `ebpf:"cfg_generation"`
 	CfgIfnames        *ebpf.VariableSpec `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.VariableSpec `ebpf:"cfg_log_rate"`
@@ -559,7 +559,7 @@ type XdpVariableSpecs struct {
 	CfgReceiver       *ebpf.VariableSpec `ebpf:"cfg_receiver"`
 	CfgRecentMask     *ebpf.VariableSpec `ebpf:"cfg_recent_mask"`
 	CfgRouteNotes     *ebpf.VariableSpec `ebpf:"cfg_route_notes"`
-	CfgSeal           *ebpf.VariableSpec `ebpf:"cfg_seal"`
+	CfgSealed         *ebpf.VariableSpec `ebpf:"cfg_sealed"`
 	CfgSourceIpv4     *ebpf.VariableSpec `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.VariableSpec `ebpf:"cfg_source_ipv6"`
 	CfgSynOptions     *ebpf.VariableSpec `ebpf:"cfg_syn_options"`
@@ -568,6 +568,8 @@ type XdpVariableSpecs struct {
 	CfgTcpLiberal     *ebpf.VariableSpec `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.VariableSpec `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.VariableSpec `ebpf:"cfg_tcp_options"`
+	OwnGeneration     *ebpf.VariableSpec `ebpf:"own_generation"`
+	OwnSeal           *ebpf.VariableSpec `ebpf:"own_seal"`
 }
 
 // XdpObjects contains all objects after they have been loaded into the kernel.
@@ -660,7 +662,6 @@ type XdpVariables struct {
 	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
-	CfgGeneration     *ebpf.Variable `ebpf:"cfg_generation"`
 	CfgIfnames        *ebpf.Variable `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.Variable `ebpf:"cfg_log_rate"`
@@ -676,7 +677,7 @@ type XdpVariables struct {
 	CfgReceiver       *ebpf.Variable `ebpf:"cfg_receiver"`
 	CfgRecentMask     *ebpf.Variable `ebpf:"cfg_recent_mask"`
 	CfgRouteNotes     *ebpf.Variable `ebpf:"cfg_route_notes"`
-	CfgSeal           *ebpf.Variable `ebpf:"cfg_seal"`
+	CfgSealed         *ebpf.Variable `ebpf:"cfg_sealed"`
 	CfgSourceIpv4     *ebpf.Variable `ebpf:"cfg_source_ipv4"`
 	CfgSourceIpv6     *ebpf.Variable `ebpf:"cfg_source_ipv6"`
 	CfgSynOptions     *ebpf.Variable `ebpf:"cfg_syn_options"`
@@ -685,6 +686,8 @@ type XdpVariables struct {
 	CfgTcpLiberal     *ebpf.Variable `ebpf:"cfg_tcp_liberal"`
 	CfgTcpLoose       *ebpf.Variable `ebpf:"cfg_tcp_loose"`
 	CfgTcpOptions     *ebpf.Variable `ebpf:"cfg_tcp_options"`
+	OwnGeneration     *ebpf.Variable `ebpf:"own_generation"`
+	OwnSeal           *ebpf.Variable `ebpf:"own_seal"`
 }
 
 // XdpPrograms contains all programs after they have been loaded into the kernel.

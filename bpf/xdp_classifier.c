@@ -109,7 +109,7 @@ int xdp_ingress(struct xdp_md *frame)
 			return XDP_DROP;
 		}
 	}
-	s->key = cfg_seal;
+	s->key = own_seal;
 	s->ifindex = frame->ingress_ifindex;
 	s->said = (verdict & SEAL_VERDICT) | (pkt->notrack ? SEAL_NOTRACK : 0) | (pkt->cookie ? SEAL_COOKIE : 0);
 	return XDP_PASS;

@@ -23,10 +23,11 @@ type Result struct {
 	Generation uint32
 	Previous   uint32 // what decided before; 0: nothing
 	Hooks      []Hook
-	Rules      int      // counters of rules and policies
-	Kept       int      // of these, the ones that went on from the previous generation
-	Warnings   []string // what the operator should know
-	Took       time.Duration
+	Rules      int           // counters of rules and policies
+	Kept       int           // of these, the ones that went on from the previous generation
+	Warnings   []string      // what the operator should know
+	Verified   int           // programs that the kernel had to verify; the others were there
+	Took       time.Duration // until the new generation was live
 	Flip       time.Duration // of Took, the store that made the new generation live
 }
 
@@ -136,7 +137,7 @@ func (t *transaction) flip() error {
 		return fmt.Errorf("generation word: %w", errKernel(err))
 	}
 	t.flipped = true
-	t.result.Flip = time.Since(start)
+	t.result.Flip, t.result.Took = time.Since(start), time.Since(t.began)
 	t.result.Generation, t.result.Previous = t.next.Number, t.next.Previous
 	return nil
 }

@@ -313,7 +313,7 @@ func (d *dispatchers) load(l2 uint32, want func(string) bool) (*ebpf.Collection,
 		return nil, fmt.Errorf("dispatcher: %s", err)
 	}
 	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !want(name) })
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: among(d.maps, spec)})
+	coll, err := load(spec, among(d.maps, spec))
 	if err != nil {
 		return nil, fmt.Errorf("dispatcher: %w", errKernel(err))
 	}

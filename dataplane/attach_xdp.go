@@ -104,7 +104,7 @@ func (t *transaction) xdpDispatcher() (*ebpf.Program, error) {
 		return nil, err
 	}
 	spec.Programs = map[string]*ebpf.ProgramSpec{xdpDispatcher: spec.Programs[xdpDispatcher]}
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: among(t.dispatch, spec)})
+	coll, err := load(spec, among(t.dispatch, spec))
 	if err != nil {
 		return nil, err
 	}

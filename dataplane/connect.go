@@ -56,7 +56,7 @@ func (t *transaction) loadConnect(maps map[string]*ebpf.Map) error {
 	}
 	spec, shared := t.out.Connect, map[string]*ebpf.Map{}
 	for name := range spec.Maps {
-		if !strings.HasPrefix(name, ".") {
+		if !strings.HasPrefix(name, ".rodata") {
 			shared[name] = maps[name]
 		}
 	}
@@ -67,14 +67,9 @@ func (t *transaction) loadConnect(maps map[string]*ebpf.Map) error {
 	if err := setSwitches(spec, g, t.seal); err != nil {
 		return err
 	}
-	coll, err := loadWith(spec, "connect", shared)
-	if err != nil {
+	if err := t.loadExtra("connect", spec, shared); err != nil {
 		g.NoConnect = fmt.Sprintf("the kernel refused the program: %s", err)
 		return nil
-	}
-	t.atEnd(func() error { coll.Close(); return nil })
-	for _, name := range connectPrograms() {
-		t.programs[name] = coll.Programs[name]
 	}
 	g.Connect = true
 	return nil
@@ -183,7 +178,7 @@ func (t *transaction) connectDispatchers() (*ebpf.Collection, error) {
 	if err := spec.Variables["own_netns"].Set(cookie); err != nil {
 		return nil, err
 	}
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: among(t.dispatch, spec)})
+	coll, err := load(spec, among(t.dispatch, spec))
 	if err != nil {
 		return nil, err
 	}

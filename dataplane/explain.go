@@ -85,7 +85,7 @@ func newTwin(rs *ruleset.Ruleset, slots translator.Slots, limits *ebpf.Map, tabl
 			return nil, fmt.Errorf("cfg_owner: %s", err)
 		}
 	}
-	coll, err := ebpf.NewCollectionWithOptions(out.Spec, ebpf.CollectionOptions{MapReplacements: tables})
+	coll, err := load(out.Spec, tables)
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", errKernel(err))
 	}

@@ -7,10 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,9 +22,9 @@ func setSwitches(spec *ebpf.CollectionSpec, g *Generation, seal uint64) error {
 	tcp := cmp.Or(g.TCP, &tcpSettings{})
 	for name, value := range map[string]any{
 		"cfg_syn_options": tcp.Extended, "cfg_syn_scale": uint8(tcp.Scale),
-		"cfg_seal":       seal,
+		"own_seal": seal, "own_generation": g.Number, "cfg_sealed": seal != 0,
 		"cfg_comm":       g.Notes,
-		"cfg_forwarding": g.Forwarding, "cfg_generation": g.Number, "cfg_nat": g.NAT, "cfg_defrag": g.Defrag,
+		"cfg_forwarding": g.Forwarding, "cfg_nat": g.NAT, "cfg_defrag": g.Defrag,
 		"cfg_casts": canCast(), "cfg_checksums": checksums() && canCast(), "cfg_route_notes": g.Forwarding && canCast(),
 		"cfg_named": len(g.Options.Interfaces) > 0,
 	} {
@@ -52,45 +50,12 @@ func (t *transaction) nameJudged(spec *ebpf.CollectionSpec) {
 	m.MaxEntries = max(1, uint32(len(m.Contents)))
 }
 
-// loadPrograms loads the maps that are this generation's own, and then the programs, all at the same time: the verifier takes as long
-// as everything else of an apply together.
-func (t *transaction) loadPrograms(spec *ebpf.CollectionSpec) (maps map[string]*ebpf.Map, err error) {
-	programs := spec.Programs
-	spec.Programs = nil
-	own, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: t.shared})
-	if err != nil {
-		return nil, err
-	}
-	t.atEnd(func() error { own.Close(); return nil })
-	t.programs = map[string]*ebpf.Program{}
-	var group sync.WaitGroup
-	var mu sync.Mutex
-	for name, p := range programs {
-		one := *spec
-		one.Programs = map[string]*ebpf.ProgramSpec{name: p}
-		group.Go(func() {
-			coll, loadErr := ebpf.NewCollectionWithOptions(&one, ebpf.CollectionOptions{MapReplacements: own.Maps})
-			mu.Lock()
-			defer mu.Unlock()
-			if loadErr != nil {
-				err = loadErr
-				return
-			}
-			t.programs[name] = coll.DetachProgram(name)
-			t.atEnd(t.programs[name].Close)
-			coll.Close()
-		})
-	}
-	group.Wait()
-	return own.Maps, err
-}
-
 // loadWith loads an object that the firewall can do without, with maps in place of its own.
 func loadWith(spec *ebpf.CollectionSpec, name string, shared map[string]*ebpf.Map) (*ebpf.Collection, error) {
 	if err := running.load(name); err != nil {
 		return nil, err
 	}
-	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})
+	return load(spec, shared)
 }
 
 // forwarding reports whether this network namespace passes packets on from one interface to another. It is read when a generation
@@ -109,21 +74,6 @@ func forwarding() bool {
 func checksums() bool {
 	b, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_checksum")
 	return err != nil || strings.TrimSpace(string(b)) != "0"
-}
-
-// canCast reports whether programs can read the kernel's own structures of a packet (Linux 6.2).
-func canCast() bool {
-	return running.hasKfunc("bpf_cast_to_kern_ctx") && running.hasKfunc("bpf_rdonly_cast")
-}
-
-// hasKfunc reports whether programs can call a function of the running kernel.
-func hasKfunc(name string) bool {
-	spec, err := btf.LoadKernelSpec()
-	if err != nil {
-		return false
-	}
-	var f *btf.Func
-	return spec.TypeByName(name, &f) == nil
 }
 
 // loadError makes a *VerifierError of what the verifier said, and writes the whole of it down.
@@ -169,8 +119,11 @@ var slotMaps = map[string]string{
 func (t *transaction) fillSlot() error {
 	dir := t.d.at.programs(t.next.Number)
 	t.onError(func() { _ = os.RemoveAll(dir) })
-	if err := pinPrograms(dir, t.programs); err != nil {
+	if err := pinPrograms(dir, t.programs, t.sums); err != nil {
 		return fmt.Errorf("%s: %w", dir, errKernel(err))
+	}
+	if t.standby != nil {
+		_ = os.RemoveAll(t.standby.dir) // it is no spare one any more
 	}
 	t.onError(t.restoreSlot)
 	for name, program := range slotMaps {
@@ -185,7 +138,8 @@ func (t *transaction) fillSlot() error {
 	return nil
 }
 
-func pinPrograms(dir string, programs map[string]*ebpf.Program) error {
+// pinPrograms pins programs, and says beside each what it was made of.
+func pinPrograms(dir string, programs map[string]*ebpf.Program, sums map[string]string) error {
 	if err := makeDirs(dir); err != nil {
 		return err
 	}
@@ -196,6 +150,9 @@ func pinPrograms(dir string, programs map[string]*ebpf.Program) error {
 		}
 		err = clone.Pin(filepath.Join(dir, name))
 		_ = clone.Close()
+		if err == nil && sums[name] != "" {
+			err = os.Symlink(sums[name], filepath.Join(dir, sumPrefix+name))
+		}
 		if err != nil {
 			return err
 		}

@@ -45,20 +45,17 @@ func (t *transaction) loadXDP(maps map[string]*ebpf.Map) error {
 	}
 	spec, shared := t.out.XDP, map[string]*ebpf.Map{}
 	for name := range spec.Maps {
-		if !strings.HasPrefix(name, ".") {
+		if !strings.HasPrefix(name, ".rodata") {
 			shared[name] = maps[name]
 		}
 	}
 	if err := setSwitches(spec, t.next, t.seal); err != nil {
 		return err
 	}
-	coll, err := loadWith(spec, "xdp", shared)
-	if err != nil {
+	if err := t.loadExtra("xdp", spec, shared); err != nil {
 		t.next.NoXDP = fmt.Sprintf("the kernel refused the program: %s", err)
 		t.warn("XDP: %s; tc judges prerouting rules", t.next.NoXDP)
 		return nil
 	}
-	t.atEnd(func() error { coll.Close(); return nil })
-	t.programs[xdpProgram] = coll.Programs[xdpProgram]
 	return nil
 }

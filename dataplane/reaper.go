@@ -42,5 +42,5 @@ func (d *Dataplane) loadReaper(inThread uint8) (*ebpf.Collection, error) {
 		}
 	}
 	spec.Maps["ct"].MaxEntries = flows.MaxEntries()
-	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{"ct": flows}})
+	return load(spec, map[string]*ebpf.Map{"ct": flows})
 }

@@ -27,5 +27,6 @@ func (t *transaction) retire() error {
 		stay = append(stay, saved)
 	}
 	at.tidyDisk(t.d.cfg.Keep, stay...)
+	t.keepSpare()
 	return nil
 }

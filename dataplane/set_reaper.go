@@ -69,5 +69,5 @@ func (d *Dataplane) loadSetReaper(set string, inThread uint8) (*ebpf.Collection,
 		}
 	}
 	spec.Maps["elements"].MaxEntries = m.MaxEntries()
-	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{"elements": m}})
+	return load(spec, map[string]*ebpf.Map{"elements": m})
 }

@@ -25,9 +25,19 @@ func (t *transaction) sweep() error {
 		}
 	}
 	t.d.at.dropUnborn(n)
+	t.awaitReaders()
 	t.sweepPrograms()
 	t.sweepMaps()
 	return t.sweepSlots()
+}
+
+// awaitReaders finds out when no packet is in programs any more that were called before the live generation was live.
+func (t *transaction) awaitReaders() {
+	t.quiet = make(chan struct{})
+	go func() {
+		waitForReaders()
+		close(t.quiet)
+	}()
 }
 
 // liveNumber reads the generation word. Returns ErrNotLoaded if there is none, or nothing is in force.
@@ -61,6 +71,10 @@ func (l layout) dropUnborn(live uint32) {
 // sweepPrograms removes the pins of all generations but the live one and the one before it.
 func (t *transaction) sweepPrograms() {
 	keep := []string{}
+	_ = os.RemoveAll(t.d.at.spare() + nextSuffix)
+	if t.live == nil {
+		_ = os.RemoveAll(t.d.at.spare())
+	}
 	if t.live != nil {
 		keep = append(keep, t.d.at.programs(t.live.Number), t.d.at.programs(t.live.Previous))
 	}

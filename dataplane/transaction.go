@@ -43,12 +43,16 @@ type transaction struct {
 	copied   [][]bpf.Counter          // what a staged counters map started with
 	taken    []takenOver              // maps of sets that take over from others
 	programs map[string]*ebpf.Program // of the next generation
+	sums     map[string]string        // of these, what they are made of
+	standby  *standby                 // from which some of them are
+	quiet    chan struct{}            // closed when nothing but the live generation runs
 	ifaces   []iface                  // to be judged
 	attacher attacher
 	mode     Mode          // of attacher
 	inXDP    map[hook]bool // where a dispatcher stands in XDP
 	seal     uint64        // by which tc ingress knows what this generation has judged in XDP; 0: nothing
 
+	began   time.Time
 	result  Result
 	flipped bool
 	undos   []func()
@@ -67,8 +71,7 @@ func (t *transaction) warn(format string, args ...any) {
 
 // run takes the steps.
 func (d *Dataplane) run(ctx context.Context, steps []step, t *transaction) (*Result, error) {
-	start := time.Now()
-	t.d = d
+	t.d, t.began = d, time.Now()
 	defer t.close()
 	for _, s := range steps {
 		if err := t.take(ctx, s); err != nil {
@@ -76,7 +79,6 @@ func (d *Dataplane) run(ctx context.Context, steps []step, t *transaction) (*Res
 			return nil, err
 		}
 	}
-	t.result.Took = time.Since(start)
 	return &t.result, nil
 }
 

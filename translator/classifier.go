@@ -54,8 +54,8 @@ var classifiableKinds = map[ruleset.Kind]bool{
 }
 
 // newClassifier makes an engine for the packets of a family that come to some rules. It takes as many of these as have room: rest is the
-// others. Errors are *classify.LimitError.
-func (e *engines) newClassifier(f ruleset.Family, steps []*step) (c *classifier, rest []*step, err error) {
+// others. Like is the shape of one that it is to take the place of, or nil. Errors are *classify.LimitError.
+func (e *engines) newClassifier(f ruleset.Family, steps []*step, like *classify.Shape) (c *classifier, rest []*step, err error) {
 	c = &classifier{family: f, patterns: newPatterns(), order: e.plan.order}
 	s := newSpanner(f)
 	var rules []classify.Rule
@@ -81,7 +81,7 @@ func (e *engines) newClassifier(f ruleset.Family, steps []*step) (c *classifier,
 	if len(rules) == 0 {
 		return nil, rest, nil
 	}
-	opt := classify.Options{Order: c.order, Covers: c.patterns.covers(), MaxSubsets: maxSubsets, MaxBytes: maxTable}
+	opt := classify.Options{Order: c.order, Covers: c.patterns.covers(), MaxSubsets: maxSubsets, MaxBytes: maxTable, Like: like}
 	if e.marks && len(c.stops) > 0 {
 		opt.Covers = c.patterns.lasting(opt.Covers)
 	}
@@ -195,6 +195,14 @@ func (p *plan) classifierSpec() *ebpf.MapSpec {
 	}
 	return &ebpf.MapSpec{Name: classifierMap, Type: ebpf.Array, KeySize: 4, ValueSize: uint32(len(data)), MaxEntries: 1, Flags: bpfRdonlyProg,
 		Contents: []ebpf.MapKV{{Key: uint32(0), Value: data}}}
+}
+
+// TableBytes is how large the tables are that rules are in.
+func (o *Output) TableBytes() int {
+	if m := o.Spec.Maps[classifierMap]; m != nil {
+		return int(m.ValueSize)
+	}
+	return 0
 }
 
 // place gives a classifier its place in the map.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bpfwall/bpfwall/ruleset"
+	"github.com/bpfwall/bpfwall/translator/classify"
 )
 
 // Engine is a way to find the first of many rules that a packet meets.
@@ -89,7 +90,7 @@ func (e *engines) classifiers(family ruleset.Family, run []*step) []*step {
 			continue
 		}
 		for rest := run; len(rest) > 0; {
-			c, left, err := e.newClassifier(f, rest)
+			c, left, err := e.newClassifier(f, rest, e.like(len(made)))
 			if err != nil || c == nil && left != nil {
 				e.plan.refused = append(e.plan.refused, fmt.Sprintf("rules from %s on: no classifier: %v", rest[0].rule.Pos, err))
 				return nil
@@ -102,6 +103,14 @@ func (e *engines) classifiers(family ruleset.Family, run []*step) []*step {
 		}
 	}
 	return e.steps(made)
+}
+
+// like is the shape that the classifier of the same number had before, if these rules take the place of others.
+func (e *engines) like(made int) *classify.Shape {
+	if n := len(e.plan.classifiers) + made; n < len(e.plan.shapes) {
+		return &e.plan.shapes[n]
+	}
+	return nil
 }
 
 // steps gives classifiers their places, and is the steps that ask them.

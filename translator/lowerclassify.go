@@ -1,6 +1,8 @@
 package translator
 
 import (
+	"math"
+
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -130,7 +132,9 @@ func (l *lookup) window(s *classify.Search, size asm.Size, found string) {
 	if s.Shift > 0 {
 		l.put(asm.RSh.Imm(asm.R3, int32(s.Shift)))
 	}
-	l.put(asm.Mov.Imm(asm.R0, int32(s.Starts-1)), asm.JGT.Imm(asm.R3, int32(s.Windows-1), found))
+	inside := l.newLabel("inside")
+	l.put(asm.JLE.Imm(asm.R3, int32(s.Windows-1), inside), asm.Mov.Imm(asm.R3, int32(s.Windows-1)))
+	l.place(inside)
 	l.at(asm.R2, asm.R3, s.Index, 2)
 	l.put(asm.LoadMem(asm.R0, asm.R2, 0, asm.Word), asm.LoadMem(asm.R4, asm.R2, 4, asm.Word), asm.Sub.Reg(asm.R4, asm.R0))
 	l.halve(array{s.At, s.Stride, size, s.Starts}, s.Steps, found)
@@ -271,7 +275,7 @@ func (l *lookup) compare(miss, next string) {
 // answer does what the best rule says: counts it and decides, or leaves the chain.
 func (l *lookup) answer(leave string) {
 	rule := l.layout.whole("rule")
-	l.put(asm.JGT.Imm(regBest, int32(len(l.rules)-1), l.none),
+	l.put(asm.JGT.Imm(regBest, math.MaxInt32, l.none),
 		asm.LoadMem(regStop, asm.R10, stackAnswer, asm.Word),
 		asm.LoadMem(regCode, asm.R10, stackAnswer+4, asm.Half))
 	stops := l.newLabel("stops")

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/bpfwall/bpfwall/ruleset"
+	"github.com/bpfwall/bpfwall/translator/classify"
 )
 
 // plan is what is to be compiled, as data: chains as blocks of steps, and in the end the functions they are divided into.
@@ -24,8 +25,9 @@ type plan struct {
 	engine      Engine // to be used for all; EngineAuto: whichever is best
 	order       binary.ByteOrder
 	classifiers []*classifier
-	atConnect   bool     // see connectPlan
-	refused     []string // runs of rules that no classifier can be made of, and why
+	shapes      []classify.Shape // that the classifiers had before
+	atConnect   bool             // see connectPlan
+	refused     []string         // runs of rules that no classifier can be made of, and why
 }
 
 // block is a chain.

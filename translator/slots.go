@@ -6,6 +6,7 @@ import (
 	"math/bits"
 
 	"github.com/bpfwall/bpfwall/ruleset"
+	"github.com/bpfwall/bpfwall/translator/classify"
 )
 
 // Slots says where in the shared maps the counters and token buckets of a ruleset are: identity → index. Rules and policies that
@@ -13,6 +14,9 @@ import (
 type Slots struct {
 	Counters map[string]uint32 `json:"counters"` // by Rule.ID and Chain.PolicyID
 	Limits   map[string]uint32 `json:"limits"`   // by LimitID
+
+	// Shapes are those of the tables that rules are in: as long as these can stay, so can the code.
+	Shapes []classify.Shape `json:"shapes,omitempty"`
 }
 
 // NoRule is fw_pkt.rule where no rule or policy decided: a malformed packet, or a hook without a chain for the packet's family.

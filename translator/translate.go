@@ -76,11 +76,14 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 		return nil, err
 	}
 	p := newPlan(rs, prev, obj.limits())
-	p.engine, p.order = o.Engine, spec.ByteOrder
+	p.engine, p.order, p.shapes = o.Engine, spec.ByteOrder, prev.Shapes
 	for _, pass := range passes {
 		if err := pass.run(p); err != nil {
 			return nil, err
 		}
+	}
+	for _, c := range p.classifiers {
+		p.slots.Shapes = append(p.slots.Shapes, c.table.Shape())
 	}
 	out := &Output{Spec: spec, Slots: p.slots, Logs: p.logs, Sets: p.sets, Live: p.liveList(), Cgroups: p.cgroups, plan: p, at: at}
 	if err := out.lower(obj); err != nil {

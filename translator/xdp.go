@@ -47,7 +47,7 @@ func (o *Output) shareMaps() {
 
 func (o *Output) share(spec *ebpf.CollectionSpec) {
 	for name, m := range o.Spec.Maps {
-		if _, has := spec.Maps[name]; has && !strings.HasPrefix(name, ".") { // variables are each program's own
+		if _, has := spec.Maps[name]; has && !strings.HasPrefix(name, ".rodata") { // constants are each program's own
 			spec.Maps[name] = m
 		}
 	}

@@ -132,7 +132,7 @@ func (m *machine) loadXDP(rs *ruleset.Ruleset) (*ebpf.Program, error) {
 			out.XDP.Maps[name].MaxEntries = has.MaxEntries()
 		}
 	}
-	if err := out.XDP.Variables["cfg_seal"].Set(uint64(ourSeal)); err != nil {
+	if err := out.XDP.Variables["own_seal"].Set(uint64(ourSeal)); err != nil {
 		return nil, err
 	}
 	coll, err := ebpf.NewCollectionWithOptions(out.XDP, ebpf.CollectionOptions{MapReplacements: shared})

@@ -140,17 +140,21 @@ func (w *writer) distinct(boxes []box) []box {
 
 // finish lays out what was written.
 func (w *writer) finish(l *layout, t *Table) error {
-	t.MaxList, t.Units = w.most, itemUnits*len(w.items)
-	t.Items = put(l, w.items, w.most)
-	if itemUnits*len(w.items) >= RowRef || len(w.table) >= RowRef {
+	t.MaxList = listLength(w.most, l.like.MaxList)
+	room := l.room(len(w.items))
+	t.Units = itemUnits * room
+	t.Items = put(l, w.items, room-len(w.items)+t.MaxList)
+	if t.Units >= RowRef || len(w.table) >= RowRef {
 		return limit("%d rules: too many lists", len(w.builder.rules))
 	}
 	if w.stage == nil {
 		return nil
 	}
 	s := w.stage
-	t.Ports = &Ports2{Dsts: s.dsts, Size: len(s.combined), RowsSize: len(w.table)}
+	combined, dsts := s.strided(l.like.Dsts)
+	classes, rows := l.room(len(combined)), l.room(len(w.table))
+	t.Ports = &Ports2{Dsts: dsts, Size: classes, RowsSize: rows}
 	t.Ports.Src, t.Ports.Dst = put(l, s.srcClass, 0), put(l, s.dstClass, 0)
-	t.Ports.Combined, t.Ports.Rows = put(l, s.combined, 0), put(l, w.table, s.n)
+	t.Ports.Combined, t.Ports.Rows = put(l, combined, classes-len(combined)), put(l, w.table, rows-len(w.table))
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 type layout struct {
 	order binary.ByteOrder
 	data  bytes.Buffer
+	like  *Shape // of the table whose place it takes
+	rooms []int
 }
 
 // align is where arrays begin: cache lines.

@@ -54,10 +54,7 @@ func (r *reader) start(s *Search, a uint64) int {
 	if a < s.Base {
 		return 0
 	}
-	w := (a - s.Base) >> s.Shift
-	if w >= s.Windows {
-		return int(s.Starts) - 1
-	}
+	w := min((a-s.Base)>>s.Shift, s.Windows-1)
 	from, to := int(r.u32(s.Index+4*int(w))), int(r.u32(s.Index+4*int(w)+4))
 	return halve(from, to-from, func(i int) bool {
 		if r.Family == IPv4 {

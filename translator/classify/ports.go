@@ -114,6 +114,18 @@ func (s *portStage) combine(src, dst [][]uint64) {
 	}
 }
 
+// strided is combined with room for more classes of destination ports, as many as the table before had if that suffices.
+func (s *portStage) strided(like int) (combined []uint32, dsts int) {
+	dsts = s.dsts + s.dsts/8 + 1
+	if fits(s.dsts, like) {
+		dsts = like
+	}
+	for row := range slices.Chunk(s.combined, s.dsts) {
+		combined = append(append(combined, row...), make([]uint32, dsts-s.dsts)...)
+	}
+	return combined, dsts
+}
+
 // pattern is the number of a box's pair of ranges.
 func (s *portStage) pattern(x box) int {
 	n, _ := slices.BinarySearchFunc(s.patterns, portPair{x.src, x.dst}, func(a, b portPair) int {

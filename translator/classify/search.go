@@ -13,7 +13,7 @@ type Search struct {
 	Base    uint64 // where the first window begins
 	Shift   uint8  // width of a window: 1 << Shift
 	Windows uint64
-	Starts  uint64 // number of them
+	Starts  uint64 // that there is room for; 1: there is one only
 	Index   int    // offset: for each window, and the end of the last, the last start that is not above its begin, uint32
 	At      int    // offset: the starts, uint32 or (IPv6) uint64
 	Stride  int    // bytes from one start to the next
@@ -28,7 +28,7 @@ type Hosts struct {
 	First int // offset: for each start, and behind the last, the first of its intervals, uint32
 	At    int // offset: the lower half where each interval begins, uint64
 	Steps int
-	N     uint64 // intervals
+	N     uint64 // intervals that there is room for
 }
 
 // Halvings is how many steps the longest search takes.
@@ -65,7 +65,7 @@ func intervals(cuts []Addr, views []*view, word func(subset int, class int32) ui
 }
 
 // search lays out intervals.
-func (l *layout) search(f Family, list []interval) *Search {
+func (l *layout) search(f Family, like *SearchShape, list []interval) *Search {
 	s := &Search{}
 	list = anchored(list)
 	first, starts := []uint32{}, []uint64{}
@@ -74,17 +74,21 @@ func (l *layout) search(f Family, list []interval) *Search {
 			starts, first = append(starts, v.start.Hi), append(first, uint32(i))
 		}
 	}
-	s.Starts = uint64(len(starts))
-	s.windows(l, starts)
+	room := 1
+	if len(starts) > 1 {
+		room = l.room(len(starts))
+	}
+	s.Starts = uint64(room)
+	s.windows(l, like, starts)
 	k := len(list[0].record)
 	if slices.ContainsFunc(list, func(v interval) bool { return v.start.Lo != 0 }) {
-		s.Hosts = l.hosts(list, append(first, uint32(len(list))))
-		s.At, s.Stride = put(l, starts, 0), 8
+		s.Hosts = l.hosts(list, append(first, uint32(len(list))), like, room)
+		s.At, s.Stride = put(l, starts, room-len(starts)), 8
 		var records []uint32
 		for _, v := range list {
 			records = append(records, v.record...)
 		}
-		s.Records, s.Record = put(l, records, 0), 4*k
+		s.Records, s.Record = put(l, records, k*(int(s.Hosts.N)-len(list))), 4*k
 		return s
 	}
 	s.Stride = 4 * (1 + k)
@@ -92,7 +96,7 @@ func (l *layout) search(f Family, list []interval) *Search {
 		s.Stride = 8 * (1 + (k+1)/2)
 	}
 	s.Record = s.Stride
-	s.At = put(l, l.rows(f, list, s.Stride), 0)
+	s.At = put(l, l.rows(f, list, s.Stride), s.Stride*(room-len(list)))
 	s.Records = s.At + 4
 	if f == IPv6 {
 		s.Records = s.At + 8
@@ -136,19 +140,31 @@ const (
 	maxWindows = 1 << 18
 )
 
-// windows makes the index.
-func (s *Search) windows(l *layout, starts []uint64) {
-	if len(starts) > 1 {
-		s.Base = starts[1]
+// windows makes the index: as the table before has it, if that is about as good.
+func (s *Search) windows(l *layout, like *SearchShape, starts []uint64) {
+	begin, want := starts[min(1, len(starts)-1)], uint64(min(max(perStart*len(starts), 16), maxWindows))
+	s.Base, s.Shift, s.Windows = like.Base, like.Shift, like.Windows
+	if s.Windows > 0 && s.Base <= begin && s.Windows <= 2*want && s.Windows >= want/8 {
+		if index, fullest := s.index(starts); bits.Len(uint(fullest)) <= like.Steps {
+			s.Steps, s.Index = like.Steps, put(l, index, 0)
+			return
+		}
 	}
-	width := starts[len(starts)-1] - s.Base
-	want := min(max(perStart*len(starts), 16), maxWindows)
-	for width>>s.Shift >= uint64(want) {
+	width := starts[len(starts)-1] - begin
+	s.Base, s.Shift = begin, 0
+	for width>>s.Shift >= want {
 		s.Shift++
 	}
 	s.Windows = width>>s.Shift + 1
-	index := make([]uint32, s.Windows+1)
-	at, fullest := 0, 0
+	index, fullest := s.index(starts)
+	s.Steps, s.Index = halvings(fullest, like.Steps), put(l, index, 0)
+}
+
+// index is the last start that is not above the begin of each window, and how many the fullest window has. The last window has all that
+// begin behind it.
+func (s *Search) index(starts []uint64) (index []uint32, fullest int) {
+	index = make([]uint32, s.Windows+1)
+	at := 0
 	for w := range index {
 		begin := s.Base + uint64(w)<<s.Shift
 		for at+1 < len(starts) && (starts[at+1] <= begin || w == len(index)-1) {
@@ -159,12 +175,11 @@ func (s *Search) windows(l *layout, starts []uint64) {
 			fullest = max(fullest, at-int(index[w-1]))
 		}
 	}
-	s.Steps = bits.Len(uint(fullest))
-	s.Index = put(l, index, 0)
+	return index, fullest
 }
 
 // hosts lays out the lower halves. first is the first interval of each start.
-func (l *layout) hosts(list []interval, first []uint32) *Hosts {
+func (l *layout) hosts(list []interval, first []uint32, like *SearchShape, starts int) *Hosts {
 	lows, most := make([]uint64, len(list)), uint32(0)
 	for i, v := range list {
 		lows[i] = v.start.Lo
@@ -172,7 +187,8 @@ func (l *layout) hosts(list []interval, first []uint32) *Hosts {
 	for i := range first[1:] {
 		most = max(most, first[i+1]-first[i]-1)
 	}
-	h := &Hosts{N: uint64(len(list)), Steps: bits.Len32(most)}
-	h.First, h.At = put(l, first, 0), put(l, lows, 0)
+	room := l.room(len(list))
+	h := &Hosts{N: uint64(room), Steps: halvings(int(most), like.HostSteps)}
+	h.First, h.At = put(l, first, starts+1-len(first)), put(l, lows, room-len(lows))
 	return h
 }

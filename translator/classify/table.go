@@ -15,6 +15,9 @@ type Options struct {
 	// MaxSubsets and MaxBytes are what a table may have; beyond them building it is an error.
 	MaxSubsets, MaxBytes int
 
+	// Like is the shape of a table that this one takes the place of; nil: none.
+	Like *Shape
+
 	cells int // that all subsets may have, about
 }
 
@@ -29,6 +32,8 @@ type Table struct {
 	Ports    *Ports2  // nil: no list is long
 	MaxList  int      // items that are compared for a cell behind its first, at most
 	Rules    int
+
+	rooms []int
 }
 
 // Subset is where the cells of a subset are: the words of the sources that they belong to, and their first items, which lead on to others
@@ -37,8 +42,8 @@ type Table struct {
 type Subset struct {
 	Owners int    // offset: uint32
 	Cells  int    // offset: Items
-	Size   uint64 // number of cells
-	First  uint32 // rule
+	Size   uint64 // cells that there is room for
+	First  uint32 // no rule is in front of this one
 }
 
 // Ports2 is the table over both ports.
@@ -117,7 +122,10 @@ func (b *builder) check(subsets []*subset) error {
 
 // table lays everything out.
 func (b *builder) table() (*Table, error) {
-	l := &layout{order: b.opt.Order}
+	l := &layout{order: b.opt.Order, like: b.opt.Like}
+	if l.like == nil || l.like.Family != b.opt.Family {
+		l.like = &Shape{}
+	}
 	t := &Table{Family: b.opt.Family, Rules: len(b.rules)}
 	arrays := parallel(len(b.matrices), func(i int) *packed { return b.matrices[i].pack() })
 	b.search(l, t, arrays)
@@ -126,16 +134,17 @@ func (b *builder) table() (*Table, error) {
 		return nil, err
 	}
 	for i, p := range arrays {
-		owners, cells := make([]uint32, len(p.cells)), make([]Item, len(p.cells))
+		room := l.room(len(p.cells))
+		owners, cells := slices.Repeat([]uint32{none}, room), make([]Item, room)
 		for i, c := range p.cells {
 			if owners[i] = c.owner; c.owner != none {
 				cells[i] = firsts[c.list]
 			}
 		}
-		t.Subsets = append(t.Subsets, Subset{Owners: put(l, owners, 0), Cells: put(l, cells, 0), Size: uint64(len(p.cells)),
-			First: uint32(b.matrices[i].subset.rules[0])})
+		t.Subsets = append(t.Subsets, Subset{Owners: put(l, owners, 0), Cells: put(l, cells, 0), Size: uint64(room),
+			First: l.firstRule(i, uint32(b.matrices[i].subset.rules[0]))})
 	}
-	t.Data = l.data.Bytes()
+	t.Data, t.rooms = l.data.Bytes(), l.rooms
 	if len(t.Data) > b.opt.MaxBytes {
 		return nil, limit("%d rules: their table is %d bytes, more than %d", len(b.rules), len(t.Data), b.opt.MaxBytes)
 	}
@@ -155,14 +164,14 @@ func (b *builder) search(l *layout, t *Table, arrays []*packed) {
 			}
 		}
 	}
-	t.Src = l.search(b.opt.Family, intervals(b.src.cuts, src, func(k int, class int32) uint32 {
+	t.Src = l.search(b.opt.Family, &l.like.Src, intervals(b.src.cuts, src, func(k int, class int32) uint32 {
 		row := b.matrices[k].row[class]
 		if row < 0 {
 			return none
 		}
 		return uint32(arrays[k].base[row])
 	}))
-	t.Dst = l.search(b.opt.Family, intervals(b.dst.cuts, dst, func(k int, class int32) uint32 {
+	t.Dst = l.search(b.opt.Family, &l.like.Dst, intervals(b.dst.cuts, dst, func(k int, class int32) uint32 {
 		if !used[k][class] {
 			return none
 		}

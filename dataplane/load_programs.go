@@ -1,0 +1,128 @@
+package dataplane
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/cilium/ebpf"
+)
+
+// loadPrograms has the programs of a spec: those that a set standing by has already, and others from the verifier, all at the same time,
+// since it takes as long as everything else of an apply together. Maps are all that they use, by name.
+func (t *transaction) loadPrograms(spec *ebpf.CollectionSpec) (maps map[string]*ebpf.Map, err error) {
+	programs := spec.Programs
+	spec.Programs = nil
+	defer func() { spec.Programs = programs }()
+	t.programs, t.sums = map[string]*ebpf.Program{}, map[string]string{}
+	replace, err := t.chooseSet(spec, programs)
+	if err != nil {
+		return nil, err
+	}
+	own, err := load(spec, replace)
+	if err != nil {
+		return nil, err
+	}
+	t.atEnd(func() error { own.Close(); return nil })
+	return own.Maps, t.loadEach(spec, programs, own.Maps)
+}
+
+// chooseSet takes over a set that has some of the programs. It returns the maps that need not be made.
+func (t *transaction) chooseSet(spec *ebpf.CollectionSpec, programs map[string]*ebpf.ProgramSpec) (map[string]*ebpf.Map, error) {
+	s := summer{spec, t.shared}
+	for _, set := range t.openStandby() {
+		has := func(p *ebpf.ProgramSpec) bool { return set.has(s, p) }
+		if !slices.ContainsFunc(slices.Collect(maps.Values(programs)), has) {
+			continue
+		}
+		<-t.quiet
+		if err := t.takeOver(set); err != nil {
+			return nil, err
+		}
+		set.dir = t.d.at.spare()
+		t.standby = set
+		return t.refillAll(spec, set)
+	}
+	return t.shared, nil
+}
+
+// refillAll is the maps of the set that the next generation can have, filled for it, besides those that all generations share.
+func (t *transaction) refillAll(spec *ebpf.CollectionSpec, set *standby) (map[string]*ebpf.Map, error) {
+	replace := maps.Clone(t.shared)
+	for name, m := range spec.Maps {
+		if replace[name] != nil {
+			continue
+		}
+		if own := set.own(m); own != nil {
+			replace[name] = own
+			if err := refill(own, spec, name); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return replace, nil
+}
+
+// has reports whether a set has a program.
+func (set *standby) has(s summer, p *ebpf.ProgramSpec) bool {
+	sum, own := s.sum(p)
+	return set.programs[p.Name] != nil && set.sums[p.Name] == sum &&
+		!slices.ContainsFunc(own, func(name string) bool { return set.own(s.spec.Maps[name]) == nil })
+}
+
+// loadEach takes the programs of the spec from the set standing by, or has them verified.
+func (t *transaction) loadEach(spec *ebpf.CollectionSpec, programs map[string]*ebpf.ProgramSpec, maps map[string]*ebpf.Map) error {
+	s := summer{spec, t.shared}
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	for name, p := range programs {
+		sum, _ := s.sum(p)
+		t.sums[name] = sum
+		if t.standby != nil && t.standby.has(s, p) {
+			t.programs[name] = t.standby.programs[name]
+			continue
+		}
+		t.result.Verified++
+		group.Go(func() {
+			loaded, err := loadOne(spec, name, p, maps)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed = err
+				return
+			}
+			t.programs[name] = loaded
+			t.atEnd(loaded.Close)
+		})
+	}
+	group.Wait()
+	return failed
+}
+
+// loadExtra has the programs of an object that the firewall can do without: all or none.
+func (t *transaction) loadExtra(object string, spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map) error {
+	err := running.load(object)
+	if err == nil {
+		err = t.loadEach(spec, spec.Programs, maps)
+	}
+	if err != nil {
+		for name := range spec.Programs {
+			delete(t.programs, name)
+			delete(t.sums, name)
+		}
+	}
+	return err
+}
+
+// loadOne has a program verified, with maps that are there.
+func loadOne(spec *ebpf.CollectionSpec, name string, p *ebpf.ProgramSpec, maps map[string]*ebpf.Map) (*ebpf.Program, error) {
+	one := *spec
+	one.Programs = map[string]*ebpf.ProgramSpec{name: p}
+	coll, err := load(&one, maps)
+	if err != nil {
+		return nil, err
+	}
+	defer coll.Close()
+	return coll.DetachProgram(name), nil
+}

@@ -1,0 +1,86 @@
+package classify
+
+import "math/bits"
+
+// Shape is the numbers of a table that the code of a lookup has in it. A table that takes the place of another one keeps those that
+// suffice, so that the same code can ask it, which then need not be verified again. Arrays have some room to grow for that.
+type Shape struct {
+	Family   Family
+	Rooms    []int // of arrays, elements, in the order of the block of bytes
+	Src, Dst SearchShape
+	First    []uint32 // of each subset
+	MaxList  int
+	Dsts     int // classes of destination ports
+}
+
+// SearchShape is the same of a search.
+type SearchShape struct {
+	Base             uint64
+	Shift            uint8
+	Windows          uint64
+	Steps, HostSteps int
+}
+
+// Shape is the table's.
+func (t *Table) Shape() Shape {
+	s := Shape{Family: t.Family, Rooms: t.rooms, Src: t.Src.shape(), Dst: t.Dst.shape(), MaxList: t.MaxList}
+	for _, of := range t.Subsets {
+		s.First = append(s.First, of.First)
+	}
+	if t.Ports != nil {
+		s.Dsts = t.Ports.Dsts
+	}
+	return s
+}
+
+func (s *Search) shape() SearchShape {
+	of := SearchShape{Base: s.Base, Shift: s.Shift, Windows: s.Windows, Steps: s.Steps}
+	if s.Hosts != nil {
+		of.HostSteps = s.Hosts.Steps
+	}
+	return of
+}
+
+// room is how many elements an array is to have room for: as many as the one that it takes the place of, if that suffices and is not far
+// too much.
+func (l *layout) room(n int) int {
+	room := n + n/8 + min(n/2, 1000) + 4
+	if i := len(l.rooms); i < len(l.like.Rooms) && fits(n, l.like.Rooms[i]) {
+		room = l.like.Rooms[i]
+	}
+	l.rooms = append(l.rooms, room)
+	return room
+}
+
+// fits reports whether a number that is in the code already is as good as the one that is needed.
+func fits(need, has int) bool { return need <= has && has <= 2*need+16 }
+
+// halvings is the steps of a search among as many.
+func halvings(most int, like int) int {
+	n := bits.Len(uint(most))
+	if n <= like && like <= n+2 {
+		return like
+	}
+	return n
+}
+
+// listLength is the bound of a list's loop.
+func listLength(most, like int) int {
+	if like > 0 && fits(most, like) {
+		return like
+	}
+	if most > 1 {
+		return (most + 3) &^ 3
+	}
+	return most
+}
+
+// firstRule is from which rule on a subset may matter. Lower numbers are right too.
+func (l *layout) firstRule(subset int, rule uint32) uint32 {
+	if subset < len(l.like.First) {
+		if was := l.like.First[subset]; was <= rule && rule-was <= 128+rule/8 {
+			return was
+		}
+	}
+	return rule &^ 63
+}
