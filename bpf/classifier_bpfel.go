@@ -119,6 +119,8 @@ type ClassifierCtWork struct {
 	Place    ClassifierConncountPlace
 	PlaceKey ClassifierConncountPlaceKey
 	Pad3     uint32
+	Tick     uint64
+	Now      uint64
 }
 
 type ClassifierFragFirst struct {

@@ -113,6 +113,8 @@ struct ct_work {
 	struct conncount_place place;
 	struct conncount_place_key place_key;
 	__u32 pad3;
+	__u64 tick;		/* jiffies */
+	__u64 now;		/* bpf_ktime_get_boot_ns in this tick */
 };
 
 struct {

@@ -21,9 +21,12 @@ static __always_inline __u64 sum_of(const void *p, __u32 len, __u64 sum)
 /* The pseudo-header of RFC 9293 3.1 and RFC 8200 8.1; unused words of IPv4 addresses are 0 and add nothing. */
 static __always_inline __u64 pseudo_sum(const __be32 *saddr, const __be32 *daddr, __u8 proto, __u32 len)
 {
-	__be32 tail[2] = { bpf_htonl(len), bpf_htonl(proto) };
+	__u64 sum = (__u64)bpf_htonl(len) + bpf_htonl(proto);
+	int i;
 
-	return sum_of(tail, sizeof(tail), sum_of(daddr, 16, sum_of(saddr, 16, 0)));
+	for (i = 0; i < 4; i++)
+		sum += (__u64)saddr[i] + daddr[i];
+	return sum;
 }
 
 #endif

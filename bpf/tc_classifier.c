@@ -133,7 +133,7 @@ static __always_inline int confirm(struct fw_pkt *pkt, __u32 where)
 {
 	int rc;
 
-	if (!cfg_conntrack || pkt->frag)
+	if (!cfg_conntrack || pkt->frag || pkt->ct_state != FW_STATE_NEW)
 		return 0;
 	rc = fw_confirm(pkt, where);
 	asm volatile("" : "+r"(rc)); /* clang knows that it is 0 or 1, the verifier does not */

@@ -130,7 +130,7 @@ static __always_inline int needs_options(FRAME *skb, const struct fw_pkt *pkt, _
 		return 0;
 	if (pkt->tcp_flags & TCP_SYN)
 		return 1;
-	load_bytes(skb, pkt->l4_off + sizeof(struct tcp_wire), &first, sizeof(first));
+	fetch(skb, pkt->l4_off + sizeof(struct tcp_wire), &first, sizeof(first));
 	return hlen != sizeof(struct tcp_wire) + 12 || first != bpf_htonl(0x0101080a);
 }
 

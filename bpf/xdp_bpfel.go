@@ -106,6 +106,8 @@ type XdpCtWork struct {
 		Place uint32
 	}
 	Pad3 uint32
+	Tick uint64
+	Now  uint64
 }
 
 type XdpFragFirst struct {
