@@ -99,6 +99,9 @@ func (c *checker) sets() {
 				c.errs.Add(s.Pos, "set %q: %s", s.Name, problem)
 			}
 		}
+		if problem := s.tupleProblem(); problem != "" {
+			c.errs.Add(s.Pos, "set %q: %s", s.Name, problem)
+		}
 	}
 }
 
@@ -173,7 +176,7 @@ func (c *checker) statement(chain *Chain, r *Rule, s Statement) {
 	case n != 1:
 		c.errs.Add(r.Pos, "statement: %d things in one, it needs exactly 1", n)
 	case s.Change != nil:
-		c.change(r, s.Change)
+		c.change(chain, r, s.Change)
 	case s.NoTrack != nil && c.hooks[chain]&^rawHooks != 0:
 		c.errs.Add(r.Pos, "notrack: comes too late on hook %s", c.hooks[chain]&^rawHooks).Help = "put it into a prerouting or raw-output chain, which run before conntrack"
 	case s.SynProxy != nil && c.hooks[chain]&^(1<<HookPrerouting) != 0:

@@ -8,7 +8,7 @@ import (
 // operandKinds says for every kind of field which operands it takes, as the words that errors use.
 var operandKinds = map[Kind]string{
 	KindNumber: "numbers", KindBits: "bits", KindFlags: "masked numbers", KindAddr: "addresses", KindIface: "interface names", KindCgroup: "names of control groups", KindLimit: "a rate",
-	KindSample: "a sample", KindQuota: "a quota", KindRecent: "a list",
+	KindSample: "a sample", KindQuota: "a quota", KindRecent: "a list", KindElement: "a set",
 }
 
 // match checks one match of a rule of a chain.
@@ -26,6 +26,10 @@ func (c *checker) match(chain *Chain, m *Match, pos Pos) {
 	for _, name := range m.sets() {
 		if s := c.rs.Set(name); s == nil {
 			c.errs.Add(pos, "%s: there is no set %q", m.Field, name)
+		} else if m.Field == FieldElement {
+			c.element(chain, s, m.Parts, pos)
+		} else if len(s.Parts) > 0 {
+			c.errs.Add(pos, "%s: the elements of set %q are %s", m.Field, name, joinParts(s.Parts))
 		} else if s.Live == nil && name != m.Set {
 			c.errs.Add(pos, "%s: the set %q is not live, and stands among others", m.Field, name)
 		}

@@ -109,6 +109,8 @@ func (e *evaluation) holds(r *Rule, i int) bool {
 		return e.state.take(r, i, p)
 	case KindSample:
 		return e.state.sample(r, i)
+	case KindElement:
+		return e.element(m)
 	case KindQuota:
 		return e.state.quota(r, i, p.number(FieldLength))
 	case KindRecent:
@@ -142,6 +144,16 @@ func (e *evaluation) contains(m *Match, a netip.Addr) bool {
 	})
 }
 
+// element reports whether several fields of the packet together are in a set.
+func (e *evaluation) element(m *Match) bool {
+	s := e.rs.Set(m.Set)
+	if s == nil || len(s.Parts) != len(m.Parts) {
+		return false
+	}
+	t, ok := e.trace.Packet.Tuple(s.Parts, m.Parts)
+	return ok && (s.has(t) || e.state.containsTuple(s.Name, t))
+}
+
 // IfaceMatches reports whether an interface is meant by a name: the same name, or a prefix of it and "+".
 // "+" alone means any interface, and none.
 func IfaceMatches(pattern, iface string) bool {
@@ -162,7 +174,9 @@ func (e *evaluation) do(statements []Statement) {
 		case s.SynProxy != nil:
 			e.trace.SynProxy = true
 		case s.Change != nil:
-			e.state.change(e.rs.Set(s.Change.Set), s.Change, e.trace.Packet.addr(s.Change.Field))
+			if t, ok := e.trace.Packet.changed(e.rs.Set(s.Change.Set), s.Change); ok {
+				e.state.change(e.rs.Set(s.Change.Set), s.Change, t)
+			}
 		}
 	}
 }

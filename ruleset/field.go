@@ -37,6 +37,7 @@ const (
 	FieldSample
 	FieldQuota
 	FieldRecent
+	FieldElement
 	fieldCount
 )
 
@@ -45,16 +46,17 @@ type Kind uint8
 
 // The kinds.
 const (
-	KindNumber Kind = iota // Ranges or Masked
-	KindBits               // Masked with Value == Mask bits: any of these bits; the packet has exactly one set (state, types)
-	KindFlags              // Masked: (value & Mask) == Value
-	KindAddr               // Addrs or Set
-	KindIface              // Names
-	KindCgroup             // Names
-	KindLimit              // Limit; from here on kinds that remember packets
-	KindSample             // Sample
-	KindQuota              // Quota
-	KindRecent             // Recent
+	KindNumber  Kind = iota // Ranges or Masked
+	KindBits                // Masked with Value == Mask bits: any of these bits; the packet has exactly one set (state, types)
+	KindFlags               // Masked: (value & Mask) == Value
+	KindAddr                // Addrs or Set
+	KindIface               // Names
+	KindCgroup              // Names
+	KindElement             // Set and Parts
+	KindLimit               // Limit; from here on kinds that remember packets
+	KindSample              // Sample
+	KindQuota               // Quota
+	KindRecent              // Recent
 )
 
 // Layer is where in the packet a field is found; it decides when a packet has no value for it.
@@ -125,6 +127,7 @@ var Fields = [fieldCount]FieldInfo{
 	FieldSample:    {"sample", KindSample, LayerMeta, 0, "", everywhere, "one of so many packets, or some by chance (xt_statistic)"},
 	FieldQuota:     {"quota", KindQuota, LayerMeta, 0, "", everywhere, "so many bytes of packets, then no more (xt_quota)"},
 	FieldRecent:    {"recent", KindRecent, LayerMeta, 0, "", everywhere, "list of addresses with the times of their packets (xt_recent)"},
+	FieldElement:   {"element", KindElement, LayerMeta, 0, "", everywhere, "several fields together, as elements of a set of several parts"},
 }
 
 func (f FieldID) String() string {

@@ -3,6 +3,7 @@ package ruleset
 import (
 	"math/bits"
 	"net/netip"
+	"slices"
 )
 
 // Match is one condition: the packet's value of Field is any of the operands (or, with Not, none of them).
@@ -14,15 +15,19 @@ type Match struct {
 	Ranges []Range     `json:"ranges,omitempty"` // KindNumber
 	Masked []Masked    `json:"masked,omitempty"` // KindNumber, KindFlags, KindBits
 	Addrs  []AddrRange `json:"addrs,omitempty"`  // KindAddr
-	Set    string      `json:"set,omitempty"`    // KindAddr: the members of a set, instead of Addrs
+	Set    string      `json:"set,omitempty"`    // KindAddr: the members of a set, instead of Addrs; KindElement
 	Live   []string    `json:"live,omitempty"`   // KindAddr: live sets, besides the other operands
 	Names  []string    `json:"names,omitempty"`  // KindIface: exact names, or prefixes ending in "+"; KindCgroup: paths and units
 	Limit  *Limit      `json:"limit,omitempty"`  // FieldLimit
 	Sample *Sample     `json:"sample,omitempty"` // FieldSample
 	Quota  *Quota      `json:"quota,omitempty"`  // FieldQuota
 	Recent *Recent     `json:"recent,omitempty"` // FieldRecent
+	Parts  []FieldID   `json:"parts,omitempty"`  // FieldElement: the packet's field for each part of the elements of Set
 	Pos    Pos         `json:"pos,omitzero"`
 }
+
+// looksAt reports whether the match asks for a field, alone or as a part.
+func (m *Match) looksAt(f FieldID) bool { return m.Field == f || slices.Contains(m.Parts, f) }
 
 // Range is the numbers From..To, both included.
 type Range struct {

@@ -128,8 +128,14 @@ func (m *Match) String() string {
 	if !ok {
 		s = m.Field.String()
 	}
+	if len(m.Parts) > 0 {
+		s = FieldsText(m.Parts)
+	}
 	if m.Not {
 		s += " not"
+	}
+	if m.Field == FieldElement {
+		s += " in"
 	}
 	return s + " " + m.operands()
 }

@@ -12,7 +12,10 @@ type Set struct {
 	Name    string      `json:"name"`
 	Members []AddrRange `json:"members,omitempty"` // what its author lists; changes with the rules only
 	Live    *Live       `json:"live,omitempty"`    // nil: the members are all
-	Pos     Pos         `json:"pos,omitzero"`
+	// Parts are what elements are made of, in sets of more than addresses; Tuples are their members.
+	Parts  []Part  `json:"parts,omitempty"`
+	Tuples []Tuple `json:"tuples,omitempty"`
+	Pos    Pos     `json:"pos,omitzero"`
 }
 
 // Live is what a set has besides its members: elements that come and go at run time, without a change of rules. They stay when
@@ -52,10 +55,12 @@ func (l *Live) Size() uint32 {
 // SetChange puts an address of the packet into a set, or takes it out.
 type SetChange struct {
 	Set     string  `json:"set"`
-	Field   FieldID `json:"field"`             // FieldSrcAddr or FieldDstAddr
+	Field   FieldID `json:"field"`             // FieldSrcAddr or FieldDstAddr, or FieldElement with Parts
 	Delete  bool    `json:"delete,omitempty"`  // take it out
 	Renew   bool    `json:"renew,omitempty"`   // an address that is in the set gets its time anew
 	Timeout int64   `json:"timeout,omitempty"` // seconds; 0: the set's; below 0: for good
+
+	Parts []FieldID `json:"parts,omitempty"` // FieldElement: the packet's field for each part of the set
 }
 
 // Set finds a set by name; nil if there is none.
@@ -99,7 +104,22 @@ func (s *Set) String() string {
 	if len(s.Members) > 0 {
 		members = list(s.Members)
 	}
+	if len(s.Parts) > 0 {
+		members = s.tuples()
+	}
 	return fmt.Sprintf("set %s: %s%s", word(s.Name), members, s.Live)
+}
+
+// tuples are the parts and members of a set of several parts.
+func (s *Set) tuples() string {
+	words := []string{"of " + joinParts(s.Parts) + ":"}
+	for _, t := range s.Tuples {
+		words = append(words, t.Text(s.Parts))
+	}
+	if len(s.Tuples) == 0 {
+		words = append(words, "empty")
+	}
+	return strings.Join(words, " ")
 }
 
 // String is what is live of a set, to follow its members; "" for nil.
@@ -133,6 +153,9 @@ func (c *SetChange) String() string {
 	side := "source"
 	if c.Field == FieldDstAddr {
 		side = "destination"
+	}
+	if c.Field == FieldElement {
+		side = FieldsText(c.Parts)
 	}
 	if c.Delete {
 		return fmt.Sprintf("delete %s from @%s", side, word(c.Set))
@@ -170,16 +193,21 @@ func (l *Live) problem() string {
 }
 
 // change checks that a rule can change a set.
-func (c *checker) change(r *Rule, ch *SetChange) {
+func (c *checker) change(chain *Chain, r *Rule, ch *SetChange) {
 	s := c.rs.Set(ch.Set)
 	switch {
-	case ch.Field != FieldSrcAddr && ch.Field != FieldDstAddr:
-		c.errs.Add(r.Pos, "set %q: %s cannot be added to it", ch.Set, ch.Field)
 	case s == nil:
 		c.errs.Add(r.Pos, "set %q: there is no such set", ch.Set)
+	case len(s.Parts) == 0 && ch.Field != FieldSrcAddr && ch.Field != FieldDstAddr:
+		c.errs.Add(r.Pos, "set %q: %s cannot be added to it", ch.Set, ch.Field)
+	case len(s.Parts) > 0 && ch.Field != FieldElement:
+		c.errs.Add(r.Pos, "set %q: its elements are %s, and not %s", ch.Set, joinParts(s.Parts), ch.Field)
 	case s.Live == nil || !s.Live.Dynamic:
 		c.errs.Add(r.Pos, "set %q: rules change it, but it is not dynamic", ch.Set).Help = "declare it dynamic"
 	case ch.Timeout > maxTimeout:
 		c.errs.Add(r.Pos, "set %q: a time longer than a year", ch.Set)
+	}
+	if s != nil && ch.Field == FieldElement {
+		c.element(chain, s, ch.Parts, r.Pos)
 	}
 }

@@ -6,15 +6,15 @@ import "net/netip"
 // nothing, so that every bucket is full and sets have their members only.
 type State struct {
 	Now uint64 // ns; time moves only when the caller moves it
-	// Member, if there is one, knows further elements of live sets.
-	Member func(set string, a netip.Addr) bool
+	// Member, if there is one, knows further elements of live sets: asked for what a packet has.
+	Member func(set string, t Tuple) bool
 	// Chance, if there is one, draws a number below SampleAll, for rules that pick packets by chance.
 	Chance func() uint32
 
 	buckets  map[bucketKey]*bucket
 	counts   map[bucketKey]*uint64
 	lists    map[recentKey]*noted
-	elements map[string]map[netip.Prefix]uint64 // by set: when they are over in ns, 0 for never
+	elements map[string]map[Tuple]uint64 // by set: when they are over in ns, 0 for never
 }
 
 // bucketKey is a bucket's identity: its table's, or its rule's and its place among the rule's matches, and the value of its key. A rule
@@ -69,47 +69,50 @@ func (st *State) bucket(r *Rule, i int, l *Limit, v keyValue) *bucket {
 }
 
 // Put puts an element into a set, until a time in ns; 0 stands for good.
-func (st *State) Put(set string, p netip.Prefix, until uint64) {
+func (st *State) Put(set string, t Tuple, until uint64) {
 	if st.elements == nil {
-		st.elements = map[string]map[netip.Prefix]uint64{}
+		st.elements = map[string]map[Tuple]uint64{}
 	}
 	if st.elements[set] == nil {
-		st.elements[set] = map[netip.Prefix]uint64{}
+		st.elements[set] = map[Tuple]uint64{}
 	}
-	st.elements[set][p.Masked()] = until
+	if t.Net.IsValid() {
+		t.Net = t.Net.Masked()
+	}
+	st.elements[set][t] = until
 }
 
 // contains reports whether an address is in an element of a set that is not over.
 func (st *State) contains(set string, a netip.Addr) bool {
-	if st == nil || set == "" || !a.IsValid() {
+	return a.IsValid() && st.containsTuple(set, Tuple{Net: netip.PrefixFrom(a, a.BitLen())})
+}
+
+func (st *State) containsTuple(set string, t Tuple) bool {
+	if st == nil || set == "" {
 		return false
 	}
-	if st.Member != nil && st.Member(set, a) {
+	if st.Member != nil && st.Member(set, t) {
 		return true
 	}
-	for n := range a.BitLen() + 1 {
-		p, _ := a.Prefix(n)
-		if until, ok := st.elements[set][p]; ok && (until == 0 || st.Now < until) {
-			return true
-		}
-	}
-	return false
+	return t.Within(func(t Tuple) bool {
+		until, ok := st.elements[set][t]
+		return ok && (until == 0 || st.Now < until)
+	})
 }
 
 // change does what a rule does to a set.
-func (st *State) change(s *Set, c *SetChange, a netip.Addr) {
-	if st == nil || s == nil || s.Live == nil || !a.IsValid() {
+func (st *State) change(s *Set, c *SetChange, t Tuple) {
+	if st == nil || s == nil || s.Live == nil {
 		return
 	}
-	p := netip.PrefixFrom(a, a.BitLen())
-	until, there := st.elements[s.Name][p]
+	until, there := st.elements[s.Name][t]
 	switch over := there && until != 0 && until <= st.Now; {
 	case c.Delete:
-		delete(st.elements[s.Name], p)
+		delete(st.elements[s.Name], t)
 	case there && !over && !c.Renew:
 	case !there && len(st.elements[s.Name]) >= int(s.Live.Size()):
 	default:
-		st.Put(s.Name, p, c.until(st.Now, s.Live))
+		st.Put(s.Name, t, c.until(st.Now, s.Live))
 	}
 }
 

@@ -1,15 +1,17 @@
 package ruleset
 
-// Uses reports whether any rule, reachable or not, looks at a field.
+import "slices"
+
+// Uses reports whether any rule, reachable or not, looks at a field, or puts it into a set.
 func (rs *Ruleset) Uses(f FieldID) bool {
-	return rs.any(func(m *Match) bool { return m.Field == f })
+	return rs.any(func(m *Match) bool { return m.looksAt(f) })
 }
 
 // PosOf is where the first rule that looks at a field does.
 func (rs *Ruleset) PosOf(f FieldID) (pos Pos) {
 	rs.any(func(m *Match) bool {
 		pos = m.Pos
-		return m.Field == f
+		return m.looksAt(f)
 	})
 	return pos
 }
@@ -23,7 +25,7 @@ func (rs *Ruleset) UsesConntrack() bool {
 func (rs *Ruleset) ReadsTransport() bool {
 	return rs.any(func(m *Match) bool {
 		l := Fields[m.Field].Layer
-		return l == LayerPorts || l == LayerTCP || l == LayerICMP
+		return l == LayerPorts || l == LayerTCP || l == LayerICMP || slices.ContainsFunc(m.Parts, func(f FieldID) bool { return Fields[f].Layer == LayerPorts })
 	})
 }
 
@@ -41,12 +43,17 @@ func (rs *Ruleset) Logs() bool {
 	return false
 }
 
-// any reports whether a condition holds for any match of any rule.
+// any reports whether a condition holds for any match of any rule, or for what a rule changes in a set, as if it were one.
 func (rs *Ruleset) any(cond func(*Match) bool) bool {
 	for _, c := range rs.Chains {
 		for _, r := range c.Rules {
 			for i := range r.Matches {
 				if cond(&r.Matches[i]) {
+					return true
+				}
+			}
+			for _, s := range r.Statements {
+				if ch := s.Change; ch != nil && cond(&Match{Field: ch.Field, Set: ch.Set, Parts: ch.Parts, Pos: r.Pos}) {
 					return true
 				}
 			}

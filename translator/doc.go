@@ -38,7 +38,8 @@
 //	R7-R9  a lookup in a classifier: the best rule so far and the records of the two addresses, together with R0-R5
 //	R10-32 the key of the counters map
 //	R10-40 a classifier: the patterns that the packet meets, the class of its ports, and the answer of the best rule, 8 bytes each
-//	R10-56 the key of an element of a live set (ElementKey)
+//	R10-56 the key of an element of a live set of addresses
+//	R10-136 the key of an element of several parts
 //	R10-88 an element that is added to one (Element)
 //	R10-80 what is asked of a key's bucket or of a list (bpf.Meter, bpf.Recent)
 package translator

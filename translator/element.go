@@ -45,6 +45,7 @@ type element struct {
 	family ruleset.Family
 	layout *layout
 	key    int16 // offset of the address in fw_pkt
+	at     int16 // where the whole key is on the stack
 }
 
 func (c element) jumpIf(e *emitter, label string) {
@@ -67,14 +68,19 @@ const (
 
 // jump jumps to hit or to miss.
 func (c element) jump(e *emitter, hit, miss string) {
-	good := e.newLabel("good")
 	bits := int64(8 * 4)
 	if c.family == ruleset.FamilyIPv6 {
 		bits = 8 * 16
 	}
 	e.put(asm.StoreImm(asm.R10, stackKey, int64(c.family), asm.Byte), asm.StoreImm(asm.R10, stackKey+1, bits, asm.Byte))
 	storeAddress(e, c.key)
-	findElement(e, c.set)
+	c.found(e, hit, miss)
+}
+
+// found jumps to hit if the key on the stack is there, and to miss.
+func (c element) found(e *emitter, hit, miss string) {
+	good := e.newLabel("good")
+	findElement(e, c.set, c.at)
 	e.put(
 		asm.JEq.Imm(asm.R0, 0, miss),
 		asm.Mov.Reg(regElement, asm.R0),
@@ -101,27 +107,34 @@ func storeAddress(e *emitter, at int16) {
 	}
 }
 
-// findElement looks the key on the stack up.
-func findElement(e *emitter, s *LiveSet) {
-	keyAndMap(e, s)
+// findElement looks a key on the stack up.
+func findElement(e *emitter, s *LiveSet, at int16) {
+	keyAndMap(e, s, at)
 	e.put(asm.FnMapLookupElem.Call())
 }
 
-func keyAndMap(e *emitter, s *LiveSet) {
-	e.put(asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, stackKey))
+func keyAndMap(e *emitter, s *LiveSet, at int16) {
+	e.put(asm.Mov.Reg(asm.R2, asm.R10), asm.Add.Imm(asm.R2, int32(at)))
 	e.loadMap(asm.R1, s.ElementsRef())
 }
 
 // changeSet writes a statement that adds an address of the packet to a set, or takes it out.
 func (w *lowering) changeSet(c *ruleset.SetChange, s *LiveSet) {
-	w.keyOfPacket(c)
+	fresh, done, renew := w.newLabel("fresh"), w.newLabel("added"), w.newLabel("renew")
+	at := int16(stackKey)
+	if c.Field == ruleset.FieldElement {
+		at = stackTuple
+		tupleKey{w.layout, s.Set.Parts, c.Parts}.store(w.emitter, done)
+	} else {
+		w.keyOfPacket(c)
+	}
 	if c.Delete {
-		keyAndMap(w.emitter, s)
+		keyAndMap(w.emitter, s, at)
 		w.put(asm.FnMapDeleteElem.Call())
+		w.place(done)
 		return
 	}
-	fresh, done, renew := w.newLabel("fresh"), w.newLabel("added"), w.newLabel("renew")
-	findElement(w.emitter, s)
+	findElement(w.emitter, s, at)
 	w.put(asm.JEq.Imm(asm.R0, 0, fresh), asm.Mov.Reg(regElement, asm.R0))
 	if !c.Renew { // what is over was not there
 		w.put(asm.LoadMem(regExpires, regElement, offExpires, asm.DWord),
@@ -141,7 +154,7 @@ func (w *lowering) changeSet(c *ruleset.SetChange, s *LiveSet) {
 		asm.Mov.Imm(regVal, 0),
 		asm.StoreMem(asm.R10, stackValue+offElemPackets, regVal, asm.DWord),
 		asm.StoreMem(asm.R10, stackValue+offElemBytes, regVal, asm.DWord))
-	keyAndMap(w.emitter, s)
+	keyAndMap(w.emitter, s, at)
 	w.put(
 		asm.Mov.Reg(asm.R3, asm.R10),
 		asm.Add.Imm(asm.R3, stackValue),

@@ -15,9 +15,10 @@ const (
 	regImm  = asm.R2 // an operand too wide for an immediate
 
 	stackSlot  = -32
-	stackKey   = -56 // ElementKey
-	stackValue = -88 // Element
-	stackAsk   = -80 // bpf.Meter, bpf.Recent
+	stackKey   = -56  // ElementKey
+	stackValue = -88  // Element
+	stackAsk   = -80  // bpf.Meter, bpf.Recent
+	stackTuple = -136 // the key of an element of several parts
 )
 
 // emitter writes one function. It leaves out what cannot be reached, which the verifier refuses, and labels that nothing jumps to.

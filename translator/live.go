@@ -16,14 +16,6 @@ type LiveSet struct {
 	families ruleset.Family // that a chain can ask for
 }
 
-// ElementKey is an element's key in the hash, and what the hash remembers prefixes of the table by.
-type ElementKey struct {
-	Family uint8 // 4 or 6
-	Bits   uint8 // of the address that count; 32 or 128 for what packets look up
-	Pad    uint16
-	Addr   [16]byte // an IPv4 address at the beginning
-}
-
 // Element is what is known of an element. Times are ns of the monotonic clock.
 type Element struct {
 	Expires uint64 // 0: never
@@ -35,7 +27,7 @@ type Element struct {
 // The offsets in Element, as generated code has them.
 const (
 	offExpires, offAdded, offElemPackets, offElemBytes = 0, 8, 16, 24
-	elementBytes, elementKeyBytes                      = 32, 20
+	elementBytes                                       = 32
 )
 
 // The roots of a live set's table.
@@ -97,7 +89,7 @@ func (s *LiveSet) specs() []refSpec {
 	}}}
 	if s.Set.Live.Dynamic {
 		out = append(out, refSpec{s.ElementsRef(), &ebpf.MapSpec{
-			Name: "set_elements", Type: ebpf.Hash, KeySize: elementKeyBytes, ValueSize: elementBytes, MaxEntries: s.Set.Live.Size(),
+			Name: "set_elements", Type: ebpf.Hash, KeySize: uint32(shapeOf(s.Set.Parts).bytes()), ValueSize: elementBytes, MaxEntries: s.Set.Live.Size(),
 			Flags: noPrealloc,
 		}})
 	}
@@ -133,7 +125,7 @@ func (s *LiveSet) cond(field ruleset.FieldID, l *layout) cond {
 
 // conds are the ways for an address of a family, at an offset in the packet, to be in the set: the cheap ones first.
 func (s *LiveSet) conds(f ruleset.Family, l *layout, key int) anyOf {
-	table := tableLookup{name: s.TableRef(), bytes: s.tableBytes(), levels: wordsIPv4, key: int16(key)}
+	table := tableLookup{base: regPkt, name: s.TableRef(), bytes: s.tableBytes(), levels: wordsIPv4, key: int16(key)}
 	if f == ruleset.FamilyIPv6 {
 		table.levels, table.root = wordsIPv6, 1
 	}
@@ -143,7 +135,7 @@ func (s *LiveSet) conds(f ruleset.Family, l *layout, key int) anyOf {
 	}
 	if s.Set.Live.Dynamic {
 		table.root += RootElements4
-		out = append(out, timed{table}, element{set: s, family: f, layout: l, key: int16(key)})
+		out = append(out, timed{table}, element{set: s, family: f, layout: l, key: int16(key), at: stackKey})
 	}
 	return out
 }

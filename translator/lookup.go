@@ -14,7 +14,8 @@ type tableLookup struct {
 	name         string // of the map
 	bytes        int    // of its value
 	root, levels int
-	key          int16 // offset of the first word in fw_pkt
+	base         asm.Register // to fw_pkt, or the stack
+	key          int16        // offset of the first word from there
 }
 
 func (c tableLookup) jumpIf(e *emitter, label string) {
@@ -116,7 +117,7 @@ func (c tableLookup) find(e *emitter) {
 	e.put(
 		asm.LoadMapValue(regTable, 0, 0).WithReference(c.name),
 		asm.LoadMem(regCell, regTable, int16(4*c.root), asm.Word),
-		asm.Mov.Reg(regWords, regPkt),
+		asm.Mov.Reg(regWords, c.base),
 		asm.Add.Imm(regWords, int32(c.key)),
 		asm.Mov.Imm(regLevels, int32(c.levels)))
 	e.placeLoop(level)

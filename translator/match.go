@@ -72,6 +72,8 @@ func (m *matcher) operands(t *test) cond {
 			return meter{id: t.meter, limit: t.Limit}
 		}
 		return bucket{slot: t.limitSlot, cost: t.Limit.Cost(0), max: t.Limit.Max()}
+	case ruleset.KindElement:
+		return m.tuple(t)
 	case ruleset.KindSample:
 		return m.sample(t)
 	case ruleset.KindRecent:

@@ -71,11 +71,12 @@ const (
 type test struct {
 	ruleset.Match
 	limitSlot uint32
-	meter     uint64     // the identity of its keys' buckets
-	cgroups   uint64     // the bits of Names
-	named     string     // the set that the addresses are of
-	sets      []*SetMap  // maps that hold operands
-	live      []*LiveSet // sets that hold more than the operands
+	meter     uint64         // the identity of its keys' buckets
+	cgroups   uint64         // the bits of Names
+	named     string         // the set that the addresses are of
+	sets      []*SetMap      // maps that hold operands
+	live      []*LiveSet     // sets that hold more than the operands
+	parts     []ruleset.Part // of the elements of the one set, for FieldElement
 }
 
 // action is a statement, with the id of its log point.

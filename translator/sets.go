@@ -23,7 +23,11 @@ type SetMap struct {
 	Family  ruleset.Family // of the keys
 	Entries []netip.Prefix // what is in it, sorted
 	table   []byte
+	tuples  int // elements of several parts, instead of Entries
 }
+
+// mapName is the name of the n-th map with addresses.
+func mapName(n int) string { return fmt.Sprintf("set_%d", n) }
 
 // bits is the width of an address.
 func (s *SetMap) bits() int {
@@ -40,6 +44,10 @@ func setMaps(p *plan) error {
 	for _, b := range p.blocks {
 		for _, s := range b.steps {
 			for _, t := range s.tests {
+				if t.Field == ruleset.FieldElement {
+					p.resolveTuple(t, made)
+					continue
+				}
 				p.resolve(b, t)
 				p.moveAddrs(t, made)
 			}
@@ -67,6 +75,19 @@ func (p *plan) resolve(b *block, t *test) {
 		}
 	}
 	t.Set, t.Live = "", nil
+}
+
+// resolveTuple puts a set of several parts in place of its name.
+func (p *plan) resolveTuple(t *test, made map[string]*SetMap) {
+	set := p.rs.Set(t.Set)
+	t.named, t.parts = set.Name, set.Parts
+	if live := p.live[set.Name]; live != nil {
+		t.live = append(t.live, live)
+	}
+	if len(set.Tuples) > 0 {
+		t.sets = append(t.sets, p.tupleMap(set, made))
+	}
+	t.Set = ""
 }
 
 // moveAddrs moves the prefixes among a test's addresses into maps, family by family, if they are many.
@@ -101,7 +122,7 @@ func (p *plan) setMap(name string, f ruleset.Family, members []netip.Prefix, mad
 	if s := made[key]; s != nil {
 		return s
 	}
-	s := &SetMap{Name: fmt.Sprintf("set_%d", len(p.sets)), Set: name, Family: f, Entries: members}
+	s := &SetMap{Name: mapName(len(p.sets)), Set: name, Family: f, Entries: members}
 	s.fill()
 	made[key] = s
 	p.sets = append(p.sets, s)
@@ -111,7 +132,8 @@ func (p *plan) setMap(name string, f ruleset.Family, members []netip.Prefix, mad
 // dropNever drops rules that ask for an address of an empty list, and tests that ask for an address outside of one.
 func dropNever(b *block) {
 	empty := func(t *test) bool {
-		return ruleset.Fields[t.Field].Kind == ruleset.KindAddr && len(t.Addrs) == 0 && len(t.sets) == 0 && len(t.live) == 0
+		kind := ruleset.Fields[t.Field].Kind
+		return (kind == ruleset.KindAddr || kind == ruleset.KindElement) && len(t.Addrs) == 0 && len(t.sets) == 0 && len(t.live) == 0
 	}
 	b.steps = slices.DeleteFunc(b.steps, func(s *step) bool {
 		return slices.ContainsFunc(s.tests, func(t *test) bool { return empty(t) && !t.Not })
@@ -126,7 +148,7 @@ func (s *SetMap) levels() int { return s.bits() / 16 }
 
 // lookup asks for the address at an offset in the packet.
 func (s *SetMap) lookup(key int) shareable {
-	c := tableLookup{name: s.Name, bytes: len(s.table), levels: s.levels(), key: int16(key)}
+	c := tableLookup{base: regPkt, name: s.Name, bytes: len(s.table), levels: s.levels(), key: int16(key)}
 	return shareable{id: fmt.Sprintf("%s, address at %d", s.Name, key), levels: s.levels(), cond: c}
 }
 

@@ -30,6 +30,7 @@ func (g Gen) Ruleset() *ruleset.Ruleset {
 		}
 		rs.Sets = append(rs.Sets, s)
 	}
+	rs.Sets = append(rs.Sets, g.pairs())
 	users := map[ruleset.Family]int{}
 	for range 1 + g.IntN(4) {
 		f, h := Pick(g, ruleset.FamilyAny, ruleset.FamilyAny, ruleset.FamilyIPv4, ruleset.FamilyIPv6), Pick(g, ruleset.Hooks...)
@@ -152,6 +153,17 @@ func (g Gen) verdict(from, to int) ruleset.Verdict {
 	return v
 }
 
+// pairs is a set of addresses with ports.
+func (g Gen) pairs() *ruleset.Set {
+	s := &ruleset.Set{Name: "pairs", Parts: []ruleset.Part{ruleset.PartAddress, ruleset.PartPort}}
+	for range Pick(g, 0, 3, 40) {
+		a := g.AddrRange(g.Family()).From
+		p, _ := a.Prefix(Pick(g, a.BitLen(), a.BitLen(), a.BitLen()/2))
+		s.Tuples = append(s.Tuples, ruleset.Tuple{Net: p, Proto: Pick[uint8](g, 6, 17), Port: uint16(g.number(ruleset.FieldDstPort))})
+	}
+	return s
+}
+
 // match is a match of any field, with few or many operands.
 func (g Gen) match(f ruleset.Family) ruleset.Match {
 	m := ruleset.Match{Field: ruleset.FieldID(g.IntN(len(ruleset.Fields))), Not: g.IntN(4) == 0}
@@ -174,6 +186,8 @@ func (g Gen) match(f ruleset.Family) ruleset.Match {
 		m.Not, m.Limit = false, &ruleset.Limit{Rate: 1000, Per: 1e9, Burst: 1 << 20}
 	case ruleset.KindSample:
 		m.Sample = &ruleset.Sample{Every: 1} // as above: one that does not tell packets apart
+	case ruleset.KindElement:
+		m.Set, m.Parts = "pairs", []ruleset.FieldID{Pick(g, ruleset.FieldSrcAddr, ruleset.FieldDstAddr), Pick(g, ruleset.FieldSrcPort, ruleset.FieldDstPort)}
 	case ruleset.KindQuota:
 		m.Quota = &ruleset.Quota{Bytes: 1 << 40}
 	case ruleset.KindRecent:
