@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +28,16 @@ var (
 // NewElement is an element to be added to a set.
 type NewElement struct {
 	Prefix  netip.Prefix
+	Tuple   ruleset.Tuple // instead of Prefix, for sets of several parts
 	Timeout time.Duration // 0: the set's; below 0: for good
 	Comment string        // for readers; "" leaves what was said before
+}
+
+func (n NewElement) tuple() ruleset.Tuple {
+	if n.Prefix.IsValid() {
+		return ruleset.Tuple{Net: n.Prefix.Masked()}
+	}
+	return n.Tuple
 }
 
 func (n NewElement) element(now uint64, l *ruleset.Live) translator.Element {
@@ -46,6 +55,7 @@ func (n NewElement) element(now uint64, l *ruleset.Live) translator.Element {
 // Element is an element of a set that was added at run time.
 type Element struct {
 	Prefix         netip.Prefix
+	Tuple          ruleset.Tuple // all of it, in sets of several parts
 	Age            time.Duration
 	Left           time.Duration // 0: it stays for good
 	Packets, Bytes uint64        // of sets that count, for single addresses
@@ -65,7 +75,7 @@ func (d *Dataplane) AddElements(ctx context.Context, set string, list []NewEleme
 }
 
 // DeleteElements takes elements out of a dynamic set and returns how many were there. It returns what AddElements does.
-func (d *Dataplane) DeleteElements(ctx context.Context, set string, list []netip.Prefix) (removed int, err error) {
+func (d *Dataplane) DeleteElements(ctx context.Context, set string, list []ruleset.Tuple) (removed int, err error) {
 	err = d.changeSet(ctx, set, func(l *liveMaps) error {
 		removed, err = l.remove(list)
 		return err
@@ -76,9 +86,9 @@ func (d *Dataplane) DeleteElements(ctx context.Context, set string, list []netip
 // FlushSet takes all elements out of a dynamic set. It returns what AddElements does.
 func (d *Dataplane) FlushSet(ctx context.Context, set string) (removed int, err error) {
 	err = d.changeSet(ctx, set, func(l *liveMaps) error {
-		var all []netip.Prefix
-		err := eachElement(l.elements, func(k translator.ElementKey, _ translator.Element) error {
-			all = append(all, prefixOf(k))
+		var all []ruleset.Tuple
+		err := eachElement(l.elements, func(k []byte, _ translator.Element) error {
+			all = append(all, l.tuple(k))
 			return nil
 		})
 		if err == nil {
@@ -159,24 +169,30 @@ func (d *Dataplane) Elements(set string) ([]Element, error) {
 				return nil
 			}
 			now := monotonic()
-			return eachElement(l.elements, func(k translator.ElementKey, e translator.Element) error {
+			return eachElement(l.elements, func(k []byte, e translator.Element) error {
 				if !over(e, now) {
-					all = append(all, elementOf(k, e, now))
+					all = append(all, elementOf(l.tuple(k), e, now))
 				}
 				return nil
 			})
 		})
 	})
-	slices.SortFunc(all, func(a, b Element) int { return a.Prefix.Compare(b.Prefix) })
+	slices.SortFunc(all, compareElements)
 	said, commentErr := d.at.readComments(set)
 	for i := range all {
-		all[i].Comment = said[all[i].Prefix]
+		all[i].Comment = said.of(all[i].Tuple)
 	}
 	return all, errors.Join(err, commentErr)
 }
 
-func elementOf(k translator.ElementKey, e translator.Element, now uint64) Element {
-	out := Element{Prefix: prefixOf(k), Age: time.Duration(now - min(e.Added, now)), Packets: e.Packets, Bytes: e.Bytes}
+func compareElements(a, b Element) int {
+	x, y := a.Tuple, b.Tuple
+	return cmp.Or(x.First.Compare(y.First), x.Net.Compare(y.Net), cmp.Compare(x.Proto, y.Proto), cmp.Compare(x.Port, y.Port),
+		cmp.Compare(x.Mark, y.Mark), cmp.Compare(x.MAC, y.MAC), cmp.Compare(x.Iface, y.Iface))
+}
+
+func elementOf(t ruleset.Tuple, e translator.Element, now uint64) Element {
+	out := Element{Prefix: t.Net, Tuple: t, Age: time.Duration(now - min(e.Added, now)), Packets: e.Packets, Bytes: e.Bytes}
 	if e.Expires != 0 {
 		out.Left = time.Duration(e.Expires - now)
 	}
@@ -190,9 +206,9 @@ const (
 	InElements = "elements" // what was added at run time
 )
 
-// FindElement says where in a set an address is, "" for nowhere, and the element if it is one that was added at run time: the longest prefix.
-// Returns ErrNotLoaded or ErrNoSet.
-func (d *Dataplane) FindElement(set string, a netip.Addr) (where string, found netip.Prefix, err error) {
+// FindElement says where in a set a packet's address or, in a set of several parts, element is, "" for nowhere, and what holds it: the member,
+// or the element that was added at run time, the one with the longest prefix. Returns ErrNotLoaded or ErrNoSet.
+func (d *Dataplane) FindElement(set string, a ruleset.Tuple) (where string, found ruleset.Tuple, err error) {
 	_, rs, err := d.Live()
 	if err != nil {
 		return "", found, err
@@ -216,36 +232,33 @@ func (d *Dataplane) FindElement(set string, a netip.Addr) (where string, found n
 	return where, found, err
 }
 
-// memberOf is the first member that has an address, as a prefix if it is one.
-func memberOf(s *ruleset.Set, a netip.Addr) (netip.Prefix, bool) {
+// memberOf is the first member that has an address or element, if it can be told as one.
+func memberOf(s *ruleset.Set, a ruleset.Tuple) (ruleset.Tuple, bool) {
+	if len(s.Parts) > 0 {
+		return s.Member(a)
+	}
 	for _, m := range s.Members {
-		if m.Contains(a) {
+		if m.Contains(a.Net.Addr()) {
 			p, _ := m.Prefix()
-			return p, true
+			return ruleset.Tuple{Net: p}, true
 		}
 	}
-	return netip.Prefix{}, false
+	return ruleset.Tuple{}, false
 }
 
 // find looks an address up in the maps.
-func (l *liveMaps) find(a netip.Addr) (where string, p netip.Prefix, err error) {
-	now := monotonic()
-	for n := a.BitLen(); l.elements != nil && n >= 0; n-- {
-		p, _ := a.Prefix(n)
-		var e translator.Element
-		if l.elements.Lookup(keyOf(p), &e) == nil && !over(e, now) {
-			return InElements, p, nil
-		}
+func (l *liveMaps) find(a ruleset.Tuple) (where string, found ruleset.Tuple, err error) {
+	if l.elements != nil && a.Within(func(t ruleset.Tuple) bool { found = t; return l.has(t) }) {
+		return InElements, found, nil
 	}
 	err = l.withTable(func(t *settable.Table) error {
-		at := roots(translator.RootFeed4)[a.Is4()]
-		e := settable.PrefixEntry(netip.PrefixFrom(a, a.BitLen()), settable.Forever)
-		if t.Lookup(at.root, e.Key[:at.levels]) != settable.Out {
+		e, levels, second := translator.Entry(l.set.Parts, a, settable.Forever)
+		if l.set.Live.Feed != nil && t.Lookup(rootOf(translator.RootFeed4, second), e.Key[:levels]) != settable.Out {
 			where = InFeed
 		}
 		return nil
 	})
-	return where, netip.Prefix{}, err
+	return where, ruleset.Tuple{}, err
 }
 
 // RefreshSet makes a list all that the feed of a set holds, in one moment, and remembers it for the next boot. Returns ErrNotLoaded,

@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"errors"
-	"net/netip"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -30,28 +29,20 @@ func cellOf(e translator.Element) settable.Cell {
 	return settable.Until((e.Expires + uint64(time.Second) - 1) / uint64(time.Second))
 }
 
-func keyOf(p netip.Prefix) translator.ElementKey {
-	k := translator.ElementKey{Family: uint8(ruleset.FamilyIPv6), Bits: uint8(p.Bits())}
-	if p.Addr().Is4() {
-		k.Family = uint8(ruleset.FamilyIPv4)
-	}
-	copy(k.Addr[:], p.Masked().Addr().AsSlice())
-	return k
-}
+// key is an element's key in the hash.
+func (l *liveMaps) key(t ruleset.Tuple) []byte { return translator.KeyOf(l.set.Parts, t) }
 
-func prefixOf(k translator.ElementKey) netip.Prefix {
-	if ruleset.Family(k.Family) == ruleset.FamilyIPv4 {
-		return netip.PrefixFrom(netip.AddrFrom4([4]byte(k.Addr[:4])), int(k.Bits))
-	}
-	return netip.PrefixFrom(netip.AddrFrom16(k.Addr), int(k.Bits))
-}
+func (l *liveMaps) tuple(key []byte) ruleset.Tuple { return translator.TupleOf(l.set.Parts, key) }
 
 // batchSize is how many elements one system call brings.
 const batchSize = 4096
 
 // eachElement calls fn for every element, over or not. Those that come and go meanwhile may be there or not.
-func eachElement(m *ebpf.Map, fn func(translator.ElementKey, translator.Element) error) error {
-	keys, values := make([]translator.ElementKey, batchSize), make([]translator.Element, batchSize)
+func eachElement(m *ebpf.Map, fn func(key []byte, e translator.Element) error) error {
+	if m.KeySize() != addressKey {
+		return eachTuple(m, fn)
+	}
+	keys, values := make([][addressKey]byte, batchSize), make([]translator.Element, batchSize)
 	var cursor ebpf.MapBatchCursor
 	for {
 		n, err := m.BatchLookup(&cursor, keys, values, nil)
@@ -60,7 +51,7 @@ func eachElement(m *ebpf.Map, fn func(translator.ElementKey, translator.Element)
 			return err
 		}
 		for i := range n {
-			if err := fn(keys[i], values[i]); err != nil {
+			if err := fn(keys[i][:], values[i]); err != nil {
 				return err
 			}
 		}
@@ -70,14 +61,34 @@ func eachElement(m *ebpf.Map, fn func(translator.ElementKey, translator.Element)
 	}
 }
 
+// addressKey is the length of keys of sets of addresses, which are the large ones.
+const addressKey = 20
+
+// eachTuple is eachElement for keys of any length, one by one.
+func eachTuple(m *ebpf.Map, fn func(key []byte, e translator.Element) error) error {
+	var key []byte
+	var e translator.Element
+	all := m.Iterate()
+	for all.Next(&key, &e) {
+		if err := fn(key, e); err != nil {
+			return err
+		}
+	}
+	if err := all.Err(); !errors.Is(err, ebpf.ErrIterationAborted) {
+		return err
+	}
+	return nil // so much came and went meanwhile
+}
+
 // put adds elements, or gives those that are there their new time. It returns how many are new.
 func (l *liveMaps) put(list []NewElement) (added int, err error) {
 	now := monotonic()
-	var prefixes []settable.Entry
-	var is4 []bool
+	var networks []ruleset.Tuple
 	shorter := false
+	cells := map[ruleset.Tuple]settable.Cell{}
 	for _, n := range list {
-		e, k := n.element(now, l.set.Live), keyOf(n.Prefix)
+		t := n.tuple()
+		e, k := n.element(now, l.set.Live), l.key(t)
 		var old translator.Element
 		there := l.elements.Lookup(k, &old) == nil && !over(old, now)
 		if there {
@@ -90,15 +101,14 @@ func (l *liveMaps) put(list []NewElement) (added int, err error) {
 		if !there {
 			added++
 		}
-		if !n.Prefix.IsSingleIP() {
-			prefixes, is4 = append(prefixes, settable.PrefixEntry(n.Prefix, cellOf(e))), append(is4, n.Prefix.Addr().Is4())
+		if !t.Single() {
+			networks = append(networks, t)
+			cells[t] = cellOf(e)
 		}
 	}
-	if err = l.putPrefixes(prefixes, is4, shorter); err != nil {
-		for _, n := range list { // what the table has no room for is not in the set
-			if !n.Prefix.IsSingleIP() {
-				_ = l.elements.Delete(keyOf(n.Prefix))
-			}
+	if err = l.putNetworks(networks, cells, shorter); err != nil {
+		for _, t := range networks { // what the table has no room for is not in the set
+			_ = l.elements.Delete(l.key(t))
 		}
 		return 0, errors.Join(err, l.rebuild())
 	}
@@ -106,13 +116,13 @@ func (l *liveMaps) put(list []NewElement) (added int, err error) {
 }
 
 // has reports whether an element is there and not over.
-func (l *liveMaps) has(p netip.Prefix) bool {
+func (l *liveMaps) has(t ruleset.Tuple) bool {
 	var e translator.Element
-	return l.elements.Lookup(keyOf(p), &e) == nil && !over(e, monotonic())
+	return l.elements.Lookup(l.key(t), &e) == nil && !over(e, monotonic())
 }
 
 // store puts one element into the hash; if that is full, what is over makes room.
-func (l *liveMaps) store(k translator.ElementKey, e translator.Element) error {
+func (l *liveMaps) store(k []byte, e translator.Element) error {
 	err := l.elements.Put(k, e)
 	if errors.Is(err, unix.E2BIG) {
 		if err := l.dropOver(); err != nil {
@@ -129,18 +139,18 @@ func (l *liveMaps) store(k translator.ElementKey, e translator.Element) error {
 // manyPrefixes is how many prefixes it pays to make the table anew for.
 const manyPrefixes = 2000
 
-// putPrefixes lets prefixes take part in the table. What has a shorter time now than before is not there in a table that only grows.
-func (l *liveMaps) putPrefixes(entries []settable.Entry, is4 []bool, shorter bool) error {
-	if len(entries) == 0 {
+// putNetworks lets networks take part in the table. What has a shorter time now than before is not there in a table that only grows.
+func (l *liveMaps) putNetworks(networks []ruleset.Tuple, cells map[ruleset.Tuple]settable.Cell, shorter bool) error {
+	if len(networks) == 0 {
 		return nil
 	}
-	if shorter || len(entries) > manyPrefixes {
+	if shorter || len(networks) > manyPrefixes {
 		return l.rebuild()
 	}
 	err := l.withTable(func(t *settable.Table) error {
-		for i, e := range entries {
-			at := roots(translator.RootElements4)[is4[i]]
-			if err := t.Insert(at.root, e); err != nil {
+		for _, n := range networks {
+			e, _, second := translator.Entry(l.set.Parts, n, cells[n])
+			if err := t.Insert(rootOf(translator.RootElements4, second), e); err != nil {
 				return err
 			}
 		}
@@ -155,10 +165,10 @@ func (l *liveMaps) putPrefixes(entries []settable.Entry, is4 []bool, shorter boo
 // dropOver removes elements that are over.
 func (l *liveMaps) dropOver() error {
 	now := monotonic()
-	var gone []netip.Prefix
-	err := eachElement(l.elements, func(k translator.ElementKey, e translator.Element) error {
+	var gone []ruleset.Tuple
+	err := eachElement(l.elements, func(k []byte, e translator.Element) error {
 		if over(e, now) {
-			gone = append(gone, prefixOf(k))
+			gone = append(gone, l.tuple(k))
 		}
 		return nil
 	})
@@ -169,13 +179,13 @@ func (l *liveMaps) dropOver() error {
 }
 
 // remove takes elements out. It returns how many were there.
-func (l *liveMaps) remove(list []netip.Prefix) (removed int, err error) {
+func (l *liveMaps) remove(list []ruleset.Tuple) (removed int, err error) {
 	ranges := false
-	for _, p := range list {
-		switch err := l.elements.Delete(keyOf(p)); {
+	for _, t := range list {
+		switch err := l.elements.Delete(l.key(t)); {
 		case err == nil:
 			removed++
-			ranges = ranges || !p.IsSingleIP()
+			ranges = ranges || !t.Single()
 		case !errors.Is(err, ebpf.ErrKeyNotExist):
 			return removed, err
 		}

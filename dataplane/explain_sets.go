@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"fmt"
-	"net/netip"
 
 	"github.com/cilium/ebpf"
 
@@ -54,8 +53,8 @@ func (t *Twin) copySets(d *Dataplane) error {
 
 // State is what the rules in force remember of sets, for ruleset.Ruleset.Eval: asked at the time of the question.
 func (d *Dataplane) State() *ruleset.State {
-	return &ruleset.State{Member: func(set string, a netip.Addr) bool {
-		where, _, err := d.FindElement(set, a)
+	return &ruleset.State{Member: func(set string, t ruleset.Tuple) bool {
+		where, _, err := d.FindElement(set, t)
 		return err == nil && where != ""
 	}}
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +17,7 @@ import (
 	"github.com/bpfwall/bpfwall/translator"
 )
 
-// savedFile is the elements of a set as they were saved last: a prefix and the time when it is over, or "-", a line.
+// savedFile is the elements of a set as they were saved last: an element and the time when it is over, or "-", a line.
 func (l layout) savedFile(set string) string {
 	return filepath.Join(l.state, "sets", escapeName(set)+".elements")
 }
@@ -65,7 +64,7 @@ func (d *Dataplane) saveSets() (saved int, err error) {
 func (l *liveMaps) saved() (text []byte, n int, err error) {
 	var b bytes.Buffer
 	now, wall := monotonic(), time.Now()
-	err = eachElement(l.elements, func(k translator.ElementKey, e translator.Element) error {
+	err = eachElement(l.elements, func(k []byte, e translator.Element) error {
 		until := "-"
 		switch {
 		case over(e, now):
@@ -74,7 +73,7 @@ func (l *liveMaps) saved() (text []byte, n int, err error) {
 			until = wall.Add(time.Duration(e.Expires - now)).UTC().Format(time.RFC3339Nano)
 		}
 		n++
-		fmt.Fprintf(&b, "%s %s\n", prefixOf(k), until)
+		fmt.Fprintf(&b, "%s %s\n", l.tuple(k).Text(l.set.Parts), until)
 		return nil
 	})
 	return b.Bytes(), n, err
@@ -86,13 +85,13 @@ func (t *transaction) restoreSet(s *ruleset.Set, elements *ebpf.Map) {
 	if errors.Is(err, os.ErrNotExist) {
 		return
 	}
-	list, parseErr := parseSaved(text, time.Now())
+	list, parseErr := parseSaved(s.Parts, text, time.Now())
 	err = errors.Join(err, parseErr)
 	l := &liveMaps{set: s, elements: elements}
 	now := monotonic()
 	for _, n := range list {
 		if err == nil {
-			err = l.store(keyOf(n.Prefix), n.element(now, s.Live))
+			err = l.store(l.key(n.Tuple), n.element(now, s.Live))
 		}
 	}
 	if err != nil {
@@ -101,15 +100,15 @@ func (t *transaction) restoreSet(s *ruleset.Set, elements *ebpf.Map) {
 }
 
 // parseSaved reads what saved wrote, without what is over.
-func parseSaved(text []byte, now time.Time) (list []NewElement, err error) {
+func parseSaved(parts []ruleset.Part, text []byte, now time.Time) (list []NewElement, err error) {
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for n := 1; lines.Scan(); n++ {
-		prefix, until, _ := strings.Cut(lines.Text(), " ")
-		p, err := netip.ParsePrefix(prefix)
-		if err != nil {
-			return list, fmt.Errorf("line %d: %s", n, err)
+		element, until, _ := strings.Cut(lines.Text(), " ")
+		t, problem := ruleset.ParseTuple(parts, element)
+		if problem != "" {
+			return list, fmt.Errorf("line %d: %s", n, problem)
 		}
-		e := NewElement{Prefix: p, Timeout: -1}
+		e := NewElement{Tuple: t, Timeout: -1}
 		if until != "-" {
 			end, err := time.Parse(time.RFC3339Nano, until)
 			if err != nil {

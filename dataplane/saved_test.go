@@ -15,7 +15,8 @@ import (
 	"github.com/bpfwall/bpfwall/translator"
 )
 
-var sameRules = cmp.Options{cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })}
+var sameRules = cmp.Options{cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })}
 
 // What is read from the disk is what was written, for every field and statement that there is.
 func TestSavedRulesets(t *testing.T) {

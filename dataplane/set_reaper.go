@@ -68,6 +68,7 @@ func (d *Dataplane) loadSetReaper(set string, inThread uint8) (*ebpf.Collection,
 			return nil, err
 		}
 	}
-	spec.Maps["elements"].MaxEntries = m.MaxEntries()
+	elements := spec.Maps["elements"]
+	elements.MaxEntries, elements.KeySize, elements.Key = m.MaxEntries(), m.KeySize(), nil
 	return load(spec, map[string]*ebpf.Map{"elements": m})
 }

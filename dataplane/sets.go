@@ -122,7 +122,7 @@ func named(m *ebpf.Map, name string) bool {
 
 // copyElements copies what is not there yet, as far as there is room.
 func copyElements(to, from *ebpf.Map) error {
-	return eachElement(from, func(k translator.ElementKey, e translator.Element) error {
+	return eachElement(from, func(k []byte, e translator.Element) error {
 		err := to.Update(k, e, ebpf.UpdateNoExist)
 		if errors.Is(err, ebpf.ErrKeyExist) || errors.Is(err, unix.E2BIG) {
 			return nil
@@ -241,27 +241,42 @@ func waitForReaders() {
 	}
 }
 
-// roots are the words of keys and the number of a root, by family: the first is for IPv4, the next for IPv6.
-func roots(first int) map[bool]struct{ root, levels int } {
-	return map[bool]struct{ root, levels int }{true: {first, 2}, false: {first + 1, 8}}
-}
-
 // replaceFeed makes a list all that the feed's part of the table holds.
 func (l *liveMaps) replaceFeed(list []netip.Prefix) error {
 	if n := int(l.set.Live.Size()); len(list) > n {
 		return fmt.Errorf("%w: %d entries, and max is %d", ErrSetFull, len(list), n)
 	}
-	entries := map[bool][]settable.Entry{}
+	var entries tableEntries
 	for _, p := range list {
-		entries[p.Addr().Is4()] = append(entries[p.Addr().Is4()], settable.PrefixEntry(p, settable.Forever))
+		entries.add(nil, ruleset.Tuple{Net: p}, settable.Forever)
 	}
-	return l.replace(translator.RootFeed4, entries)
+	return l.replace(translator.RootFeed4, &entries)
 }
 
-func (l *liveMaps) replace(first int, entries map[bool][]settable.Entry) error {
+// tableEntries are what two roots of a table are to hold, that for IPv4 and for no addresses, and that for IPv6.
+type tableEntries [2]struct {
+	list   []settable.Entry
+	levels int
+}
+
+func (t *tableEntries) add(parts []ruleset.Part, element ruleset.Tuple, c settable.Cell) {
+	e, levels, second := translator.Entry(parts, element, c)
+	at := &t[rootOf(0, second)]
+	at.list, at.levels = append(at.list, e), levels
+}
+
+// rootOf is the number of a root: the first one, or the one for IPv6 behind it.
+func rootOf(first int, second bool) int {
+	if second {
+		return first + 1
+	}
+	return first
+}
+
+func (l *liveMaps) replace(first int, entries *tableEntries) error {
 	return l.withTable(func(t *settable.Table) error {
-		for is4, at := range roots(first) {
-			if err := t.Replace(at.root, at.levels, entries[is4]); err != nil {
+		for i, at := range entries {
+			if err := t.Replace(first+i, at.levels, at.list); err != nil {
 				return fmt.Errorf("%w: %w", ErrSetFull, err)
 			}
 		}
@@ -274,17 +289,16 @@ func (l *liveMaps) rebuild() error {
 	if l.elements == nil {
 		return nil
 	}
-	entries := map[bool][]settable.Entry{}
+	var entries tableEntries
 	now := monotonic()
-	err := eachElement(l.elements, func(k translator.ElementKey, e translator.Element) error {
-		p := prefixOf(k)
-		if !p.IsSingleIP() && !over(e, now) {
-			entries[p.Addr().Is4()] = append(entries[p.Addr().Is4()], settable.PrefixEntry(p, cellOf(e)))
+	err := eachElement(l.elements, func(k []byte, e translator.Element) error {
+		if t := l.tuple(k); !t.Single() && !over(e, now) {
+			entries.add(l.set.Parts, t, cellOf(e))
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return l.replace(translator.RootElements4, entries)
+	return l.replace(translator.RootElements4, &entries)
 }

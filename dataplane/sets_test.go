@@ -48,11 +48,17 @@ func (w *world) add(timeout time.Duration, list ...string) int {
 	return n
 }
 
+// single is the element that a packet's address is.
+func single(s string) ruleset.Tuple {
+	a := netip.MustParseAddr(s)
+	return ruleset.Tuple{Net: netip.PrefixFrom(a, a.BitLen())}
+}
+
 func (w *world) remove(list ...string) int {
 	w.tb.Helper()
-	var prefixes []netip.Prefix
+	var prefixes []ruleset.Tuple
 	for _, s := range list {
-		prefixes = append(prefixes, netip.MustParsePrefix(s))
+		prefixes = append(prefixes, ruleset.Tuple{Net: netip.MustParsePrefix(s)})
 	}
 	n, err := w.open().DeleteElements(context.Background(), bannedName, prefixes)
 	must(w.tb, err)
@@ -228,7 +234,7 @@ func TestFeed(t *testing.T) {
 	w.wantReach(true, "turned off")
 	w.apply(rs, Options{})
 	w.wantReach(false, "turned on")
-	where, _, err := w.open().FindElement(bannedName, addr(peerAddr))
+	where, _, err := w.open().FindElement(bannedName, single(peerAddr))
 	if where != InFeed || err != nil {
 		t.Errorf("found in %q, %v", where, err)
 	}
@@ -287,7 +293,7 @@ func TestSetReaper(t *testing.T) {
 	defer m.Close()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		n := 0
-		must(t, eachElement(m, func(translator.ElementKey, translator.Element) error { n++; return nil }))
+		must(t, eachElement(m, func([]byte, translator.Element) error { n++; return nil }))
 		if n == 1 {
 			break
 		}
@@ -322,8 +328,8 @@ func TestSavedSets(t *testing.T) {
 	if left := list[0].Left; left < 59*time.Minute || left > time.Hour {
 		t.Errorf("%s left, want an hour", left)
 	}
-	if where, p, err := w.open().FindElement(bannedName, addr("198.51.100.9")); where != InElements || p.Bits() != 24 || err != nil {
-		t.Errorf("found in %q by %s, %v", where, p, err)
+	if where, p, err := w.open().FindElement(bannedName, single("198.51.100.9")); where != InElements || p.Net.Bits() != 24 || err != nil {
+		t.Errorf("found in %q by %s, %v", where, p.Text(nil), err)
 	}
 }
 

@@ -21,6 +21,7 @@ type condition struct {
 var conditions = []condition{
 	{row{inMatch, "from", texts, 0, "", "sender: addresses, prefixes, ranges, @sets", `from = ["10.0.0.0/8", "!10.1.0.0/16", "@admins"]`}, ruleset.FieldSrcAddr, addrOperand},
 	{row{inMatch, "to", texts, 0, "", "receiver: addresses, prefixes, ranges, @sets", `to = "192.168.1.10-192.168.1.20"`}, ruleset.FieldDstAddr, addrOperand},
+	{row{inMatch, "match", texts, 0, "", "several fields together, in a set whose elements have these parts", `match = "source, destination port in @pairs"`}, ruleset.FieldElement, elementOperand},
 	{row{inMatch, "family", texts, 0, "", `"ipv4" or "ipv6"`, `family = "ipv6"`}, ruleset.FieldFamily, wordOperand(familyWords)},
 	{row{inMatch, "protocol", texts, 0, "", "IP protocol by name or number, where the services say none", `protocol = ["tcp", "47"]`}, ruleset.FieldProto, protoOperand},
 	{row{inMatch, "sport", texts, 0, "", "source port or range", `sport = "1024-65535"`}, ruleset.FieldSrcPort, numberOperand},
@@ -285,6 +286,8 @@ func addrOperand(p *parser, m *ruleset.Match, v text) {
 	}
 	switch set := p.useSet(v, name); {
 	case set == nil:
+	case len(set.Parts) > 0:
+		p.severalParts(v, set)
 	case len(m.Addrs)+len(m.Live) == 0:
 		m.Set = name
 	case set.Live != nil:

@@ -112,6 +112,9 @@ func (p *parser) changed(v text, c *ruleset.SetChange, name string) *ruleset.Set
 		return nil
 	}
 	c.Set = set
+	if len(s.Parts) > 0 && c.Field != ruleset.FieldElement {
+		c.Field, c.Parts = ruleset.FieldElement, ruleset.FieldsOf(s.Parts)
+	}
 	return c
 }
 
@@ -120,6 +123,9 @@ var changeVerbs = map[string]string{"add": "to", "renew": "in", "delete": "from"
 
 // change reads "add source to @set for 1h", "renew destination in @set" or "delete source from @set".
 func (p *parser) change(v text) *ruleset.SetChange {
+	if c := p.changeParts(v); c != nil {
+		return p.changed(v, c, "@"+c.Set)
+	}
 	words := strings.Fields(v.s)
 	sides := map[string]ruleset.FieldID{"source": ruleset.FieldSrcAddr, "destination": ruleset.FieldDstAddr}
 	if len(words) < 4 || changeVerbs[words[0]] != words[2] || sides[words[1]] == 0 || len(words) != 4 && (len(words) != 6 || words[4] != "for") {
@@ -148,8 +154,11 @@ func changeText(c *ruleset.SetChange) string {
 	case c.Renew:
 		verb = "renew"
 	}
-	if c.Field == ruleset.FieldDstAddr {
+	switch c.Field {
+	case ruleset.FieldDstAddr:
 		side = "destination"
+	case ruleset.FieldElement:
+		side = ruleset.FieldsText(c.Parts)
 	}
 	s := fmt.Sprintf("%s %s %s @%s", verb, side, changeVerbs[verb], c.Set)
 	switch {
@@ -176,6 +185,12 @@ func writeLive(b *bytes.Buffer, s *ruleset.Set) {
 	var parts []string
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	l := s.Live
+	if l == nil {
+		l = &ruleset.Live{}
+	}
+	if len(s.Parts) > 0 {
+		add("parts = [%s]", partsText(s.Parts))
+	}
 	if l.Dynamic {
 		add("dynamic = true")
 	}
@@ -207,6 +222,9 @@ func writeLive(b *bytes.Buffer, s *ruleset.Set) {
 	var members []string
 	for _, m := range s.Members {
 		members = append(members, quote(addrText(m)))
+	}
+	for _, t := range s.Tuples {
+		members = append(members, quote(t.Text(s.Parts)))
 	}
 	if members != nil {
 		add("members = [%s]", strings.Join(members, ", "))

@@ -122,8 +122,14 @@ func (p *parser) set(v text, name string) *ruleset.Set {
 		return nil
 	}
 	d.busy = true
-	s := &ruleset.Set{Name: name, Members: p.members(d.t, name), Pos: d.t.keyPos(name)}
-	if inner := d.t.table(name); inner.m != nil {
+	s := &ruleset.Set{Name: name, Pos: d.t.keyPos(name)}
+	inner := d.t.table(name)
+	if inner.m != nil && inner.has("parts") {
+		p.tupleSet(inner, s)
+	} else {
+		s.Members = p.members(d.t, name)
+	}
+	if inner.m != nil {
 		s.Live = p.live(inner, name)
 	}
 	d.busy = false
@@ -150,6 +156,10 @@ func (p *parser) member(v text) []ruleset.AddrRange {
 	}
 	if name, ok := strings.CutPrefix(v.s, "@"); ok {
 		s := p.useSet(v, name)
+		if s != nil && len(s.Parts) > 0 {
+			p.severalParts(v, s)
+			return nil
+		}
 		if s != nil && s.Live == nil {
 			return s.Members
 		}
@@ -207,7 +217,18 @@ func ParseList(name string, content []byte) ([]ruleset.AddrRange, error) {
 	return list, errs.Err()
 }
 
-func parseList(name string, content []byte) (out []ruleset.AddrRange, errs ruleset.ErrorList) {
+// ParseTuples reads elements of sets of several parts, as ParseList does addresses.
+func ParseTuples(parts []ruleset.Part, name string, content []byte) (out []ruleset.Tuple, err error) {
+	errs := eachLine("element", name, content, func(s string) (problem, hint string) {
+		t, problem := ruleset.ParseTuple(parts, s)
+		out = append(out, t)
+		return problem, ""
+	})
+	return out, errs.Err()
+}
+
+// eachLine calls read for what is on each line, but for comments, and collects what it has to say against it.
+func eachLine(what, name string, content []byte, read func(s string) (problem, hint string)) (errs ruleset.ErrorList) {
 	for i, line := range bytes.Split(content, []byte("\n")) {
 		if c := bytes.IndexAny(line, "#;"); c >= 0 {
 			line = line[:c]
@@ -216,14 +237,22 @@ func parseList(name string, content []byte) (out []ruleset.AddrRange, errs rules
 		if s == "" {
 			continue
 		}
-		a, problem, hint := parseAddr(s)
-		if problem != "" {
+		if problem, hint := read(s); problem != "" {
 			pos := ruleset.Pos{File: name, Line: i + 1, Col: bytes.Index(line, []byte(s)) + 1, Len: len(s)}
-			errs.Add(pos, "address %q: %s", s, problem).Hint = hint
-			continue
+			errs.Add(pos, "%s %q: %s", what, s, problem).Hint = hint
 		}
-		out = append(out, a)
 	}
+	return errs
+}
+
+func parseList(name string, content []byte) (out []ruleset.AddrRange, errs ruleset.ErrorList) {
+	errs = eachLine("address", name, content, func(s string) (problem, hint string) {
+		a, problem, hint := parseAddr(s)
+		if problem == "" {
+			out = append(out, a)
+		}
+		return problem, hint
+	})
 	return out, errs
 }
 

@@ -19,6 +19,8 @@ func (x *renderer) operands(m *ruleset.Match) (k string, out []string) {
 		}
 	case kind == ruleset.KindCgroup:
 		out = x.cgroupNames(k, m)
+	case kind == ruleset.KindElement:
+		out = []string{ruleset.FieldsText(m.Parts) + " in @" + m.Set}
 	case m.Set != "":
 		out = []string{"@" + m.Set}
 	case kind == ruleset.KindAddr:

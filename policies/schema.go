@@ -115,6 +115,7 @@ var schema = append([]row{
 	{inSet, "hosts", texts, 0, "write the addresses", "host names", `git = { hosts = ["git.example.com"] }`},
 	{inSet, "country", texts, 0, "", "all networks of some countries (ISO 3166-1, two letters), as `database` knows them", `closed = { country = ["KP"], database = "/var/lib/GeoIP/GeoLite2-Country.mmdb" }`},
 	{inSet, "database", isText, 0, "", "for `country`: a file of the MaxMind DB form (.mmdb) on this host, read when the policy is applied, or with `refresh` by `bpfwall set refresh`; it is never fetched", `closed = { country = ["KP"], database = "country.mmdb", refresh = "1d" }`},
+	{inSet, "parts", isList, 0, "", "what an element is made of, if more than an address: `address`, `port` (with its protocol), `protocol`, `mark`, `mac`, `interface`", `pairs = { parts = ["address", "port"], members = ["192.0.2.1,tcp/80"] }`},
 	{inSet, "dynamic", isBool, 0, "", "`bpfwall set add` and rules with ban or change add elements, which stay when rules are applied or rolled back", `banned = { dynamic = true }`},
 	{inSet, "timeout", isText, 0, "", "how long elements of a dynamic set stay if whoever adds them does not say; for good if absent", `banned = { dynamic = true, timeout = "1h" }`},
 	{inSet, "counters", isBool, 0, "", "count packets and bytes of each address of a dynamic set", `banned = { dynamic = true, counters = true }`},

@@ -329,7 +329,7 @@ func (w *writer) writeSets(b *bytes.Buffer) {
 		b.WriteString("\n[sets]\n")
 	}
 	for _, s := range w.rs.Sets {
-		if s.Live != nil {
+		if s.Live != nil || len(s.Parts) > 0 {
 			writeLive(b, s)
 			continue
 		}

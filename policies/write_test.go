@@ -41,6 +41,13 @@ func (d dice) ruleset() *ruleset.Ruleset {
 			rs.Sets[0].Members = append(rs.Sets[0].Members, d.addr(f))
 		}
 	}
+	pairs := &ruleset.Set{Name: "pairs", Parts: []ruleset.Part{ruleset.PartAddress, ruleset.PartPort}}
+	for range 20 {
+		a := d.addr(pick(d, ruleset.FamilyIPv4, ruleset.FamilyIPv6)).From
+		t := ruleset.Tuple{Net: netip.PrefixFrom(a, a.BitLen()), Proto: pick[uint8](d, 6, 17), Port: pick[uint16](d, 22, 53, 80)}
+		pairs.Tuples = append(pairs.Tuples, t)
+	}
+	rs.Sets = append(rs.Sets, pairs)
 	families := pick(d, []ruleset.Family{0}, []ruleset.Family{4}, []ruleset.Family{4, 6}, []ruleset.Family{4, 6})
 	for _, f := range families {
 		users := pick(d, 0, 2, 4)
@@ -157,6 +164,8 @@ func (d dice) operands(m *ruleset.Match, f ruleset.Family) {
 			}
 		case ruleset.KindCgroup:
 			m.Names = []string{pick(d, "/a", "/a/b", "x.service")}
+		case ruleset.KindElement:
+			m.Set, m.Parts = "pairs", []ruleset.FieldID{pick(d, ruleset.FieldSrcAddr, ruleset.FieldDstAddr), pick(d, ruleset.FieldSrcPort, ruleset.FieldDstPort)}
 		case ruleset.KindLimit:
 			m.Not, m.Limit = false, &ruleset.Limit{Rate: pick[uint64](d, 1, 2), Per: pick[uint64](d, 1e9, 90e9), Burst: pick[uint64](d, 1, 5)}
 		case ruleset.KindSample:

@@ -145,7 +145,7 @@ func TestJSON(t *testing.T) {
 		if err := json.Unmarshal(text, got); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(rs, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		if diff := cmp.Diff(rs, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", text, diff)
 		}
 	}

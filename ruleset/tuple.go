@@ -326,7 +326,17 @@ func (p *Packet) changed(s *Set, c *SetChange) (t Tuple, ok bool) {
 
 // has reports whether a set lists an element that holds a packet's.
 func (s *Set) has(t Tuple) bool {
-	return slices.ContainsFunc(s.Tuples, func(m Tuple) bool { return m.holds(t) })
+	_, ok := s.Member(t)
+	return ok
+}
+
+// Member is the first element that a set lists and that holds a packet's.
+func (s *Set) Member(t Tuple) (Tuple, bool) {
+	i := slices.IndexFunc(s.Tuples, func(m Tuple) bool { return m.holds(t) })
+	if i < 0 {
+		return Tuple{}, false
+	}
+	return s.Tuples[i], true
 }
 
 // holds reports whether a packet's element is the same but for being inside the network.

@@ -43,11 +43,15 @@ func (f *elementFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.file, "file", "", "also those in this file, one a line, # for comments; - is stdin")
 }
 
-// read reads the elements that the arguments and the file name.
-func (f *elementFlags) read(a *app, args []string) ([]netip.Prefix, error) {
-	var all []netip.Prefix
+// read reads the elements of a set that the arguments and the file name.
+func (f *elementFlags) read(a *app, set string, args []string) ([]ruleset.Tuple, error) {
+	var parts []ruleset.Part
+	if fw, err := a.firewall(); err == nil {
+		parts, _ = partsOf(fw, set)
+	}
+	var all []ruleset.Tuple
 	for _, arg := range args {
-		list, err := parseElements("element", []byte(arg))
+		list, err := parseTuples(parts, "element", []byte(arg))
 		if err != nil {
 			a.sources = map[string][]byte{"element": []byte(arg)}
 			return nil, &codeError{code: exitUsage, err: err}
@@ -59,7 +63,7 @@ func (f *elementFlags) read(a *app, args []string) ([]netip.Prefix, error) {
 		if err != nil {
 			return nil, err
 		}
-		list, err := parseElements(f.file, text)
+		list, err := parseTuples(parts, f.file, text)
 		if err != nil {
 			a.sources = map[string][]byte{f.file: text}
 			return nil, err
@@ -70,6 +74,18 @@ func (f *elementFlags) read(a *app, args []string) ([]netip.Prefix, error) {
 		return nil, fail(exitUsage, "elements: none are named").withHelp("name addresses, prefixes or ranges, or a --file of them")
 	}
 	return all, nil
+}
+
+// parseTuples reads elements, one a line: of a set of addresses prefixes and ranges too.
+func parseTuples(parts []ruleset.Part, name string, text []byte) (out []ruleset.Tuple, err error) {
+	if len(parts) > 0 {
+		return policies.ParseTuples(parts, name, text)
+	}
+	list, err := parseElements(name, text)
+	for _, p := range list {
+		out = append(out, ruleset.Tuple{Net: p})
+	}
+	return out, err
 }
 
 func (a *app) readList(name string) ([]byte, error) {
@@ -106,7 +122,7 @@ func (a *app) setAdd() *cobra.Command {
 		Short: "Add addresses, prefixes and ranges to a dynamic set; those that are there get their time anew",
 		Args:  cobra.MinimumNArgs(1), ValidArgsFunction: a.completeSet,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			list, err := from.read(a, args[1:])
+			list, err := from.read(a, args[0], args[1:])
 			if err != nil {
 				return err
 			}
@@ -115,7 +131,7 @@ func (a *app) setAdd() *cobra.Command {
 			}
 			elements := make([]dataplane.NewElement, len(list))
 			for i, p := range list {
-				elements[i] = dataplane.NewElement{Prefix: p, Timeout: stay, Comment: comment}
+				elements[i] = dataplane.NewElement{Tuple: p, Timeout: stay, Comment: comment}
 			}
 			return a.changeSet("set-add", args[0], len(list), func(fw *dataplane.Dataplane) (added, removed int, err error) {
 				added, err = fw.AddElements(cmd.Context(), args[0], elements)
@@ -136,7 +152,7 @@ func (a *app) setDelete() *cobra.Command {
 		Short: "Take elements out of a dynamic set",
 		Args:  cobra.MinimumNArgs(1), ValidArgsFunction: a.completeSet,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			list, err := from.read(a, args[1:])
+			list, err := from.read(a, args[0], args[1:])
 			if err != nil {
 				return err
 			}

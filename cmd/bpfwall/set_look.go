@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"net/netip"
@@ -15,7 +16,8 @@ import (
 // setAnswer is a set in force.
 type setAnswer struct {
 	Name      string          `json:"name"`
-	Entries   int             `json:"entries"` // that the rules list
+	Entries   int             `json:"entries"`         // that the rules list
+	Parts     []ruleset.Part  `json:"parts,omitempty"` // of elements that are more than addresses
 	Dynamic   bool            `json:"dynamic"`
 	Elements  int             `json:"elements"`              // that were added at run time
 	Max       uint32          `json:"max,omitempty"`         // of elements, or of the feed's list
@@ -29,7 +31,8 @@ type setAnswer struct {
 
 // elementAnswer is an element that was added at run time.
 type elementAnswer struct {
-	Prefix   string `json:"prefix"`
+	Prefix   string `json:"prefix,omitempty"`
+	Element  string `json:"element,omitempty"` // instead, in sets of several parts
 	AgeNS    int64  `json:"age_ns"`
 	ExpiryNS int64  `json:"expires_in_ns,omitempty"` // 0: never
 	Packets  uint64 `json:"packets"`
@@ -100,6 +103,9 @@ func fullSet(fw *dataplane.Dataplane, sets []*ruleset.Set, name string) (setAnsw
 		for _, m := range s.Members {
 			answer.Members = append(answer.Members, m.String())
 		}
+		for _, t := range s.Tuples {
+			answer.Members = append(answer.Members, t.Text(s.Parts))
+		}
 		if s.Live != nil && s.Live.Feed != nil && err == nil {
 			list, _, _ := fw.Feed(name)
 			for _, p := range list {
@@ -112,7 +118,7 @@ func fullSet(fw *dataplane.Dataplane, sets []*ruleset.Set, name string) (setAnsw
 }
 
 func setAnswerOf(fw *dataplane.Dataplane, s *ruleset.Set) (setAnswer, error) {
-	answer := setAnswer{Name: s.Name, Entries: len(s.Members)}
+	answer := setAnswer{Name: s.Name, Entries: len(s.Members) + len(s.Tuples), Parts: s.Parts}
 	if s.Pos.Line > 0 {
 		answer.Pos = &s.Pos
 	}
@@ -132,10 +138,27 @@ func setAnswerOf(fw *dataplane.Dataplane, s *ruleset.Set) (setAnswer, error) {
 	}
 	elements, err := fw.Elements(s.Name)
 	for _, e := range elements {
-		answer.Added = append(answer.Added, elementAnswer{prefixText(e.Prefix), e.Age.Nanoseconds(), e.Left.Nanoseconds(), e.Packets, e.Bytes, e.Comment})
+		one := elementAnswer{AgeNS: e.Age.Nanoseconds(), ExpiryNS: e.Left.Nanoseconds(), Packets: e.Packets, Bytes: e.Bytes, Comment: e.Comment}
+		if len(s.Parts) > 0 {
+			one.Element = e.Tuple.Text(s.Parts)
+		} else {
+			one.Prefix = prefixText(e.Prefix)
+		}
+		answer.Added = append(answer.Added, one)
 	}
 	answer.Elements = len(elements)
 	return answer, err
+}
+
+// partsOf are the parts of a set's elements; nil for addresses, and for a set that is not there, which the change itself reports.
+func partsOf(fw *dataplane.Dataplane, name string) ([]ruleset.Part, error) {
+	sets, err := fw.Sets()
+	for _, s := range sets {
+		if s.Name == name {
+			return s.Parts, nil
+		}
+	}
+	return nil, err
 }
 
 func prefixText(p netip.Prefix) string {
@@ -179,7 +202,7 @@ func (s setAnswer) row() []string {
 }
 
 func (e elementAnswer) row() []string {
-	row := []string{e.Prefix, "added " + agoText(e.AgeNS) + " ago", "", "", escape(e.Comment)}
+	row := []string{e.Prefix + e.Element, "added " + agoText(e.AgeNS) + " ago", "", "", escape(e.Comment)}
 	if e.ExpiryNS != 0 {
 		row[2] = "expires in " + agoText(e.ExpiryNS)
 	}
@@ -193,18 +216,22 @@ func agoText(ns int64) string { return time.Duration(ns).Round(time.Second).Stri
 
 func (a *app) setTest() *cobra.Command {
 	return &cobra.Command{
-		Use: "test NAME ADDRESS", Short: "Say whether an address is in a set; exit with 7 if not",
+		Use: "test NAME ELEMENT", Short: "Say whether an address, or an element such as 192.0.2.1,tcp/80, is in a set; exit with 7 if not",
 		Args: cobra.ExactArgs(2), ValidArgsFunction: a.completeSet,
 		RunE: func(_ *cobra.Command, args []string) error {
-			addr, err := netip.ParseAddr(args[1])
-			if err != nil {
-				return fail(exitUsage, "address %q: not an address", args[1])
-			}
 			fw, err := a.firewall()
 			if err != nil {
 				return err
 			}
-			where, p, err := fw.FindElement(args[0], addr)
+			parts, err := partsOf(fw, args[0])
+			if err != nil {
+				return err
+			}
+			element, problem := ruleset.ParseTuple(parts, args[1])
+			if problem != "" || !element.Single() {
+				return fail(exitUsage, "element %q: not one that a packet has: %s", args[1], cmp.Or(problem, "a network"))
+			}
+			where, by, err := fw.FindElement(args[0], element)
 			if err != nil {
 				return setError(args[0], err)
 			}
@@ -215,9 +242,9 @@ func (a *app) setTest() *cobra.Command {
 				In      bool   `json:"in"`
 				Where   string `json:"where,omitempty"` // members, feed or elements
 				By      string `json:"by,omitempty"`    // the prefix that has it
-			}{schema: schemaOf("set-test"), Set: args[0], Address: addr.String(), In: where != "", Where: where}
-			if p.IsValid() {
-				answer.By = prefixText(p)
+			}{schema: schemaOf("set-test"), Set: args[0], Address: element.Text(parts), In: where != "", Where: where}
+			if by != (ruleset.Tuple{}) {
+				answer.By = by.Text(parts)
 			}
 			if err := a.emit(answer, func() { a.printFound(answer.Address, answer.Set, where, answer.By) }); err != nil || answer.In {
 				return err

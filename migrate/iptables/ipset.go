@@ -198,7 +198,9 @@ func matchSet(l *lowering, m *module) ([]alternative, string) {
 		return nil, why
 	case s.kind == "list:set":
 		return l.matchList(u, s)
-	case len(s.parts) > 1 || s.parts[0] != "ip":
+	case s.several() && s.asTuples():
+		return l.matchTuples(u, s)
+	case s.several():
 		return l.matchEntries(u, s)
 	}
 	l.useSet(s)
@@ -234,7 +236,7 @@ func (l *lowering) useSet(s *ipset) {
 		return
 	}
 	s.used = true
-	if len(s.set.Members) == 0 {
+	if len(s.set.Members)+len(s.set.Tuples) == 0 {
 		s.live()
 	}
 	if s.set.Live != nil {

@@ -45,6 +45,7 @@ add both banned
 create banned hash:ip family inet hashsize 1024 maxelem 1000 timeout 600 counters
 add banned 10.7.7.7 timeout 590 packets 0 bytes 0
 add banned 10.7.7.8 timeout 0
+create knocks hash:ip,port family inet timeout 60 counters
 create empty hash:ip family inet
 create odd hash:ip family inet netmask 24
 create none list:set size 8
@@ -110,11 +111,13 @@ func TestSetMatchesRefused(t *testing.T) {
 		"-m set --match-set pairs src -j DROP":                                   `set "pairs": it takes 2 of src and dst, and never matches with fewer`,
 		"-m set --match-set odd src -j DROP":                                     `set "odd": sets with a netmask compare only a part of the address`,
 		"-m set --match-set macs dst -j DROP":                                    `set "macs": destination MAC addresses are not looked at`,
-		"-m set --match-set pairs src,dst -m set --match-set triple src,src,src": `set "triple": the rule asks for two sets of several parts`,
-		"-m set --match-set pairs src,dst -m limit --limit 1/s -j DROP":          `set "pairs": a limit beside a set of several parts would count other packets`,
-		"-m set --match-set pairs src,dst -j RETURN":                             `set "pairs": RETURN cannot leave the chain that its elements become`,
+		"-m set --match-set netnet src,dst -m set --match-set ports src -j DROP": `set "ports": the rule asks for two sets of several parts`,
+		"-m set --match-set netnet src,dst -m limit --limit 1/s -j DROP":         `set "netnet": a limit beside a set of several parts would count other packets`,
+		"-m set --match-set netnet src,dst -j RETURN":                            `set "netnet": RETURN cannot leave the chain that its elements become`,
+		"-j SET --add-set pairs src":                                             `set "pairs": it takes 2 of src and dst`,
+		"-j SET --add-set netnet src,dst":                                        `set "netnet": rules change no sets of type hash:net,net`,
+		"-j SET --add-set triple src,dst,dst":                                    `set "triple": the kernel would add networks as small as the smallest in it, and only single addresses are added`,
 		"-m set --match-set none src -j DROP":                                    `set "none": has no members of ipv4`,
-		"-j SET --add-set pairs src,dst":                                         `set "pairs": rules change only sets of single addresses, not hash:ip,port`,
 		"-j SET --add-set banned src --map-set nets dst":                         "-j SET --map-set: sets map nothing",
 		"-j SET --add-set nets src":                                              `set "nets": rules change only sets of single addresses, not hash:net`,
 	} {
@@ -168,4 +171,29 @@ func FuzzIPSets(f *testing.F) {
 			t.Fatalf("%v\n%s", err, rs)
 		}
 	})
+}
+
+// TestTupleSets: sets of several parts that rules change become sets that change at run time.
+func TestTupleSets(t *testing.T) {
+	rs, report := importSets(t, "-A INPUT -p tcp --dport 7 -j SET --add-set knocks src,dst --exist --timeout 30\n"+
+		"-A INPUT -m set --match-set knocks src,dst -m limit --limit 1/s -j DROP\n-A INPUT -m set --match-set pairs src,dst -m set ! --match-set triple src,dst,dst -j RETURN\n"+
+		"-A INPUT -j SET --del-set pairs src,dst")
+	if report.Lost() > 0 {
+		t.Fatalf("%+v", report.Rules)
+	}
+	if err := rs.Check(); err != nil {
+		t.Fatal(err)
+	}
+	text := rs.String()
+	for _, want := range []string{
+		"set knocks: of address,port: empty; dynamic, at most 65536, for 1m0s, counted",
+		"set pairs: of address,port: 10.0.0.1,tcp/80 10.0.0.1,udp/53 10.0.0.2,icmp/8/0 10.0.0.3,gre; dynamic",
+		"tcp to port 7: add source, destination port to @knocks for 30s, anew each time",
+		"source, destination port in @pairs source, destination port, destination not in @triple: return",
+		"delete source, destination port from @pairs",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
 }

@@ -155,7 +155,7 @@ func (l *lowering) matchEntries(u *use, s *ipset) ([]alternative, string) {
 		return nil, "set " + quote(s.set.Name) + ": the rule asks for two sets of several parts"
 	}
 	if s.timed {
-		return nil, "set " + quote(s.set.Name) + ": its elements have timeouts, and only sets of addresses change at run time"
+		return nil, "set " + quote(s.set.Name) + ": its elements have timeouts, and sets of type " + s.kind + " do not change at run time"
 	}
 	want := &setChain{set: s, not: u.not}
 	for _, e := range s.entries {

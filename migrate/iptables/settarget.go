@@ -6,6 +6,7 @@ import "github.com/bpfwall/bpfwall/ruleset"
 func setTarget(m *module) action {
 	add, del := m.get("add-set"), m.get("del-set")
 	c := &ruleset.SetChange{}
+	var sides []string
 	for _, u := range m.uses {
 		switch u.opt.name() {
 		case "exist":
@@ -17,6 +18,7 @@ func setTarget(m *module) action {
 			}
 		case "add-set", "del-set":
 			c.Set, c.Field, c.Delete = u.val.text, addressField(u.val.sides[0]), u == del
+			sides = u.val.sides
 		default:
 			return action{lost: "-j SET --" + u.opt.name() + ": sets map nothing"}
 		}
@@ -27,7 +29,7 @@ func setTarget(m *module) action {
 	if c.Delete {
 		c.Renew, c.Timeout = false, 0
 	}
-	return action{statement: &ruleset.Statement{Change: c}}
+	return action{statement: &ruleset.Statement{Change: c}, sides: sides}
 }
 
 // changedSet takes the set that a rule changes into the ruleset; it says why that cannot be.
@@ -40,6 +42,10 @@ func (l *lowering) changedSet(a action) string {
 	switch {
 	case why != "":
 		return why
+	case s.several():
+		if why := l.changeTuples(c, a.sides, s); why != "" {
+			return why
+		}
 	case s.kind != "hash:ip" && s.kind != "bitmap:ip":
 		return "set " + quote(c.Set) + ": rules change only sets of single addresses, not " + s.kind
 	}

@@ -8,8 +8,9 @@ import (
 type action struct {
 	statement *ruleset.Statement
 	verdict   ruleset.Verdict
-	note      string // what is done in another way, "" if nothing
-	lost      string // why it has no equivalent, "" if it has
+	note      string   // what is done in another way, "" if nothing
+	lost      string   // why it has no equivalent, "" if it has
+	sides     []string // of the set that is changed
 }
 
 // targets are the target extensions whose rules are imported; knownTargets lists the others.
