@@ -285,7 +285,7 @@ type ClassifierHead struct {
 type ClassifierIface struct {
 	_       structs.HostLayout
 	Ifindex uint32
-	Flags   uint32
+	Bond    uint32
 	Name    [16]int8
 	Mac     [6]uint8
 	Mtu     uint16

@@ -265,7 +265,7 @@ const (
 type ConnectIface struct {
 	_       structs.HostLayout
 	Ifindex uint32
-	Flags   uint32
+	Bond    uint32
 	Name    [16]int8
 	Mac     [6]uint8
 	Mtu     uint16

@@ -174,7 +174,7 @@ struct recent_entry {
 /* By ifindex & 0xffff. */
 struct iface {
 	__u32 ifindex;
-	__u32 flags;		/* FW_IFACE_ */
+	__u32 bond;		/* ifindex of the bond that it is a port of; 0: none */
 	char name[16];
 	__u8 mac[6];		/* 0 if it has none */
 	__u16 mtu;		/* at most 65535 */

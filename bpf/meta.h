@@ -32,11 +32,11 @@ static __always_inline void set_addr_types(struct fw_pkt *pkt)
 }
 
 /* As nft_meta.c: copies of our own multicasts and broadcasts come in as PACKET_LOOPBACK; what is sent is as good as PACKET_HOST. */
-static __always_inline void set_pkt_type(FRAME *skb, struct fw_pkt *pkt)
+static __always_inline void set_pkt_type(struct fw_pkt *pkt, __u32 addressee)
 {
 	int multicast = pkt->family == 6 || (pkt->daddr[0] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000);
 
-	switch (addressee(skb)) {
+	switch (addressee) {
 	case PACKET_BROADCAST:
 		pkt->pkt_type = 2;
 		break;

@@ -79,7 +79,7 @@ static __always_inline int describe(struct __sk_buff *skb, struct fw_pkt *pkt, e
 {
 	if (cfg_nat && d == EGRESS)
 		fw_nat_view(skb, pkt);
-	set_pkt_type(skb, pkt);
+	set_pkt_type(pkt, addressee(skb));
 	set_addr_types(pkt);
 	pkt->mark = skb->mark;
 	if ((cfg_nat || cfg_defrag) && d == INGRESS)

@@ -48,14 +48,21 @@ static __always_inline __be16 link_proto(FRAME *frame)
 /* Interfaces with VLANs whose tags are not in the frame are not for XDP. */
 static __always_inline int in_vlan(const FRAME *frame) { return 0; }
 
-/* PACKET_*, as eth_type_trans of the kernel has it. Who the interface is, is in the map of interfaces. */
-static __always_inline __u32 addressee(FRAME *frame)
+/* Who the interface is that a frame has come in by. NULL: not known (yet). */
+static __always_inline const struct iface *iface_of(const FRAME *frame)
 {
 	__u32 key = frame->ingress_ifindex & 0xffff;
-	struct iface *i = bpf_map_lookup_elem(&ifaces, &key);
+	const struct iface *i = bpf_map_lookup_elem(&ifaces, &key);
+
+	return i && i->ifindex == frame->ingress_ifindex ? i : NULL;
+}
+
+/* PACKET_*, as eth_type_trans of the kernel has it. */
+static __always_inline __u32 addressed_to(FRAME *frame, const struct iface *i)
+{
 	__u64 to = 0, own = 0;
 
-	if (!i || i->ifindex != frame->ingress_ifindex || fetch(frame, 0, &to, ETH_ALEN))
+	if (fetch(frame, 0, &to, ETH_ALEN))
 		return PACKET_OTHERHOST;
 	__builtin_memcpy(&own, i->mac, ETH_ALEN);
 	if (to == own)

@@ -49,8 +49,10 @@ type iface struct {
 	loopback bool
 	mac      [6]byte
 	mtu      int
-	vlan     string // name of a VLAN's interface on top of it; "": none
-	xdp      uint32 // id of the XDP program that is attached; 0: none
+	vlan     string  // name of a VLAN's interface on top of it; "": none
+	xdp      uint32  // id of the XDP program that is attached; 0: none
+	bond     int     // index of the bond that it is a port of; 0: none
+	ports    []iface // of a bond
 }
 
 // attacher attaches programs to hooks: attach_link.go, attach_xdp.go and attach_clsact.go.
@@ -88,9 +90,25 @@ func interfaces() ([]iface, error) {
 		if m := masters[a.MasterIndex]; m != nil && slices.Contains(switching, m.Type()) {
 			i.enslaved = m.Type() + " " + m.Attrs().Name
 		}
+		if m := masters[a.MasterIndex]; m != nil && m.Type() == "bond" {
+			i.bond = m.Attrs().Index
+		}
 		all = append(all, i)
 	}
+	for n := range all {
+		all[n].ports = portsOf(all, all[n].index)
+	}
 	return all, nil
+}
+
+// portsOf are the ports of a bond.
+func portsOf(all []iface, bond int) (ports []iface) {
+	for _, i := range all {
+		if i.bond == bond {
+			ports = append(ports, i)
+		}
+	}
+	return ports
 }
 
 // switching are the kinds of interface whose ports are not judged: a frame is judged at the interface that the ports belong to.

@@ -132,7 +132,9 @@ func (t *transaction) attachOneXDP(h hook, disp *ebpf.Program) error {
 func (i iface) xdpRefusal(err error) string {
 	switch {
 	case errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST):
-		return fmt.Sprintf("another XDP program is attached (id %d)", i.xdp)
+		return "another XDP program is attached (" + xdpName(i.xdp) + ")"
+	case errors.Is(err, unix.EOPNOTSUPP) && i.kind == "bond":
+		return "no native XDP: a port's driver has none, a port has a program of its own, or the bond's mode is none that has it (balance-rr, active-backup, balance-xor, 802.3ad)"
 	case errors.Is(err, unix.EOPNOTSUPP):
 		return "no native XDP: " + i.kindName()
 	case errors.Is(err, unix.ERANGE):
@@ -152,12 +154,19 @@ func (i iface) noXDP(x XDP) string {
 		return "no native XDP: loopback"
 	case i.l2 == 0:
 		return "its frames have no Ethernet header"
-	case i.kind == "bond" || i.kind == "team":
-		return "the program would run on the ports of the " + i.kind
+	case i.kind == "team":
+		return "the program would run on the ports of the team"
+	case i.kind == "bond" && len(i.ports) == 0:
+		return "the bond has no ports yet"
 	case i.vlan != "" && i.kind == "veth":
 		return fmt.Sprintf("XDP does not see which frames are of VLAN %s", i.vlan)
 	case i.vlan != "" && stripsVLANs(i.name):
 		return fmt.Sprintf("XDP does not see which frames are of VLAN %s; it does after: ethtool -K %s rxvlan off", i.vlan, i.name)
+	}
+	for _, port := range i.ports { // the kernel runs the program of a bond there
+		if why := port.noXDP(x); why != "" {
+			return "port " + port.name + ": " + why
+		}
 	}
 	return ""
 }
@@ -167,4 +176,22 @@ func (i iface) kindName() string {
 		return "this driver has none"
 	}
 	return "a virtual device (" + i.kind + ")"
+}
+
+// xdpName is what is known of somebody else's program.
+func xdpName(id uint32) string {
+	text := fmt.Sprintf("id %d", id)
+	p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
+	if err != nil {
+		return text
+	}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil || info.Name == "" {
+		return text
+	}
+	if info.Name == "xdp_dispatcher" {
+		return text + ", libxdp's dispatcher"
+	}
+	return fmt.Sprintf("%s, %q", text, info.Name)
 }

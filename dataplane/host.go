@@ -104,7 +104,7 @@ func nameInterfaces(m *ebpf.Map) error {
 }
 
 func ifaceEntry(i iface) bpf.Iface {
-	v := bpf.Iface{Ifindex: uint32(i.index), Mac: i.mac, Mtu: uint16(min(i.mtu, 1<<16-1))}
+	v := bpf.Iface{Ifindex: uint32(i.index), Bond: uint32(i.bond), Mac: i.mac, Mtu: uint16(min(i.mtu, 1<<16-1))}
 	for n := range min(len(i.name), len(v.Name)-1) {
 		v.Name[n] = int8(i.name[n])
 	}

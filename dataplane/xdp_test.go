@@ -250,7 +250,7 @@ func TestLeftToTC(t *testing.T) {
 	check("ifb0", "no native XDP: a virtual device (ifb)")
 	check("br0", "no native XDP: a virtual device (bridge)")
 	check("tun0", "no Ethernet header")
-	check("veth0", "another XDP program is attached (id ")
+	check("veth0", `, "somebodys")`)
 	w.say(3, 9)
 	if n := w.counter("guard/dropped"); n != 3 {
 		t.Errorf("%d dropped at tc", n)
@@ -279,7 +279,7 @@ func TestLeftToTC(t *testing.T) {
 func (w *world) attachOther(iface string) (stop func()) {
 	w.tb.Helper()
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.XDP, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}, // XDP_PASS
+		Name: "somebodys", Type: ebpf.XDP, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}, // XDP_PASS
 	})
 	must(w.tb, err)
 	var l link.Link
@@ -356,7 +356,7 @@ func TestDetachedXDP(t *testing.T) {
 }
 
 func TestXDPRefusals(t *testing.T) {
-	i := iface{name: "eth0", kind: "device", mtu: 9000, xdp: 12}
+	i := iface{name: "eth0", kind: "device", mtu: 9000, xdp: 1<<32 - 1}
 	got := map[string]string{}
 	for name, err := range map[string]error{
 		"busy": unix.EBUSY, "other mode": unix.EEXIST, "none": unix.EOPNOTSUPP, "mtu": unix.ERANGE, "odd": fmt.Errorf("attach: %w", unix.EINVAL),
@@ -365,7 +365,7 @@ func TestXDPRefusals(t *testing.T) {
 		got[name] = i.xdpRefusal(err)
 	}
 	want := map[string]string{
-		"busy": "another XDP program is attached (id 12)", "other mode": "another XDP program is attached (id 12)",
+		"busy": "another XDP program is attached (id 4294967295)", "other mode": "another XDP program is attached (id 4294967295)",
 		"none": "no native XDP: this driver has none", "mtu": "the driver has no XDP at an MTU of 9000",
 		"odd": "the driver refuses XDP, with an MTU of 9000 and as its queues are set up", "else": "strange",
 	}
@@ -376,7 +376,9 @@ func TestXDPRefusals(t *testing.T) {
 		iface
 		want string
 	}{
-		{iface{kind: "bond", l2: 14}, "ports of the bond"}, {iface{kind: "device", l2: 14, name: "no-such0", vlan: "eth0.5"}, "rxvlan off"},
+		{iface{kind: "team", l2: 14}, "ports of the team"}, {iface{kind: "bond", l2: 14}, "no ports"},
+		{iface{kind: "bond", l2: 14, ports: []iface{{kind: "device", l2: 14}, {kind: "device", l2: 14, name: "no-such1", vlan: "no-such1.5"}}}, "port no-such1: XDP does not see"},
+		{iface{kind: "bond", l2: 14, ports: []iface{{kind: "device", l2: 14}}}, ""}, {iface{kind: "device", l2: 14, name: "no-such0", vlan: "eth0.5"}, "rxvlan off"},
 		{iface{kind: "veth", l2: 14}, "skbs already"}, {iface{kind: "ifb", loopback: true, l2: 14}, "loopback"}, {iface{kind: "tun"}, "Ethernet"}, {iface{kind: "device", l2: 14}, ""},
 	} {
 		if got := c.noXDP(XDPAuto); !strings.Contains(got, c.want) || (got == "") != (c.want == "") {
