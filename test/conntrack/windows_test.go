@@ -132,6 +132,7 @@ var situations = []situation{
 	{"acknowledged five times", opened(times(5, "B A seq 9000001 ack 100001 win 300")...), 100001, 9000001},
 	{"five ACKs with other windows", opened("B A seq 9000001 ack 100001 win 300", "B A seq 9000001 ack 100001 win 301", "B A seq 9000001 ack 100001 win 302",
 		"B A seq 9000001 ack 100001 win 303", "B A seq 9000001 ack 100001 win 304"), 100001, 9000001},
+	{"picked up around zero, sent four times", times(4, "A A seq 100001 ack 4294967000 win 200"), 100001, 4294967000},
 	{"around zero, both scale", []string{"A S seq 4294967295 win 200 wscale 2,0", "B SA seq 2147483647 ack 0 win 300 wscale 1,0", "A A seq 0 ack 2147483648 win 50",
 		"B A seq 2147483648 ack 0 win 150"}, 0, 2147483648},
 	{"around zero", []string{"A S seq 4294967295 win 200", "B SA seq 2147483647 ack 0 win 300", "A A seq 0 ack 2147483648 win 200", "B A seq 2147483648 ack 0 win 300"}, 0, 2147483648},
