@@ -88,6 +88,11 @@ func TestErrors(t *testing.T) {
 				"A icmp %d/0 id 7\nB icmp %d/0 id 7\nA icmp %d/1 quote B icmp 9/0 id 7"} {
 				add(about, echo[0], echo[1], types[0])
 			}
+			for _, proto := range []string{"udp 0>0 len 20", "tcp 0>0 S seq 1000 win 200", "sctp 0>0 seq 0 chunk 1,0,7"} { // ports as those that cannot be read
+				for cut := range 9 {
+					add("A %s\nB icmp %d/1 quote A %[1]s cut %[3]d", proto, types[0], cut)
+				}
+			}
 			add("A udp 1000>53\nB udp 53>1000\nA icmp %d/1 quote B udp 53>1000", types[0])
 			r.same(t, scripts)
 		})
