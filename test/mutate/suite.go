@@ -57,7 +57,7 @@ var first = map[string][]suite{
 	"ct_icmp.h":   {closest("TestQuotes|TestRedirects|TestRelated|TestErrorsOfTheStack"), beside("TestErrors")},
 	"ct_tcp.h":    {beside("TestTransitions|TestWindows|TestWindowsPatient|TestFlags"), closest("TestClock|TestTCP")},
 	"ct_window.h": {beside("TestWindows|TestWindowsPatient"), closest("TestClock")},
-	"ct_sctp.h":   {beside("TestAssociations"), closest("TestChunks")},
+	"ct_sctp.h":   {beside("TestAssociations"), closest("TestChunks|TestClock")},
 	"":            {closest("TestTCPAsNetfilter|TestOthersAsNetfilter|TestICMP|TestRelated|TestRedirects")},
 }
 
