@@ -22,6 +22,9 @@ type (
 	MeterKey   = ClassifierMeterKey
 	MeterState = ClassifierMeterState
 	Recent     = ClassifierRecent
+	Flows      = ClassifierFlows
+	Place      = ClassifierConncountPlace
+	PlaceKey   = ClassifierConncountPlaceKey
 	RecentKey  = ClassifierRecentKey
 	CgroupPath = WatchCgroupPath
 	RouteEpoch = ClassifierRouteEpoch

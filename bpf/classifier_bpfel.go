@@ -34,15 +34,17 @@ type ClassifierConncount struct {
 
 type ClassifierConncountKey struct {
 	_      structs.HostLayout
+	What   uint64
 	Addr   [4]uint32
-	What   uint32
 	Family uint8
-	Pad    [3]uint8
+	Pad    [7]uint8
 }
 
 type ClassifierConncountPlace struct {
 	_       structs.HostLayout
 	Created uint64
+	Taken   uint64
+	Begun   uint64
 	Flow    ClassifierCtKey
 }
 
@@ -50,6 +52,7 @@ type ClassifierConncountPlaceKey struct {
 	_     structs.HostLayout
 	Key   ClassifierConncountKey
 	Place uint32
+	Pad   uint32
 }
 
 type ClassifierCtAssured struct {
@@ -113,14 +116,24 @@ type ClassifierCtWork struct {
 	Dir      uint8
 	LowSrc   uint8
 	Op       uint8
-	Pad2     uint8
+	Taken    uint8
 	Lock     uint64
 	Flow     ClassifierCtFlow
 	Place    ClassifierConncountPlace
 	PlaceKey ClassifierConncountPlaceKey
-	Pad3     uint32
+	Places   [8]ClassifierConncountPlaceKey
 	Tick     uint64
 	Now      uint64
+}
+
+type ClassifierFlows struct {
+	_     structs.HostLayout
+	Id    uint64
+	Limit uint32
+	Dest  uint8
+	Ipv4  uint8
+	Ipv6  uint8
+	Pad   uint8
 }
 
 type ClassifierFragFirst struct {
@@ -539,6 +552,7 @@ const (
 	ClassifierVarCfgCtTimeouts     = "cfg_ct_timeouts"
 	ClassifierVarCfgDefrag         = "cfg_defrag"
 	ClassifierVarCfgDry            = "cfg_dry"
+	ClassifierVarCfgFlows          = "cfg_flows"
 	ClassifierVarCfgForwarding     = "cfg_forwarding"
 	ClassifierVarCfgIfnames        = "cfg_ifnames"
 	ClassifierVarCfgLogBurst       = "cfg_log_burst"
@@ -669,6 +683,7 @@ type ClassifierVariableSpecs struct {
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
+	CfgFlows          *ebpf.VariableSpec `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
 	CfgIfnames        *ebpf.VariableSpec `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
@@ -805,6 +820,7 @@ type ClassifierVariables struct {
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
+	CfgFlows          *ebpf.Variable `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
 	CfgIfnames        *ebpf.Variable `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`

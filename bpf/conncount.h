@@ -33,26 +33,35 @@ struct conncount_scan {
 	__u32 found;
 };
 
-static __always_inline int is_taken(struct conncount_place *p, __u64 now)
+/* The flow of a place, if it is in the tables. */
+static __always_inline struct ct_flow *flow_in(struct conncount_place *p)
 {
 	struct ct_assured *a = bpf_map_lookup_elem(&ct, &p->flow);
 	struct ct_flow *f = a ? &a->flow : bpf_map_lookup_elem(&ct_new, &p->flow);
 
-	if (f && f->created == p->created)
-		return f->expires > now;
-	return now - p->created < CONNCOUNT_YOUNG;
+	return f && f->created == p->created ? f : NULL;
+}
+
+static __always_inline int is_taken(struct conncount_place *p, __u64 now)
+{
+	struct ct_flow *f = flow_in(p);
+
+	return f ? f->expires > now : now < p->taken + CONNCOUNT_YOUNG;
 }
 
 /* Takes a place if it is free. Reports 1 if it did. */
-static __always_inline int take_place(struct ct_work *w, __u64 now)
+static __always_inline int take_place(struct ct_work *w, __u64 now, int (*is_taken)(struct conncount_place *, __u64))
 {
 	struct conncount_place *p = bpf_map_lookup_elem(&conncount_places, &w->place_key);
 	__u64 was;
 
 	if (!p)
 		return !bpf_map_update_elem(&conncount_places, &w->place_key, &w->place, BPF_NOEXIST);
-	was = p->created;
-	if (is_taken(p, now) || __sync_val_compare_and_swap(&p->created, was, w->place.created) != was)
+	was = p->taken;
+	if (is_taken(p, now))
+		return 0;
+	p->begun = 0; /* before the flow is another, which has not begun */
+	if (__sync_val_compare_and_swap(&p->taken, was, w->place.taken) != was)
 		return 0; /* or another CPU was first */
 	return !bpf_map_update_elem(&conncount_places, &w->place_key, &w->place, BPF_ANY);
 }
@@ -61,7 +70,7 @@ static long conncount_try(__u32 i, struct conncount_scan *s)
 {
 	s->w->place_key.place = s->at;
 	s->at = s->at + 1 < s->limit ? s->at + 1 : 0;
-	s->found = take_place(s->w, s->now);
+	s->found = take_place(s->w, s->now, is_taken);
 	return s->found;
 }
 
@@ -76,6 +85,8 @@ static __always_inline int conncount_add(struct ct_work *w, const struct conncou
 		return 0;
 	w->place_key.key = *key;
 	w->place.created = w->flow.created;
+	w->place.taken = bpf_ktime_get_boot_ns();
+	w->place.begun = 0;
 	w->place.flow = w->key;
 	if (c)
 		s.at = c->next < limit ? c->next : 0;

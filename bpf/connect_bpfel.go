@@ -86,26 +86,40 @@ type ConnectCtWork struct {
 	Dir    uint8
 	LowSrc uint8
 	Op     uint8
-	Pad2   uint8
+	Taken  uint8
 	Lock   uint64
 	Flow   ConnectCtFlow
 	Place  struct {
 		_       structs.HostLayout
 		Created uint64
+		Taken   uint64
+		Begun   uint64
 		Flow    ConnectCtKey
 	}
 	PlaceKey struct {
 		_   structs.HostLayout
 		Key struct {
 			_      structs.HostLayout
+			What   uint64
 			Addr   [4]uint32
-			What   uint32
 			Family uint8
-			Pad    [3]uint8
+			Pad    [7]uint8
 		}
 		Place uint32
+		Pad   uint32
 	}
-	Pad3 uint32
+	Places [8]struct {
+		_   structs.HostLayout
+		Key struct {
+			_      structs.HostLayout
+			What   uint64
+			Addr   [4]uint32
+			Family uint8
+			Pad    [7]uint8
+		}
+		Place uint32
+		Pad   uint32
+	}
 	Tick uint64
 	Now  uint64
 }
@@ -384,6 +398,7 @@ const (
 	ConnectVarCfgCtTimeouts     = "cfg_ct_timeouts"
 	ConnectVarCfgDefrag         = "cfg_defrag"
 	ConnectVarCfgDry            = "cfg_dry"
+	ConnectVarCfgFlows          = "cfg_flows"
 	ConnectVarCfgForwarding     = "cfg_forwarding"
 	ConnectVarCfgIfnames        = "cfg_ifnames"
 	ConnectVarCfgLogBurst       = "cfg_log_burst"
@@ -506,6 +521,7 @@ type ConnectVariableSpecs struct {
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
+	CfgFlows          *ebpf.VariableSpec `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
 	CfgIfnames        *ebpf.VariableSpec `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
@@ -623,6 +639,7 @@ type ConnectVariables struct {
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
+	CfgFlows          *ebpf.Variable `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
 	CfgIfnames        *ebpf.Variable `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`

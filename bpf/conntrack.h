@@ -204,6 +204,7 @@ static __always_inline int track_packet(struct __sk_buff *skb, struct fw_pkt *pk
 		return 0;
 	now = clock(w);
 	w->op = CT_OP_NONE;
+	w->taken = 0;
 	pkt->ct_state = FW_STATE_UNTRACKED;
 	if (pkt->notrack || (is_icmp(pkt) && icmp_role(pkt) == ICMP_UNTRACKED && !bad))
 		return 0;
@@ -224,6 +225,36 @@ static __always_inline int track_packet(struct __sk_buff *skb, struct fw_pkt *pk
 __noinline int fw_track(struct __sk_buff *skb, struct fw_pkt *pkt, __u32 bad) { return track_packet(skb, pkt, bad); }
 __noinline int fw_track_head(struct fw_pkt *pkt, __u32 bad) { return track_packet(NULL, pkt, bad); }
 
+/* The packet was not accepted: its flow, if it was to begin, gives back the places that rules gave it. */
+__noinline int fw_abandon(void)
+{
+	struct ct_work *w = ct_work();
+	int i;
+
+	if (!w)
+		return 0;
+	for (i = 0; i < FLOWS_TAKEN; i++) {
+		if (i < w->taken)
+			bpf_map_delete_elem(&conncount_places, &w->places[i]);
+	}
+	w->taken = 0;
+	return 0;
+}
+
+/* The flow has begun, and keeps the places that rules gave it. */
+static __always_inline void keep_places(struct ct_work *w)
+{
+	struct conncount_place *p;
+	int i;
+
+	for (i = 0; i < FLOWS_TAKEN; i++) {
+		p = i < w->taken ? bpf_map_lookup_elem(&conncount_places, &w->places[i]) : NULL;
+		if (p && p->created == w->flow.created)
+			p->begun = 1;
+	}
+	w->taken = 0;
+}
+
 /*
  * The packet was accepted: its flow begins, if it is the first. where: CT_FLOW_LOCAL or CT_FLOW_FORWARDED. Reports 1 if it must not
  * begin, so that the packet is to be dropped.
@@ -241,13 +272,19 @@ __noinline int fw_confirm(struct fw_pkt *pkt, __u32 where)
 	if (limited && source_is_full(w, pkt, w->flow.created)) {
 		count(FW_STAT_SOURCE_FULL);
 		notice(pkt, FW_NOTICE_SOURCE_FULL);
+		fw_abandon();
 		return 1;
 	}
 	/* Another CPU may have been first, with a packet of the same flow: its entry stands. */
-	if (!bpf_map_update_elem(&ct_new, &w->key, &w->flow, BPF_NOEXIST))
+	if (!bpf_map_update_elem(&ct_new, &w->key, &w->flow, BPF_NOEXIST)) {
 		count(FW_STAT_CT_CREATED);
-	else if (limited)
+		if (cfg_flows)
+			keep_places(w);
+		return 0;
+	}
+	if (limited)
 		conncount_undo(w);
+	fw_abandon();
 	return 0;
 }
 

@@ -294,13 +294,22 @@ struct ct_assured {
 
 /* Whose flows are counted: for what, enum conncount_what, and by an address or the first bits of one. */
 struct conncount_key {
+	__u64 what;		/* CONNCOUNT_SOURCE, or struct flows.id */
 	__be32 addr[4];
-	__u32 what;
 	__u8 family;		/* 4 or 6 */
-	__u8 pad[3];
+	__u8 pad[7];
 };
 
 enum conncount_what { CONNCOUNT_SOURCE /* [conntrack] per_source */ };
+
+/* What a rule asks of the flows of a packet's key, see flows.h. */
+struct flows {
+	__u64 id;		/* of the rule's match; not 0 */
+	__u32 limit;
+	__u8 dest;		/* 1: the destination is the key, else the source */
+	__u8 ipv4, ipv6;	/* bits of an address that count */
+	__u8 pad;
+};
 
 struct conncount {
 	__u64 rest;		/* ns, bpf_ktime_get_boot_ns: all places were taken, and until then nobody looks again */
@@ -310,12 +319,17 @@ struct conncount {
 
 struct conncount_place_key {
 	struct conncount_key key;
-	__u32 place;		/* below the limit */
+	__u32 place;		/* below the limit; the limit: of one that is beyond it */
+	__u32 pad;
 };
+
+#define FLOWS_TAKEN 8 /* places that a packet's flow has taken and may give back */
 
 /* The flow in a place, by its key and birth: another flow may have the key later. */
 struct conncount_place {
 	__u64 created;
+	__u64 taken;		/* when, bpf_ktime_get_boot_ns: of two CPUs that take it one finds another time there */
+	__u64 begun;		/* 1: the flow was in the tables, so that it is over once it is not */
 	struct ct_key flow;
 };
 

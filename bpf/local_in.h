@@ -208,7 +208,7 @@ static __always_inline int judge_whole(struct fw_pkt *pkt, __u32 carried, enum f
 	if (hook == FW_HOOK_INPUT)
 		recall_receiver(pkt);
 	pkt->hook = hook;
-	verdict = hook == FW_HOOK_INPUT ? fw_input(pkt) : fw_forward(pkt);
+	verdict = settle(hook == FW_HOOK_INPUT ? fw_input(pkt) : fw_forward(pkt));
 	if (verdict_kind(verdict) == FW_ACCEPT && !known && confirm(pkt, hook == FW_HOOK_INPUT ? CT_FLOW_LOCAL : CT_FLOW_FORWARDED))
 		return FW_DROP;
 	return verdict;
@@ -226,6 +226,7 @@ int nf_input(struct bpf_nf_ctx *ctx)
 	if (!pkt)
 		return drop_whole(FW_STAT_INTERNAL);
 	keep_helpers(pkt);
+	keep_flows(pkt);
 	rc = describe_whole(skb, ctx->state, pkt, carried);
 	if (rc >= 0)
 		return drop_whole(rc);

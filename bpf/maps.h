@@ -107,12 +107,12 @@ struct ct_work {
 	__u8 dir;		/* 0 the originator's */
 	__u8 low_src;		/* 1: the key's lower end sent the packet */
 	__u8 op;		/* enum ct_op */
-	__u8 pad2;
+	__u8 taken;		/* of places */
 	__u64 lock;		/* with flow: a value of ct; zero */
 	struct ct_flow flow;
 	struct conncount_place place;
 	struct conncount_place_key place_key;
-	__u32 pad3;
+	struct conncount_place_key places[FLOWS_TAKEN]; /* that the flow which is about to begin has by rules */
 	__u64 tick;		/* jiffies */
 	__u64 now;		/* bpf_ktime_get_boot_ns in this tick */
 };

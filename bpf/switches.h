@@ -62,6 +62,7 @@ static __always_inline __u32 seconds(__u32 i)
 volatile const __u8 cfg_checksums;		/* received packets with a wrong checksum are invalid; needs Linux 6.2 */
 volatile const __u8 cfg_tcp_loose = 1;		/* pick up connections in the middle */
 volatile const __u32 cfg_ct_per_source;		/* flows that a source may have; 0: any number */
+volatile const __u8 cfg_flows;			/* a rule limits flows */
 volatile const __u8 cfg_source_ipv4 = 32;	/* bits of an address that make a source */
 volatile const __u8 cfg_source_ipv6 = 64;
 volatile const __u8 cfg_tcp_liberal;		/* windows are no reason to call a segment invalid */

@@ -43,6 +43,7 @@
 #include "ct_icmp.h"
 #include "conncount.h"
 #include "conntrack.h"
+#include "flows.h"
 #include "frag.h"
 #include "route.h"
 #include "published.h"
@@ -140,6 +141,21 @@ static __always_inline int confirm(struct fw_pkt *pkt, __u32 where)
 	return rc != 0;
 }
 
+/* What the rules made of a packet, which has places to give back if it was not accepted. */
+static __always_inline int settle(int verdict)
+{
+	if (cfg_flows && verdict_kind(verdict) != FW_ACCEPT)
+		fw_abandon();
+	return verdict;
+}
+
+/* Links what only these programs have, as keep_helpers. */
+static __always_inline void keep_flows(struct fw_pkt *pkt)
+{
+	if (cfg_never)
+		fw_flows(pkt, &no_flows);
+}
+
 /* What egress of lo found out about the packet holds for its ingress: there is one packet, and one update. */
 static __always_inline int carried_state(struct fw_pkt *pkt, __u32 carried)
 {
@@ -170,7 +186,7 @@ static __always_inline int judge_input(struct __sk_buff *skb, struct fw_pkt *pkt
 	if (cfg_receiver)
 		fw_receiver(skb, pkt);
 	pkt->hook = FW_HOOK_INPUT;
-	verdict = fw_input(pkt);
+	verdict = settle(fw_input(pkt));
 	if (verdict_kind(verdict) == FW_ACCEPT) {
 		if (!known && confirm(pkt, CT_FLOW_LOCAL))
 			return DROP;
@@ -243,6 +259,7 @@ int tc_ingress(struct __sk_buff *skb)
 	if (!pkt)
 		return drop(FW_STAT_INTERNAL);
 	keep_helpers(pkt);
+	keep_flows(pkt);
 	if (take_answer(skb, INGRESS))
 		return PASS;
 	skb->tc_index = 0;
@@ -295,7 +312,7 @@ static __always_inline int judge_forward(struct __sk_buff *skb, struct fw_pkt *p
 	track(skb, pkt, EGRESS);
 	skb->tc_index = 0;
 	pkt->hook = FW_HOOK_FORWARD;
-	verdict = fw_forward(pkt);
+	verdict = settle(fw_forward(pkt));
 	if (verdict_kind(verdict) == FW_ACCEPT && confirm(pkt, CT_FLOW_FORWARDED))
 		verdict = FW_DROP;
 	remember_verdict(pkt, verdict);
@@ -320,7 +337,7 @@ __noinline int fw_judge_published(struct __sk_buff *skb, struct fw_pkt *pkt)
 	skb->tc_index = 0;
 	pkt->hook = pkt->published;
 	hide_interface(pkt);
-	verdict = pkt->hook == FW_HOOK_INPUT ? fw_input(pkt) : fw_output(pkt);
+	verdict = settle(pkt->hook == FW_HOOK_INPUT ? fw_input(pkt) : fw_output(pkt));
 	if (verdict_kind(verdict) == FW_ACCEPT) {
 		return confirm(pkt, CT_FLOW_FORWARDED) ? DROP : pass(skb, pkt);
 	}
@@ -340,7 +357,7 @@ static __always_inline int judge_output(struct __sk_buff *skb, struct fw_pkt *pk
 		return refuse(skb, pkt, verdict);
 	track(skb, pkt, EGRESS);
 	pkt->hook = FW_HOOK_OUTPUT;
-	verdict = fw_output(pkt);
+	verdict = settle(fw_output(pkt));
 	remember_verdict(pkt, verdict);
 	if (verdict_kind(verdict) != FW_ACCEPT)
 		return refuse(skb, pkt, verdict);
@@ -394,6 +411,7 @@ int tc_egress(struct __sk_buff *skb)
 	if (!pkt)
 		return drop(FW_STAT_INTERNAL);
 	keep_helpers(pkt);
+	keep_flows(pkt);
 	if (take_answer(skb, EGRESS) || from_packet_socket(skb) || from_above(skb) || judged_whole(skb))
 		return PASS;
 	rc = fw_parse(skb, pkt);
@@ -430,6 +448,9 @@ int fw_judge(struct __sk_buff *skb)
 	if (!pkt)
 		return drop(FW_STAT_INTERNAL);
 	keep_helpers(pkt);
+	keep_flows(pkt);
+	if (cfg_flows)
+		fw_expect(pkt);
 	switch (pkt->hook) {
 	case FW_HOOK_PREROUTING:
 		verdict = fw_prerouting(pkt);
@@ -447,6 +468,8 @@ int fw_judge(struct __sk_buff *skb)
 		verdict = fw_output(pkt);
 		break;
 	}
+	if (cfg_flows && verdict_kind(settle(verdict)) == FW_ACCEPT)
+		fw_confirm(pkt, CT_FLOW_LOCAL);
 	bpf_map_update_elem(&judged, &zero, &verdict, BPF_ANY);
 	return PASS;
 }

@@ -86,26 +86,40 @@ type XdpCtWork struct {
 	Dir    uint8
 	LowSrc uint8
 	Op     uint8
-	Pad2   uint8
+	Taken  uint8
 	Lock   uint64
 	Flow   XdpCtFlow
 	Place  struct {
 		_       structs.HostLayout
 		Created uint64
+		Taken   uint64
+		Begun   uint64
 		Flow    XdpCtKey
 	}
 	PlaceKey struct {
 		_   structs.HostLayout
 		Key struct {
 			_      structs.HostLayout
+			What   uint64
 			Addr   [4]uint32
-			What   uint32
 			Family uint8
-			Pad    [3]uint8
+			Pad    [7]uint8
 		}
 		Place uint32
+		Pad   uint32
 	}
-	Pad3 uint32
+	Places [8]struct {
+		_   structs.HostLayout
+		Key struct {
+			_      structs.HostLayout
+			What   uint64
+			Addr   [4]uint32
+			Family uint8
+			Pad    [7]uint8
+		}
+		Place uint32
+		Pad   uint32
+	}
 	Tick uint64
 	Now  uint64
 }
@@ -427,6 +441,7 @@ const (
 	XdpVarCfgCtTimeouts     = "cfg_ct_timeouts"
 	XdpVarCfgDefrag         = "cfg_defrag"
 	XdpVarCfgDry            = "cfg_dry"
+	XdpVarCfgFlows          = "cfg_flows"
 	XdpVarCfgForwarding     = "cfg_forwarding"
 	XdpVarCfgIfnames        = "cfg_ifnames"
 	XdpVarCfgLogBurst       = "cfg_log_burst"
@@ -545,6 +560,7 @@ type XdpVariableSpecs struct {
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
+	CfgFlows          *ebpf.VariableSpec `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
 	CfgIfnames        *ebpf.VariableSpec `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
@@ -663,6 +679,7 @@ type XdpVariables struct {
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
+	CfgFlows          *ebpf.Variable `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
 	CfgIfnames        *ebpf.Variable `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`

@@ -131,6 +131,8 @@ func (t *transaction) openMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 		t.copied, err = copyEntries[[]bpf.Counter](m, old)
 	case spec.MaxEntries > old.MaxEntries() && spec.Name == "limits":
 		_, err = copyEntries[bpf.Limit](m, old)
+	case sameShape && spec.Name == "conncount_places":
+		err = copyPlaces(m, old)
 	case spec.Name == "recents" && old.KeySize() == spec.KeySize:
 		err = copyRecents(m, old)
 	default:

@@ -51,6 +51,25 @@ func resized(spec *ebpf.MapSpec, old *ebpf.Map) bool {
 	return sized && spec.MaxEntries != old.MaxEntries()
 }
 
+// copyPlaces brings the places of flows that are counted into another map.
+func copyPlaces(to, from *ebpf.Map) error {
+	keys, values := make([]bpf.PlaceKey, flowBatch), make([]bpf.Place, flowBatch)
+	for at := new(ebpf.MapBatchCursor); ; {
+		n, err := from.BatchLookup(at, keys, values, nil)
+		for i := range n {
+			if err := to.Put(keys[i], values[i]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, ebpf.ErrKeyNotExist):
+			return nil // that was the last batch
+		case err != nil:
+			return err
+		}
+	}
+}
+
 // bringFlows copies the flows of a table into the one that takes over from it, before the flip; promote brings what happens meanwhile.
 func (t *transaction) bringFlows(name string, to, from *ebpf.Map) {
 	lost, err := flowTables[name](to, from)

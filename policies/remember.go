@@ -20,6 +20,7 @@ type memory struct {
 
 var memories = []memory{
 	{row{inRule | inAfter, "recent", isText, 0, "", "a list of addresses with the times of their packets: see [lists](#lists-of-recent-addresses)", `recent = "update source in ssh within 60s hits 4"`}, ruleset.FieldRecent, parseRecent, recentText, false},
+	{row{tracked &^ inAlso, "max_flows", isText, 0, "", `the rule holds while the source has no more connections than so many, this one included; also "per destination", and "per source/24/56" for networks; with "!", beyond that`, `max_flows = "20 per source"`}, ruleset.FieldFlows, parseFlows, flowsText, true},
 	{row{inRule | inAfter, "sample", isText, 0, "", `some of the packets: "1 of 10", "1 of 10 after 3" for the fourth of every ten, or by chance "5%"`, `sample = "1 of 10"`}, ruleset.FieldSample, parseSample, sampleText, false},
 	{row{inRule | inAfter, "quota", isText, 0, "", `the rule holds for so many bytes, and for no more after the first packet that is too much; with "!", from then on`, `quota = "10GB"`}, ruleset.FieldQuota, parseQuota, quotaText, true},
 }

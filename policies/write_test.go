@@ -178,6 +178,8 @@ func (d dice) operands(m *ruleset.Match, f ruleset.Family) {
 			if m.Recent.Op == ruleset.RecentUpdate {
 				m.Recent.Within, m.Recent.Hits, m.Recent.TTL, m.Recent.Reap = 60, pick[uint32](d, 0, 3), d.one(2), d.one(2)
 			}
+		case ruleset.KindFlows:
+			m.Flows = &ruleset.Flows{Max: pick[uint32](d, 0, 20), Dest: d.one(2), Bits: pick(d, ruleset.KeyBits{IPv4: 32, IPv6: 64}, ruleset.KeyBits{IPv4: 0, IPv6: 128})}
 		case ruleset.KindBits:
 			bit := uint64(1) << d.IntN(3)
 			m.Masked = []ruleset.Masked{{Value: bit | 2, Mask: bit | 2}}

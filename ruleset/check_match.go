@@ -8,7 +8,7 @@ import (
 // operandKinds says for every kind of field which operands it takes, as the words that errors use.
 var operandKinds = map[Kind]string{
 	KindNumber: "numbers", KindBits: "bits", KindFlags: "masked numbers", KindAddr: "addresses", KindIface: "interface names", KindCgroup: "names of control groups", KindLimit: "a rate",
-	KindSample: "a sample", KindQuota: "a quota", KindRecent: "a list", KindElement: "a set",
+	KindSample: "a sample", KindQuota: "a quota", KindRecent: "a list", KindElement: "a set", KindFlows: "a number of flows",
 }
 
 // match checks one match of a rule of a chain.
@@ -88,6 +88,9 @@ func (m *Match) problems(f Family) []string {
 	if m.Recent != nil {
 		add(m.Recent.problem())
 	}
+	if m.Flows != nil {
+		add(m.Flows.problem())
+	}
 	return out
 }
 
@@ -103,7 +106,7 @@ func (m *Match) operandsGiven(want Kind) []string {
 		given bool
 	}{
 		{"ranges", len(m.Ranges) > 0}, {"masked numbers", len(m.Masked) > 0}, {"addresses", len(m.Addrs) > 0 || len(m.Live) > 0 && m.Set == ""},
-		{"a set", m.Set != ""}, {names, len(m.Names) > 0}, {"a rate", m.Limit != nil}, {"a sample", m.Sample != nil}, {"a quota", m.Quota != nil}, {"a list", m.Recent != nil},
+		{"a set", m.Set != ""}, {names, len(m.Names) > 0}, {"a rate", m.Limit != nil}, {"a sample", m.Sample != nil}, {"a quota", m.Quota != nil}, {"a list", m.Recent != nil}, {"a number of flows", m.Flows != nil},
 	} {
 		if o.given {
 			got = append(got, o.name)

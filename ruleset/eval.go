@@ -17,12 +17,14 @@ func (rs *Ruleset) Eval(h Hook, p *Packet, st *State) (Verdict, Trace) {
 		e.trace.Reason = ReasonMalformed
 		return Verdict{Kind: Drop}, e.trace
 	}
+	v := Verdict{Kind: Accept}
 	for _, c := range bases {
-		if v := e.base(c); v.Kind != Accept {
-			return v, e.trace
+		if v = e.base(c); v.Kind != Accept {
+			break
 		}
 	}
-	return Verdict{Kind: Accept}, e.trace
+	st.settle(v)
+	return v, e.trace
 }
 
 // evaluation is one packet on its way through one hook.
@@ -113,6 +115,8 @@ func (e *evaluation) holds(r *Rule, i int) bool {
 		return e.element(m)
 	case KindQuota:
 		return e.state.quota(r, i, p.number(FieldLength))
+	case KindFlows:
+		return e.state.flows(r, i, p)
 	case KindRecent:
 		return e.state.recent(m, p, e.trace.Hook)
 	}

@@ -38,6 +38,7 @@ const (
 	FieldQuota
 	FieldRecent
 	FieldElement
+	FieldFlows
 	fieldCount
 )
 
@@ -57,6 +58,7 @@ const (
 	KindSample              // Sample
 	KindQuota               // Quota
 	KindRecent              // Recent
+	KindFlows               // Flows
 )
 
 // Layer is where in the packet a field is found; it decides when a packet has no value for it.
@@ -128,6 +130,7 @@ var Fields = [fieldCount]FieldInfo{
 	FieldQuota:     {"quota", KindQuota, LayerMeta, 0, "", everywhere, "so many bytes of packets, then no more (xt_quota)"},
 	FieldRecent:    {"recent", KindRecent, LayerMeta, 0, "", everywhere, "list of addresses with the times of their packets (xt_recent)"},
 	FieldElement:   {"element", KindElement, LayerMeta, 0, "", everywhere, "several fields together, as elements of a set of several parts"},
+	FieldFlows:     {"flows", KindFlows, LayerMeta, 0, "", tracked, "so many flows of one source at a time (xt_connlimit)"},
 }
 
 func (f FieldID) String() string {

@@ -23,6 +23,7 @@ type Match struct {
 	Quota  *Quota      `json:"quota,omitempty"`  // FieldQuota
 	Recent *Recent     `json:"recent,omitempty"` // FieldRecent
 	Parts  []FieldID   `json:"parts,omitempty"`  // FieldElement: the packet's field for each part of the elements of Set
+	Flows  *Flows      `json:"flows,omitempty"`  // FieldFlows
 	Pos    Pos         `json:"pos,omitzero"`
 }
 

@@ -170,6 +170,9 @@ func (m *Match) operands() string {
 	if m.Recent != nil {
 		out = append(out, m.Recent.String())
 	}
+	if m.Flows != nil {
+		out = append(out, m.Flows.String())
+	}
 	return strings.Join(out, ",")
 }
 

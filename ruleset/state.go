@@ -14,6 +14,8 @@ type State struct {
 	buckets  map[bucketKey]*bucket
 	counts   map[bucketKey]*uint64
 	lists    map[recentKey]*noted
+	open     map[bucketKey]map[flowEnds]bool
+	begun    []func()                    // what the packet at hand has added to open, and how to take it back
 	elements map[string]map[Tuple]uint64 // by set: when they are over in ns, 0 for never
 }
 

@@ -18,7 +18,7 @@ func (rs *Ruleset) PosOf(f FieldID) (pos Pos) {
 
 // UsesConntrack reports whether any rule looks at the conntrack state, or flows are limited. If not there is nothing to track for.
 func (rs *Ruleset) UsesConntrack() bool {
-	return rs.Uses(FieldState) || rs.Conntrack != nil && rs.Conntrack.PerSource > 0
+	return rs.Uses(FieldState) || rs.Uses(FieldFlows) || rs.Conntrack != nil && rs.Conntrack.PerSource > 0
 }
 
 // ReadsTransport reports whether any rule looks into transport headers. Then packets whose headers cannot be read are dropped.

@@ -72,7 +72,7 @@ func TestLoadLarge(t *testing.T) {
 				t.Fatal(err)
 			}
 			compiled := time.Since(start)
-			j := load(t, out)
+			j := load(t, out, 16)
 			took := time.Since(start)
 			info, err := j.coll.Programs["fw_judge"].Info()
 			if err != nil {

@@ -104,7 +104,7 @@ func exact(t *testing.T, filters []classbench.Filter) {
 	}
 	headers := append(classbench.Headers(filters, classbench.Uniform, n/2, *seed), classbench.Headers(filters, classbench.Mixed, n/2, *seed)...)
 	classbench.Instrument(o.Spec, headers)
-	j := load(t, o)
+	j := load(t, o, 16)
 	if _, err := j.coll.Programs["fw_judge"].Run(&ebpf.RunOptions{Data: make([]byte, 64), Repeat: uint32(n)}); err != nil {
 		t.Fatal(err)
 	}

@@ -116,7 +116,7 @@ func connectJudge(t *testing.T, rs *ruleset.Ruleset) *judge {
 	}
 	spec.Maps["counters"].MaxEntries, spec.Maps["limits"].MaxEntries = out.Spec.Maps["counters"].MaxEntries, out.Spec.Maps["limits"].MaxEntries
 	out.Spec, out.plan = spec, p
-	return load(t, out)
+	return load(t, out, 16)
 }
 
 // firstPacket is the first packet of a TCP connection or of a flow of UDP that this host makes.

@@ -82,10 +82,12 @@ func (d *division) leaf(s *step) int {
 	}
 	for _, t := range s.tests {
 		switch {
+		case t.Flows != nil:
+			return d.plan.limits.flows
 		case t.stateful():
-			return d.plan.limits.leaf
+			n = max(n, d.plan.limits.leaf)
 		case len(t.sets)+len(t.live) > 0:
-			n = 1
+			n = max(n, 1)
 		}
 	}
 	for _, a := range s.does {

@@ -12,6 +12,7 @@ import (
 type limits struct {
 	frames    int // call frames from a hook's function on, itself included: MAX_CALL_FRAMES without those above it
 	leaf      int // frames of the helpers that rules call: fw_log, fw_limit
+	flows     int // the same, if they limit flows
 	functions int // functions that can be added: BPF_MAX_SUBPROGS without those of the C
 }
 

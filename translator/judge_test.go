@@ -37,18 +37,18 @@ func newJudgeOf(tb testing.TB, rs *ruleset.Ruleset, engine Engine) *judge {
 		tb.Fatal(err)
 	}
 	maps.DeleteFunc(out.Spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return name != "fw_judge" })
-	return load(tb, out)
+	return load(tb, out, 16)
 }
 
-// load loads all of a compiled ruleset that is there.
-func load(tb testing.TB, out *Output) *judge {
+// load loads all of a compiled ruleset that is there, with room for so many flows.
+func load(tb testing.TB, out *Output, flows uint32) *judge {
 	tb.Helper()
 	if os.Geteuid() != 0 {
 		tb.Skip("loading BPF programs needs root")
 	}
 	cpu := pin(tb)
 	for _, name := range []string{"ct", "ct_new", "frags", "ifaces"} {
-		out.Spec.Maps[name].MaxEntries = 16
+		out.Spec.Maps[name].MaxEntries = flows
 	}
 	coll, err := ebpf.NewCollection(out.Spec)
 	if err != nil {

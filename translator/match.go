@@ -76,6 +76,8 @@ func (m *matcher) operands(t *test) cond {
 		return m.tuple(t)
 	case ruleset.KindSample:
 		return m.sample(t)
+	case ruleset.KindFlows:
+		return flows{id: t.flows, flows: t.Flows}
 	case ruleset.KindRecent:
 		return recent{&t.Match}
 	case ruleset.KindQuota:

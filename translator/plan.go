@@ -77,6 +77,7 @@ type test struct {
 	sets      []*SetMap      // maps that hold operands
 	live      []*LiveSet     // sets that hold more than the operands
 	parts     []ruleset.Part // of the elements of the one set, for FieldElement
+	flows     uint64         // of the places of its flows
 }
 
 // action is a statement, with the id of its log point.
@@ -138,7 +139,7 @@ func (p *plan) add(c *ruleset.Chain, seen map[*ruleset.Chain]*block) *block {
 func (p *plan) step(r *ruleset.Rule) *step {
 	s := &step{rule: r, slot: p.slots.Counters[r.ID]}
 	for i, m := range r.Matches {
-		s.tests = append(s.tests, &test{Match: m, limitSlot: p.slots.Limits[LimitID(r, i)], meter: meterID(r, i), cgroups: p.cgroupBits(&m)})
+		s.tests = append(s.tests, &test{Match: m, limitSlot: p.slots.Limits[LimitID(r, i)], meter: meterID(r, i), flows: flowsID(r, i), cgroups: p.cgroupBits(&m)})
 	}
 	for _, st := range r.Statements {
 		a := action{Statement: st, log: uint32(len(p.logs))}

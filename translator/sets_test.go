@@ -65,7 +65,7 @@ func TestLargeSet(t *testing.T) {
 	translated := time.Since(start)
 	delete(out.Spec.Programs, "tc_ingress")
 	delete(out.Spec.Programs, "tc_egress")
-	j := load(t, out)
+	j := load(t, out, 16)
 	t.Logf("translated in %v, loaded in %v", translated, time.Since(start)-translated)
 	for _, src := range []string{"20.0.1.7", "20.195.79.0", "20.195.79.255", "192.0.2.1", "2001::1", "2001:0:c3:4f00::1", "2002::"} {
 		p := unmatched()

@@ -76,6 +76,7 @@ func (o *object) limits() limits {
 		l.functions = max(l.functions, len(o.programs[name]))
 		h := newHeights(index(fns))
 		l.leaf = max(l.leaf, h.of("fw_log"), h.of("fw_limit"), h.of("fw_meter"), h.of("fw_nth"), h.of("fw_quota"), h.of("fw_recent"))
+		l.flows = max(l.leaf, l.flows, h.of("fw_flows"))
 	}
 	l.functions = maxFunctions - l.functions
 	return l

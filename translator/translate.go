@@ -133,11 +133,13 @@ func (o *Output) finish() error {
 	if err := o.setConntrack(rs.Conntrack); err != nil {
 		return err
 	}
+	o.sizePlaces()
 	on := func(h ruleset.Hook) bool {
 		return len(rs.Base(h, ruleset.FamilyIPv4))+len(rs.Base(h, ruleset.FamilyIPv6)) > 0
 	}
 	for name, value := range map[string]bool{
 		"cfg_conntrack":       rs.UsesConntrack(),
+		"cfg_flows":           rs.Uses(ruleset.FieldFlows),
 		"cfg_published":       rs.PublishedAsInput,
 		"cfg_prerouting":      on(ruleset.HookPrerouting),
 		"cfg_raw_output":      on(ruleset.HookRawOutput),
@@ -179,10 +181,6 @@ func (o *Output) setConntrack(ct *ruleset.Conntrack) error {
 		if size != 0 {
 			o.Spec.Maps[name].MaxEntries = size
 		}
-	}
-	if ct.PerSource != 0 {
-		o.Spec.Maps["conncount_places"].MaxEntries = o.Spec.Maps["ct"].MaxEntries + o.Spec.Maps["ct_new"].MaxEntries
-		o.Spec.Maps["conncounts"].MaxEntries = o.Spec.Maps["ct_new"].MaxEntries
 	}
 	times := o.Spec.Variables["cfg_ct_timeouts"]
 	seconds := make([]uint32, times.Size()/4)

@@ -119,7 +119,7 @@ func (c *Case) table() string {
 
 // All is every case.
 func All() []Case {
-	return slices.Concat(metaCases, ownerCases, addrCases, transportCases, ipCases, flowCases, statementCases, setCases, tupleCases, limitCases, sampleCases, recentCases)
+	return slices.Concat(metaCases, ownerCases, addrCases, transportCases, ipCases, flowCases, statementCases, setCases, tupleCases, limitCases, sampleCases, recentCases, flowCountCases)
 }
 
 // chainNames are the base chains' names in iptables.

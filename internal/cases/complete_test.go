@@ -36,7 +36,7 @@ func wanted() []string {
 		switch ruleset.Fields[f].Kind {
 		case ruleset.KindAddr:
 			out = append(out, id.String()+": 2 operands")
-		case ruleset.KindLimit, ruleset.KindSample, ruleset.KindQuota, ruleset.KindRecent, ruleset.KindElement:
+		case ruleset.KindLimit, ruleset.KindSample, ruleset.KindQuota, ruleset.KindRecent, ruleset.KindFlows, ruleset.KindElement:
 		case ruleset.KindNumber:
 			if ruleset.Fields[f].Bits > 1 && id != ruleset.FieldFamily {
 				out = append(out, id.String()+": range")

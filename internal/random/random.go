@@ -192,6 +192,8 @@ func (g Gen) match(f ruleset.Family) ruleset.Match {
 		m.Quota = &ruleset.Quota{Bytes: 1 << 40}
 	case ruleset.KindRecent:
 		m.Not, m.Recent = false, &ruleset.Recent{List: "r", Op: ruleset.RecentSet, Bits: ruleset.KeyBits{IPv4: 32, IPv6: 128}}
+	case ruleset.KindFlows:
+		m.Flows = &ruleset.Flows{Max: ruleset.MaxFlowsOfKey, Bits: ruleset.KeyBits{IPv4: 32, IPv6: 128}}
 	case ruleset.KindBits:
 		b := uint64(1) << g.IntN(min(info.Bits, 5))
 		m.Masked = append(m.Masked, ruleset.Masked{Value: b | 2, Mask: b | 2})

@@ -76,7 +76,7 @@ func (l *lowering) tooEarly(alts []alternative) string {
 	for _, a := range alts {
 		for _, match := range a {
 			switch {
-			case match.Field == ruleset.FieldState && l.table.name == "raw":
+			case (match.Field == ruleset.FieldState || match.Field == ruleset.FieldFlows) && l.table.name == "raw":
 				return "conntrack has not seen the packet yet in the table raw"
 			case match.Field == ruleset.FieldMark && l.marked && l.hooks&hookInput != 0 && l.table.name == "filter":
 				return "the kernel's table mangle sets marks after these rules have run on received packets"

@@ -36,7 +36,7 @@ func TestDocs(t *testing.T) {
 
 // byExtension are the extensions that import their options together, but for those left.
 var (
-	byExtension = map[string]bool{"hashlimit": true, "statistic": true, "quota": true, "recent": true}
+	byExtension = map[string]bool{"hashlimit": true, "statistic": true, "quota": true, "recent": true, "connlimit": true}
 	left        = map[string]bool{"hashlimit-rate-match": true, "hashlimit-rate-interval": true}
 )
 

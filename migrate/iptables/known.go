@@ -17,7 +17,6 @@ var (
 		known("cluster", 0, 0, "there is no load sharing between hosts", "*cluster-total-nodes=u32 ?!cluster-local-node=u32@1 ?!cluster-local-nodemask=u32@1 *cluster-hash-seed=u32"),
 		known("connbytes", 0, 0, "connections are not counted one by one", "!*connbytes=u64range *connbytes-dir=original|reply|both *connbytes-mode=packets|bytes|avgpkt"),
 		known("connlabel", 0, 0, "connections have no labels", "!*label=text set"),
-		known("connlimit", 0, 0, "connections per address are not counted", "?!connlimit-upto=u32@1 ?!connlimit-above=u32@1 connlimit-mask=text connlimit-saddr@2 connlimit-daddr@2"),
 		known("connmark", 0, 0, "connections have no mark", "!*mark=masked"),
 		known("cpu", 0, 0, "the processor is not looked at", "!*cpu=u32"),
 		known("devgroup", 0, 0, "interface groups are not looked at", "?!src-group=text ?!dst-group=text"),

@@ -46,7 +46,7 @@ var matches = []extension{
 		{"limit", kind{1, readRate}, 0, 0, nil, ""},
 		{"limit-burst", number(0, 10000), 0, 0, nil, ""},
 	}},
-	hashLimit(), sampling(), quotas(), recents(),
+	hashLimit(), sampling(), quotas(), recents(), connLimit(),
 	{name: "comment", options: []option{{"comment", kind{1, readComment}, must, 0, always, ""}}},
 	{name: "mark", options: []option{{"mark", masked(0xffffffff), inv | must, 0, bits(ruleset.FieldMark), ""}}},
 	{name: "mac", hooks: hookPrerouting | hookInput | hookForward, options: []option{

@@ -61,6 +61,7 @@ var notHere = map[string]string{
 	"limit":     "depends on time, and takes a token for each packet: TestSameAsIptables",
 	"statistic": "depends on the packets before: TestLimitsAsIptables",
 	"quota":     "depends on the packets before: TestLimitsAsIptables",
+	"connlimit": "counts connections: TestLimitsAsIptables",
 	"recent":    "depends on the packets before: TestLimitsAsIptables",
 }
 
