@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -51,6 +52,31 @@ func BenchmarkPacket(b *testing.B) {
 			ctx := skBuff{Ifindex: uint32(bench.ifindex), CB: [5]uint32{15}}
 			b.ResetTimer()
 			ret, err := bench.Programs["tc_ingress"].Run(&ebpf.RunOptions{Data: data, Context: &ctx, Repeat: uint32(b.N)})
+			if err != nil || ret != pass {
+				b.Fatal(ret, err)
+			}
+		})
+	}
+}
+
+// The cost of a packet that passes through a router without a rule, at each end, beside a program that does nothing.
+func BenchmarkForward(b *testing.B) {
+	router := newRouter(b, classifier(b, "cfg_reads_transport", "cfg_forwarding", "cfg_route_notes"))
+	nothing, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, -1), asm.Return()}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer nothing.Close()
+	data := frame(peer4, netip.MustParseAddr("203.0.113.9"), protoUDP, udp(1, 2, 22))
+	for _, c := range []struct {
+		name    string
+		program *ebpf.Program
+		in      from
+	}{{"nothing", nothing, ourselves}, {"ingress", router.Programs["tc_ingress"], ourselves}, {"egress", router.Programs["tc_egress"], elsewhere}} {
+		b.Run(c.name, func(b *testing.B) {
+			ctx := skBuff{Ifindex: uint32(router.ifindex), IngressIfindex: uint32(c.in), CB: [5]uint32{15}}
+			b.ResetTimer()
+			ret, err := c.program.Run(&ebpf.RunOptions{Data: data, Context: &ctx, Repeat: uint32(b.N)})
 			if err != nil || ret != pass {
 				b.Fatal(ret, err)
 			}

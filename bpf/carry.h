@@ -23,6 +23,9 @@ enum carry {
 	CARRY_GROUP = 0x0c00,	/* with CARRY_INPUT: it was a broadcast or multicast frame, PACKET_* */
 };
 
+/* What a packet of which the interface is known could gain by. */
+#define CARRY_CLAIMS (CARRY_NOTRACK | CARRY_STATE | CARRY_ANSWER | CARRY_DAMAGED)
+
 /* A received packet. */
 static __always_inline __u32 carry_received(const struct __sk_buff *skb)
 {

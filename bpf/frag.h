@@ -53,7 +53,7 @@ static __always_inline __u32 believed(__u32 in, __u32 carried)
 	__u32 key = in & 0xffff;
 	struct iface *i;
 
-	if (!in)
+	if (!in || !(carried & CARRY_CLAIMS))
 		return carried;
 	i = bpf_map_lookup_elem(&ifaces, &key);
 	return i && i->ifindex == in ? carried : carried & (CARRY_INPUT | CARRY_PIECE);

@@ -64,15 +64,15 @@ struct fw_pkt {
 	__u8 cookie;		/* its ACK answers a SYN cookie of ours: the handshake is over, see synproxy.h */
 	__u8 connected;		/* 1: the socket that will get it is connected to its sender */
 	__u8 pad[2];
+	__u64 smac;		/* first byte most significant */
+	__u64 uid;		/* who opened the socket; FW_NO_OWNER */
+	__u64 gid;
+	__u64 cgroups;		/* bit n: the socket is in the n-th control group of the rules, or below it; FW_ABSENT63 without a socket */
 	/* What some rulesets ask for: filled and cleared only if this one does (switches.h), else 0. */
 	__u64 in_name[2];	/* IFNAMSIZ bytes, zero padded; all 0 if there is no such interface */
 	__u64 out_name[2];
 	__u64 tcp_options[4];	/* bit n of the 256: option kind n is present */
-	__u64 smac;		/* first byte most significant */
 	__u64 comm[2];		/* program that made the socket, for logs; 0: not known */
-	__u64 uid;		/* who opened the socket; FW_NO_OWNER */
-	__u64 gid;
-	__u64 cgroups;		/* bit n: the socket is in the n-th control group of the rules, or below it; FW_ABSENT63 without a socket */
 };
 
 /* tcp_offer: the window scale in the low four bits, if there is one. */

@@ -178,7 +178,7 @@ static __always_inline void clear_network(struct fw_pkt *pkt)
 /* Everything else that a packet may lack. What no switch has filled is 0 since the map was made. */
 static __always_inline void clear_rest(struct fw_pkt *pkt)
 {
-	__builtin_memset(&pkt->in_ifindex, 0, offsetof(struct fw_pkt, in_name) - offsetof(struct fw_pkt, in_ifindex));
+	__builtin_memset(&pkt->in_ifindex, 0, offsetof(struct fw_pkt, smac) - offsetof(struct fw_pkt, in_ifindex));
 	if (cfg_ifnames)
 		__builtin_memset(pkt->in_name, 0, sizeof(pkt->in_name) + sizeof(pkt->out_name));
 	if (cfg_tcp_options)

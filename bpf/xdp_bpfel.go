@@ -230,14 +230,14 @@ type XdpFwPkt struct {
 	Cookie     uint8
 	Connected  uint8
 	Pad        [2]uint8
-	InName     [2]uint64
-	OutName    [2]uint64
-	TcpOptions [4]uint64
 	Smac       uint64
-	Comm       [2]uint64
 	Uid        uint64
 	Gid        uint64
 	Cgroups    uint64
+	InName     [2]uint64
+	OutName    [2]uint64
+	TcpOptions [4]uint64
+	Comm       [2]uint64
 }
 
 type XdpFwStat uint32
