@@ -15,7 +15,8 @@ type Options struct {
 	Mode       Mode     `json:"mode,omitempty"`
 	// BesideNAT makes ready for NAT of the kernel that is not there yet. Where nat rules are in force, Apply does so by itself.
 	BesideNAT bool `json:"beside_nat,omitempty"`
-	XDP       XDP  `json:"xdp,omitempty"` // where prerouting rules are judged
+	XDP       XDP  `json:"xdp,omitempty"`        // where prerouting rules are judged
+	MaxMemory uint `json:"max_memory,omitempty"` // MB that the tables of rules and sets may take; 0: UsualMemory
 }
 
 // Result says what Apply or Rollback did.
@@ -50,7 +51,7 @@ var applySteps = []step{
 
 // Apply makes rs the ruleset in force. The lock, the namespace and the BPF file system are taken care of.
 //
-// Returns ErrBusy, ErrNotPermitted, ErrUnsupported, ErrStateFull, *MissingInterfaceError, *VerifierError, or what
+// Returns ErrBusy, ErrNotPermitted, ErrUnsupported, ErrStateFull, *MissingInterfaceError, *MemoryError, *VerifierError, or what
 // translator.Translate says of the rules.
 func (d *Dataplane) Apply(ctx context.Context, rs *ruleset.Ruleset, meta Meta, opts Options) (*Result, error) {
 	return d.apply(ctx, &transaction{rs: rs, meta: meta, opts: opts})
@@ -93,6 +94,9 @@ func (t *transaction) compile() error {
 		return err
 	}
 	t.out = out
+	if err := t.checkMemory(); err != nil {
+		return err
+	}
 	t.next = &Generation{
 		Number: n, Loaded: n, Forwarding: forwarding(), NAT: t.nat,
 		Meta: t.meta, Options: t.opts, Slots: out.Slots, Logs: out.Logs,

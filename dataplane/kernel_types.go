@@ -8,6 +8,9 @@ import (
 // kernelTypes is what the kernel says of its own types. It is decoded once, which takes 25 ms.
 var kernelTypes = btf.NewCache()
 
+// Prepare reads ahead what an Apply will ask the kernel's types for: it may run while the rules are read.
+func Prepare() { _, _ = kernelTypes.Kernel() }
+
 // load loads what is in a spec, with maps that are there already in place of some of its own.
 func load(spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map) (*ebpf.Collection, error) {
 	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: maps, Cache: kernelTypes})

@@ -1,6 +1,8 @@
 package dataplane
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"testing"
 
@@ -45,5 +47,23 @@ func TestOneMoreRule(t *testing.T) {
 				t.Errorf("apply %d: port %d open: %t, want %t", i+1, port, got, want)
 			}
 		}
+	}
+}
+
+// A ruleset that is too large is refused with numbers, and nothing changes.
+func TestMemoryBound(t *testing.T) {
+	w := newWorld(t)
+	w.serve(80)
+	w.apply(inputRules(80), Options{})
+	_, err := w.open().Apply(context.Background(), manyRules(20_000), Meta{}, Options{MaxMemory: 1})
+	var e *MemoryError
+	if !errors.As(err, &e) || e.Need < 1<<20 || e.May != 1<<20 || e.Of > e.Need || e.Largest != "rules" {
+		t.Fatalf("%v, want a *MemoryError about rules", err)
+	}
+	if !w.reaches(80) {
+		t.Error("closed by an apply that was refused")
+	}
+	if res := w.apply(inputRules(80), Options{}); res.Previous != 1 {
+		t.Errorf("%d was live before, want 1", res.Previous)
 	}
 }

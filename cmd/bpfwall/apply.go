@@ -32,6 +32,7 @@ The rules are compiled and verified aside; if anything is wrong with them, those
 confirm under [safety], the generation before comes back unless you confirm in time, here or with "bpfwall confirm" elsewhere.`,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			files = a.filesOr(files)
+			go dataplane.Prepare()
 			in, err := a.load(files, f.importFlags)
 			if err != nil {
 				return err
@@ -46,6 +47,7 @@ confirm under [safety], the generation before comes back unless you confirm in t
 	flags.StringSliceVar(&f.options.Interfaces, "interface", nil, "judge only these interfaces (default: all but ports of bridges and bonds)")
 	flags.BoolVar(&f.options.BesideNAT, "beside-nat", false, "be ready for nat rules that are not in force yet (those that are, apply finds)")
 	flags.StringVar((*string)(&f.options.XDP), "xdp", "", "where guard is judged in XDP: off, native (veths too), generic (drivers without XDP too); default: where the card's driver has it")
+	flags.UintVar(&f.options.MaxMemory, "max-memory", dataplane.UsualMemory, "MB of kernel memory that the tables of the rules may take")
 	flags.BoolVar(&f.lose, "i-will-lose-this-session", false, "go ahead although this cuts the SSH session you are using")
 	flags.DurationVar(&f.confirm, "confirm", 0, "go back unless confirmed within this time, e.g. 60s")
 	flags.StringVar(&f.note, "note", "", "why, for the history")

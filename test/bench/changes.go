@@ -16,6 +16,7 @@ import (
 	"github.com/bpfwall/bpfwall/dataplane"
 	"github.com/bpfwall/bpfwall/internal/classbench"
 	"github.com/bpfwall/bpfwall/internal/lab"
+	"github.com/bpfwall/bpfwall/migrate/iptables"
 	"github.com/bpfwall/bpfwall/translator"
 )
 
@@ -29,8 +30,11 @@ type Change struct {
 	RSS       float64 // MB, the most that the command of Load had, as seen every few ms
 
 	// Of bpfwall, from inside.
-	Translate float64 `json:",omitempty"` // ms, rules to instructions and map contents
-	Apply     float64 `json:",omitempty"` // ms, Translate, the verifier, maps, disk and attaching
+	Parse     float64 `json:",omitempty"` // ms, iptables rules to the intermediate form
+	Translate float64 `json:",omitempty"` // ms, that to instructions and map contents
+	Apply     float64 `json:",omitempty"` // ms until the rules were live: Translate, the verifier, maps, disk and attaching
+	OneLive   float64 `json:",omitempty"` // ms, the same for one more rule
+	Verified  int     `json:",omitempty"` // programs that the kernel had to verify for that
 	Flip      float64 `json:",omitempty"` // µs, the store that makes the new rules live
 	Maps      float64 `json:",omitempty"` // MB, what the kernel says of the maps of all generations, tables of connections included
 	Tables    float64 `json:",omitempty"` // MB, of these, the ones that only the rules take: all but what an empty ruleset has
@@ -55,11 +59,7 @@ var oneMore = "-s 203.0.113.77/32 -p tcp -m tcp --dport 4711"
 
 var changers = []changer{
 	{name: ours, load: applyFile, more: func(n *lab.NS, s *scenario) (command, error) {
-		more := *s
-		f := every()
-		f.Src, f.Proto, f.ProtoMask, f.DstPort = host(203, 0, 113, 77, 0), 6, 255, port(4711)
-		more.rules = append(more.rules[:len(more.rules):len(more.rules)], rule{Filter: f, accept: true})
-		return applyFile(n, &more)
+		return applyFile(n, s.oneMore())
 	}},
 	{name: legacy, load: func(_ *lab.NS, s *scenario) (command, error) {
 		return command{stdin: s.iptables(), args: []string{"iptables-legacy-restore"}}, nil
@@ -76,6 +76,15 @@ var changers = []changer{
 	}, more: func(*lab.NS, *scenario) (command, error) {
 		return command{args: strings.Fields("nft add rule ip bench rules ip saddr 203.0.113.77 tcp dport 4711 counter accept")}, nil
 	}},
+}
+
+// oneMore is the same rules, and that one.
+func (s *scenario) oneMore() *scenario {
+	more := *s
+	f := every()
+	f.Src, f.Proto, f.ProtoMask, f.DstPort = host(203, 0, 113, 77, 0), 6, 255, port(4711)
+	more.rules = append(more.rules[:len(more.rules):len(more.rules)], rule{Filter: f, accept: true})
+	return &more
 }
 
 // applyFile is the command that applies a scenario's rules; the file is gone with the namespace's temporary folder.
@@ -215,23 +224,30 @@ func (k changer) turn(s *scenario) (times [3]float64, rss float64, err error) {
 
 // inside measures what the commands do not say.
 func (c *Change) inside(ctx context.Context, s *scenario, empty float64) error {
+	text := []byte(s.iptables())
 	start := time.Now()
+	if _, _, err := iptables.Import([]iptables.Source{{Name: s.name, Text: text}}, iptables.Options{}); err != nil {
+		return err
+	}
+	c.Parse = milliseconds(time.Since(start))
+	start = time.Now()
 	if _, err := translator.Translate(classbench.Ruleset("acl", s.filters()), translator.Slots{}); err != nil {
 		return err
 	}
-	c.Translate = float64(time.Since(start).Microseconds()) / 1e3
-	first, second, mb, err := applyTwice(ctx, s)
+	c.Translate = milliseconds(time.Since(start))
+	first, more, mb, err := applyTwice(ctx, s)
 	if err != nil {
 		return err
 	}
-	c.Maps, c.Tables = mb, max(0, mb-empty)
-	c.Apply, c.Flip = float64(first.Took.Microseconds())/1e3, float64(second.Flip.Nanoseconds())/1e3
+	c.Maps, c.Tables, c.Verified = mb, max(0, mb-empty), more.Verified
+	c.Apply, c.OneLive, c.Flip = milliseconds(first.Took), milliseconds(more.Took), float64(more.Flip.Nanoseconds())/1e3
 	return nil
 }
 
-// applyTwice applies rules in a world of their own, so that the second time there are rules to take the place of; and says what the maps
-// of the first time took, MB.
-func applyTwice(ctx context.Context, s *scenario) (first, second *dataplane.Result, mb float64, err error) {
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
+
+// applyTwice applies rules in a world of their own, and then one more; and says what the maps of the first time took, MB.
+func applyTwice(ctx context.Context, s *scenario) (first, more *dataplane.Result, mb float64, err error) {
 	w, err := lab.New(lab.Options{Wires: true})
 	if err != nil {
 		return nil, nil, 0, err
@@ -241,17 +257,17 @@ func applyTwice(ctx context.Context, s *scenario) (first, second *dataplane.Resu
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	apply := func() (*dataplane.Result, error) {
+	apply := func(s *scenario) (*dataplane.Result, error) {
 		return d.Apply(ctx, classbench.Ruleset("acl", s.filters()), dataplane.Meta{}, dataplane.Options{XDP: dataplane.XDPOff})
 	}
-	if first, err = apply(); err != nil {
+	if first, err = apply(s); err != nil {
 		return nil, nil, 0, err
 	}
 	if mb, err = pinnedMaps(filepath.Join("/sys/fs/bpf/bpfwall/netns", w.DUT.Name)); err != nil {
 		return nil, nil, 0, err
 	}
-	second, err = apply()
-	return first, second, mb, err
+	more, err = apply(s.oneMore())
+	return first, more, mb, err
 }
 
 // pinnedMaps is the memory of the maps pinned below a folder and of those of programs pinned there, each once, MB.

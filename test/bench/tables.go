@@ -161,13 +161,14 @@ func (r *Report) changeTable() string {
 		return ""
 	}
 	t := table{title: "Changes of rules", text: "Commands as an operator gives them (a file of iptables rules, an nft script), ms; RSS is the command's. " +
-		"Of these, for bpfwall: translating, a whole apply seen from inside, and the store that switches. " +
+		"Of these, for bpfwall, seen from inside: parsing, translating, a whole apply until the rules are live, the same for one rule more and " +
+		"(in brackets) the programs that had to be verified for it, and the store that switches. " +
 		"Memory of maps: those of one generation, connection tables included, and in brackets what the rules take of it.",
-		head: []string{"firewall", "rules", "load", "replace", "one rule more", "RSS, MB", "translate", "apply", "flip, µs", "maps, MB"}}
+		head: []string{"firewall", "rules", "load", "replace", "one rule more", "RSS, MB", "parse", "translate", "apply", "one more live", "flip, µs", "maps, MB"}}
 	for _, c := range r.Changes {
-		row := []string{c.Contender, fmt.Sprint(c.Rules), ms(c.Load), ms(c.Replace), ms(c.OneRule), fmt.Sprintf("%.0f", c.RSS), "", "", "", ""}
+		row := []string{c.Contender, fmt.Sprint(c.Rules), ms(c.Load), ms(c.Replace), ms(c.OneRule), fmt.Sprintf("%.0f", c.RSS), "", "", "", "", "", ""}
 		if c.Maps > 0 {
-			copy(row[6:], []string{ms(c.Translate), ms(c.Apply), fmt.Sprintf("%.1f", c.Flip), fmt.Sprintf("%.1f (%.1f)", c.Maps, c.Tables)})
+			copy(row[6:], []string{ms(c.Parse), ms(c.Translate), ms(c.Apply), fmt.Sprintf("%s (%d)", ms(c.OneLive), c.Verified), fmt.Sprintf("%.1f", c.Flip), fmt.Sprintf("%.1f (%.1f)", c.Maps, c.Tables)})
 		}
 		t.rows = append(t.rows, row)
 	}
