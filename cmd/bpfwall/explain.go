@@ -185,6 +185,9 @@ func explain(rs *ruleset.Ruleset, lit *packet.Literal, st *ruleset.State, at pla
 	}
 	f := finder{rs, live}
 	for _, t := range traces {
+		if t.SynProxy && lit.Proto == 6 {
+			ex.Note = "if a socket of this host listens, the SYN proxy answers SYNs, and the rules after guard decide about the ACK that answers a cookie"
+		}
 		ex.Hooks = append(ex.Hooks, explainHook{t.Hook.String(), at.of(t.Hook, lit.In), len(t.Steps)})
 		for _, s := range t.Steps {
 			step := stepOf(t.Hook, s)
@@ -310,13 +313,14 @@ func (a *app) printVerdict(ex *explanation, p paint) {
 	}
 	if ex.Measured == nil {
 		a.printf("   by evaluating the file; nothing was run\n")
-		return
+	} else {
+		a.printf("   measured by running the loaded programs, generation %d\n", ex.Measured.Generation)
 	}
-	a.printf("   measured by running the loaded programs, generation %d\n", ex.Measured.Generation)
 	if ex.Note != "" {
 		a.printf("note: %s\n", ex.Note)
 	}
 	switch {
+	case ex.Measured == nil:
 	case ex.Measured.Agrees:
 	case ex.Limited:
 		a.printf("the steps suppose that no rate limit is used up; the programs decided by %q\n", ex.Measured.By)
