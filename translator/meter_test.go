@@ -1,6 +1,7 @@
 package translator
 
 import (
+	"flag"
 	"net/netip"
 	"testing"
 	"time"
@@ -12,6 +13,11 @@ import (
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
+var (
+	senders = flag.Int("senders", 150_000, "made-up senders of a flood: by default twice as many as there is room for")
+	ratesIn = flag.Duration("rates-in", 500*time.Millisecond, "how long each rate is measured")
+)
+
 // perSource accepts what is within a rate for every source.
 func perSource(l ruleset.Limit) *ruleset.Ruleset {
 	l.Each = &ruleset.Key{Source: &ruleset.KeyBits{IPv4: 32, IPv6: 64}}
@@ -20,14 +26,14 @@ func perSource(l ruleset.Limit) *ruleset.Ruleset {
 	}}}}
 }
 
-// TestMeterRates: of a source that sends more, what passes is the rate times the time between its first packet and its last. The rate of
+// TestMeterRates: of a source that sends more, by many CPUs at once, what passes is the rate times the time between its first packet and its last. The rate of
 // sending is the machine's, and the time is the bucket's own, so that interruptions do not matter.
 func TestMeterRates(t *testing.T) {
 	lit, err := packet.Parse("udp 192.0.2.1:5 -> 198.51.100.1:53 in eth0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, rate := range []uint64{10, 1000, 30_000, 100_000} {
+	for _, rate := range []uint64{1, 10, 1000, 30_000, 100_000} {
 		rs := perSource(ruleset.Limit{Rate: rate, Per: 1e9, Burst: rate})
 		j := newJudge(t, rs)
 		j.run(t, &lit.Packet, lit.Hook)
@@ -39,10 +45,8 @@ func TestMeterRates(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := j.passed(t, rs)
-		for end.Last < begin.Last+uint64(500*time.Millisecond) || end.Full+1e9/rate <= end.Last+1e9 {
-			if _, err := j.coll.Programs["fw_judge"].Run(&ebpf.RunOptions{Data: make([]byte, 64), Repeat: 2000}); err != nil {
-				t.Fatal(err)
-			}
+		for end.Last < begin.Last+uint64(*ratesIn) || end.Full+1e9/rate <= end.Last+1e9 {
+			j.everywhere(t, "udp 192.0.2.1:5 -> 198.51.100.1:53 in eth0", 2000)
 			eachMeter(t, j, func(_ bpf.MeterKey, v bpf.MeterState) { end = v })
 		}
 		got, want := float64(j.passed(t, rs)-before), float64(rate)*float64(end.Last-begin.Last)/1e9
@@ -90,9 +94,8 @@ func TestMeterFlood(t *testing.T) {
 	j := newJudge(t, perSource(ruleset.Limit{Rate: 1, Per: 3600e9, Burst: 2}))
 	offender := lit.Packet
 	passed := 0
-	const sources = 150_000 // twice as many as there is room for
 	made := lit.Packet
-	for i := range sources {
+	for i := range *senders {
 		if i%1000 == 0 && j.run(t, &offender, lit.Hook).Verdict == "accept" {
 			passed++
 		}

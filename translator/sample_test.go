@@ -97,7 +97,7 @@ func TestRecentFlood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flood(j, t, lit, 100_000, 2000, func(i int, verdict string) {
+	flood(j, t, lit, *senders, *senders/50, func(i int, verdict string) {
 		if want := map[bool]string{true: "accept", false: "drop"}[i >= 29]; verdict != want {
 			t.Errorf("packet %d of the sender that goes on: %s, want %s", i+1, verdict, want)
 		}
