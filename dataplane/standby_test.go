@@ -67,3 +67,35 @@ func TestMemoryBound(t *testing.T) {
 		t.Errorf("%d was live before, want 1", res.Previous)
 	}
 }
+
+// An apply that fails when it has taken over the programs of the generation before leaves the live one alone, and that one can be gone
+// back to all the same.
+func TestFailedTakeOver(t *testing.T) {
+	w := newWorld(t)
+	w.serve(80)
+	w.serve(81)
+	w.apply(manyRules(600, 80), Options{})
+	w.apply(manyRules(600, 81), Options{})
+	d := w.open()
+	d.before = func(step string) error {
+		if step == "flip" {
+			return errors.New("stopped by the test")
+		}
+		return nil
+	}
+	if _, err := d.Apply(context.Background(), manyRules(600, 80, 81), Meta{}, Options{}); err == nil {
+		t.Fatal("no error")
+	}
+	if w.reaches(80) || !w.reaches(81) {
+		t.Error("a failed apply changed what the rules in force do")
+	}
+	if _, err := w.open().Rollback(context.Background(), Meta{}); err != nil {
+		t.Fatal(err)
+	}
+	if !w.reaches(80) || w.reaches(81) {
+		t.Error("not the rules of the generation before after a rollback")
+	}
+	if res := w.apply(manyRules(600, 80, 81), Options{}); !w.reaches(80) || !w.reaches(81) {
+		t.Errorf("%+v: not the new rules", res)
+	}
+}
