@@ -58,7 +58,7 @@ type Element struct {
 	Tuple          ruleset.Tuple // all of it, in sets of several parts
 	Age            time.Duration
 	Left           time.Duration // 0: it stays for good
-	Packets, Bytes uint64        // of sets that count, for single addresses
+	Packets, Bytes uint64        // of sets that count
 	Comment        string
 }
 

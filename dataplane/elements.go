@@ -148,6 +148,11 @@ func (l *liveMaps) putNetworks(networks []ruleset.Tuple, cells map[ruleset.Tuple
 		return l.rebuild()
 	}
 	err := l.withTable(func(t *settable.Table) error {
+		lengths := translator.ReadLengths(t)
+		for _, n := range networks {
+			lengths.Add(n)
+		}
+		lengths.Write(t)
 		for _, n := range networks {
 			e, _, second := translator.Entry(l.set.Parts, n, cells[n])
 			if err := t.Insert(rootOf(translator.RootElements4, second), e); err != nil {

@@ -254,15 +254,19 @@ func (l *liveMaps) replaceFeed(list []netip.Prefix) error {
 }
 
 // tableEntries are what two roots of a table are to hold, that for IPv4 and for no addresses, and that for IPv6.
-type tableEntries [2]struct {
-	list   []settable.Entry
-	levels int
+type tableEntries struct {
+	roots [2]struct {
+		list   []settable.Entry
+		levels int
+	}
+	lengths translator.Lengths
 }
 
 func (t *tableEntries) add(parts []ruleset.Part, element ruleset.Tuple, c settable.Cell) {
 	e, levels, second := translator.Entry(parts, element, c)
-	at := &t[rootOf(0, second)]
+	at := &t.roots[rootOf(0, second)]
 	at.list, at.levels = append(at.list, e), levels
+	t.lengths.Add(element)
 }
 
 // rootOf is the number of a root: the first one, or the one for IPv6 behind it.
@@ -275,10 +279,13 @@ func rootOf(first int, second bool) int {
 
 func (l *liveMaps) replace(first int, entries *tableEntries) error {
 	return l.withTable(func(t *settable.Table) error {
-		for i, at := range entries {
+		for i, at := range entries.roots {
 			if err := t.Replace(first+i, at.levels, at.list); err != nil {
 				return fmt.Errorf("%w: %w", ErrSetFull, err)
 			}
+		}
+		if first == translator.RootElements4 {
+			entries.lengths.Write(t)
 		}
 		return nil
 	})

@@ -92,3 +92,43 @@ func TestTupleSet(t *testing.T) {
 	time.Sleep(60 * time.Millisecond)
 	w.wantReach(true, "over")
 }
+
+// TestNetworkCounters: packets are counted at the smallest network that holds their sender, and at a single address before all networks.
+func TestNetworkCounters(t *testing.T) {
+	w := newWorld(t)
+	w.serve(80)
+	rs := banned(ruleset.Live{Counters: true, Dynamic: true})
+	w.apply(rs, Options{})
+	counted := func(want string) {
+		t.Helper()
+		list, err := w.open().Elements(bannedName)
+		must(t, err)
+		for _, e := range list {
+			if (e.Packets > 0) != (e.Prefix.String() == want) || (e.Bytes > 0) != (e.Packets > 0) {
+				t.Errorf("%s: %d packets, %d bytes; the packets are of %s", e.Prefix, e.Packets, e.Bytes, want)
+			}
+		}
+	}
+	w.add(0, "10.0.0.0/8", "10.9.0.0/21", "10.9.0.0/29", "10.10.0.0/16", "2001:db8::/32")
+	w.wantReach(false, "a network")
+	counted("10.9.0.0/29")
+	w.remove("10.9.0.0/29", "10.0.0.0/8")
+	w.wantReach(false, "a larger one")
+	counted("10.9.0.0/21")
+	w.remove("10.9.0.0/21")
+	w.add(0, "10.0.0.0/8", peerAddr+"/32")
+	w.wantReach(false, "an address")
+	counted(peerAddr + "/32")
+
+	w.apply(doors(ruleset.Live{Counters: true}), Options{})
+	_, err := w.open().AddElements(context.Background(), "doors", []NewElement{{Tuple: tupleOf(t, "10.9.0.0/28,tcp/80")}, {Tuple: tupleOf(t, "10.8.0.0/13,tcp/80")}, {Tuple: tupleOf(t, "10.9.0.0/29,udp/80")}})
+	must(t, err)
+	w.wantReach(false, "a network and a port")
+	list, err := w.open().Elements("doors")
+	must(t, err)
+	for _, e := range list {
+		if (e.Packets > 0) != (e.Tuple == tupleOf(t, "10.9.0.0/28,tcp/80")) {
+			t.Errorf("%s: %d packets", e.Tuple.Text(addressPort), e.Packets)
+		}
+	}
+}

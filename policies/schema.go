@@ -118,7 +118,7 @@ var schema = append([]row{
 	{inSet, "parts", isList, 0, "", "what an element is made of, if more than an address: `address`, `port` (with its protocol), `protocol`, `mark`, `mac`, `interface`", `pairs = { parts = ["address", "port"], members = ["192.0.2.1,tcp/80"] }`},
 	{inSet, "dynamic", isBool, 0, "", "`bpfwall set add` and rules with ban or change add elements, which stay when rules are applied or rolled back", `banned = { dynamic = true }`},
 	{inSet, "timeout", isText, 0, "", "how long elements of a dynamic set stay if whoever adds them does not say; for good if absent", `banned = { dynamic = true, timeout = "1h" }`},
-	{inSet, "counters", isBool, 0, "", "count packets and bytes of each address of a dynamic set", `banned = { dynamic = true, counters = true }`},
+	{inSet, "counters", isBool, 0, "", "count packets and bytes of each element of a dynamic set", `banned = { dynamic = true, counters = true }`},
 	{inSet, "max", isInt, 0, "", "elements that a dynamic set, or entries that a list may have; 65536 if absent", `banned = { dynamic = true, max = 1000 }`},
 	{inSet, "every", isText, 0, "write refresh", "how often to refresh", ""},
 

@@ -24,7 +24,7 @@ type Live struct {
 	Dynamic  bool   `json:"dynamic,omitempty"`  // people and rules add elements; else only the feed does
 	Max      uint32 `json:"max,omitempty"`      // elements at most; 0: DefaultMax
 	Timeout  uint32 `json:"timeout,omitempty"`  // seconds that an element stays if whoever adds it does not say; 0: for good
-	Counters bool   `json:"counters,omitempty"` // packets and bytes are counted for every address
+	Counters bool   `json:"counters,omitempty"` // packets and bytes are counted for every element
 	Feed     *Feed  `json:"feed,omitempty"`
 }
 

@@ -8,7 +8,7 @@
 // exact parts followed by one address. A table is a tree with a level for each word. Everything is in the machine's byte order.
 //
 //	0     roots [8]uint32    a cell each
-//	32    header, for the writer only
+//	32    header, for the writer only, and notes of its users
 //	256   nodes
 //
 // A cell (uint32) says what holds for a span of values of the word: not in the set (0), in it until a second of the monotonic clock

@@ -154,7 +154,18 @@ const (
 	headEnd   // units in use from the beginning
 	headFree  // 16 heads of lists of free nodes, by class
 	headLimbo = headFree + 16
+	headNotes = headLimbo + 16
 )
+
+// NotesOffset is where the notes are, words that the table's users keep for themselves: Notes of them.
+const (
+	NotesOffset = 4 * headNotes
+	Notes       = (headBytes - NotesOffset) / 4
+)
+
+// Note and SetNote read and write one of the notes.
+func (t *Table) Note(i int) uint32       { return t.head(headNotes + i) }
+func (t *Table) SetNote(i int, v uint32) { t.setHead(headNotes+i, v) }
 
 func (t *Table) format() {
 	t.setHead(headEnd, headBytes/unit)

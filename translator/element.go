@@ -68,13 +68,40 @@ const (
 
 // jump jumps to hit or to miss.
 func (c element) jump(e *emitter, hit, miss string) {
+	c.store(e)
+	c.found(e, hit, miss)
+}
+
+// store puts the key of an address on the stack.
+func (c element) store(e *emitter) {
 	bits := int64(8 * 4)
 	if c.family == ruleset.FamilyIPv6 {
 		bits = 8 * 16
 	}
 	e.put(asm.StoreImm(asm.R10, stackKey, int64(c.family), asm.Byte), asm.StoreImm(asm.R10, stackKey+1, bits, asm.Byte))
 	storeAddress(e, c.key)
-	c.found(e, hit, miss)
+}
+
+// inNetwork holds if an address is in the table of a set's elements, and counts the packet at its element.
+type inNetwork struct {
+	timed
+	element
+}
+
+func (c inNetwork) jumpIf(e *emitter, label string) {
+	hit, miss := e.newLabel("network"), e.newLabel("miss")
+	c.timed.jump(e, hit, miss)
+	e.place(hit)
+	c.element.store(e)
+	c.countNetwork(e, label)
+	e.place(miss)
+}
+
+func (c inNetwork) jumpUnless(e *emitter, label string) {
+	hit := e.newLabel("hit")
+	c.jumpIf(e, hit)
+	e.put(asm.Ja.Label(label))
+	e.place(hit)
 }
 
 // found jumps to hit if the key on the stack is there, and to miss.
@@ -90,13 +117,18 @@ func (c element) found(e *emitter, hit, miss string) {
 		asm.JGE.Reg(asm.R0, regExpires, miss))
 	e.place(good)
 	if c.set.Set.Live.Counters {
-		e.put(
-			asm.Mov.Imm(regVal, 1),
-			asm.AddAtomic.Mem(regElement, regVal, asm.DWord, offElemPackets))
-		e.load(c.layout.whole("length"))
-		e.put(asm.AddAtomic.Mem(regElement, regVal, asm.DWord, offElemBytes))
+		c.count(e, regElement)
 	}
 	e.put(asm.Ja.Label(hit))
+}
+
+// count counts the packet at an element.
+func (c element) count(e *emitter, at asm.Register) {
+	e.put(
+		asm.Mov.Imm(regVal, 1),
+		asm.AddAtomic.Mem(at, regVal, asm.DWord, offElemPackets))
+	e.load(c.layout.whole("length"))
+	e.put(asm.AddAtomic.Mem(at, regVal, asm.DWord, offElemBytes))
 }
 
 // storeAddress puts the address at an offset in the packet into the key on the stack; after an IPv4 address the packet has zeroes.

@@ -135,7 +135,12 @@ func (s *LiveSet) conds(f ruleset.Family, l *layout, key int) anyOf {
 	}
 	if s.Set.Live.Dynamic {
 		table.root += RootElements4
-		out = append(out, timed{table}, element{set: s, family: f, layout: l, key: int16(key), at: stackKey})
+		single := element{set: s, family: f, layout: l, key: int16(key), at: stackKey}
+		var network cond = timed{table}
+		if s.Set.Live.Counters {
+			network = inNetwork{timed{table}, single}
+		}
+		out = append(out, network, single)
 	}
 	return out
 }

@@ -209,6 +209,19 @@ func (c tuple) search(e *emitter, f ruleset.Family, hit string) {
 	if c.live != nil && c.live.Set.Live.Dynamic && s.hasAddrs {
 		l.root += RootElements4
 		l.name, l.bytes = c.live.TableRef(), c.live.tableBytes()
-		timed{l}.jumpIf(e, hit)
+		c.network(e, timed{l}, f, hit)
 	}
+}
+
+// network goes to hit if the table of the elements that are networks has the key, and counts the packet.
+func (c tuple) network(e *emitter, t timed, f ruleset.Family, hit string) {
+	if !c.live.Set.Live.Counters {
+		t.jumpIf(e, hit)
+		return
+	}
+	found, miss := e.newLabel("network"), e.newLabel("miss")
+	t.jump(e, found, miss)
+	e.place(found)
+	element{set: c.live, family: f, layout: c.key.layout, at: stackTuple}.countNetwork(e, hit)
+	e.place(miss)
 }
