@@ -163,8 +163,10 @@ const (
 	Notes       = (headBytes - NotesOffset) / 4
 )
 
-// Note and SetNote read and write one of the notes.
-func (t *Table) Note(i int) uint32       { return t.head(headNotes + i) }
+// Note reads one of the notes.
+func (t *Table) Note(i int) uint32 { return t.head(headNotes + i) }
+
+// SetNote writes one of the notes.
 func (t *Table) SetNote(i int, v uint32) { t.setHead(headNotes+i, v) }
 
 func (t *Table) format() {

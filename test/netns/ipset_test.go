@@ -32,6 +32,9 @@ add triple 10.1.2.3,udp:7,192.0.0.0/8
 create few hash:ip family inet
 add few 10.0.0.2
 create banned hash:ip family inet timeout 600
+create doors hash:ip,port family inet timeout 600
+create ways hash:ip,port,ip family inet
+create nets hash:net,port family inet
 create both list:set size 8
 add both few
 add both banned
@@ -46,6 +49,9 @@ var setRules = []string{
 	"-A INPUT -m set --match-set netport src,dst -j DROP",
 	"-A INPUT -m set --match-set triple src,dst,dst -j DROP\n-A INPUT -m set --match-set both src -j DROP",
 	"-A INPUT -m set --match-set banned src -j DROP\n-A INPUT -p tcp --dport 23 -j SET --add-set banned src\n-A INPUT -p udp --dport 7 -j SET --add-set banned dst --exist --timeout 300",
+	"-A INPUT -m set --match-set doors src,dst -j DROP\n-A INPUT -p tcp --sport 53 -j SET --add-set doors src,dst\n-A INPUT -p icmp -j SET --add-set doors src,dst\n-A INPUT -p gre -j SET --add-set doors dst,src --exist",
+	"-A INPUT -p udp --sport 80 -j SET --add-set ways src,dst,dst\n-A INPUT -p udp --sport 53 -j SET --del-set ways src,dst,dst\n-A INPUT -m set ! --match-set ways src,dst,dst -m set --match-set pairs src,dst -j DROP\n-A INPUT -m set --match-set ways src,dst,dst -j DROP",
+	"-A INPUT -m set --match-set nets dst,dst -j DROP\n-A INPUT -p tcp --sport 80 -j SET --add-set nets dst,dst",
 	"-A INPUT -p tcp --dport 23 -j SET --add-set banned src --exist\n-A INPUT -p udp --dport 7 -j SET --del-set banned src\n-A INPUT -m set --match-set both src -j DROP",
 }
 
