@@ -1,24 +1,30 @@
 package translator
 
 import (
+	"encoding/binary"
+	"slices"
+
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/bpfwall/bpfwall/ruleset"
 	"github.com/bpfwall/bpfwall/settable"
 )
 
-// Lengths is which lengths of prefixes a set's elements have, by family: a bit for each in the notes of its table, so that whoever counts
-// packets knows in which networks to look for the element.
-type Lengths [lengthWords]uint32
+// Lengths is which lengths of prefixes a set's elements have, by family. The notes of its table list them, a byte each, the longest first,
+// plus 1, so that whoever counts packets knows in which networks to look for the element.
+type Lengths [2][129]bool
 
-// The words of IPv4, 33 bits, and behind them those of IPv6, 129 bits.
-const lengthWordsIPv4, lengthWords = 2, 7
+// How many lengths are listed: of IPv6 those beyond are not counted. Words of the notes begin the list of a family.
+const (
+	lengthsIPv4, lengthsIPv6 = 33, 48
+	noteIPv4, noteIPv6       = 0, 9
+)
 
-func firstLength(f ruleset.Family) int {
+func notesOf(f ruleset.Family) (list, note, most int) {
 	if f == ruleset.FamilyIPv6 {
-		return lengthWordsIPv4
+		return 1, noteIPv6, lengthsIPv6
 	}
-	return 0
+	return 0, noteIPv4, lengthsIPv4
 }
 
 // Add notes the length of an element's network, and that of single addresses, which may come at any time.
@@ -26,54 +32,94 @@ func (l *Lengths) Add(t ruleset.Tuple) {
 	if !t.Net.IsValid() {
 		return
 	}
-	for _, n := range []int{t.Net.Bits(), t.Net.Addr().BitLen()} {
-		l[firstLength(t.Family())+n/32] |= 1 << (n % 32)
-	}
+	list, _, _ := notesOf(t.Family())
+	l[list][t.Net.Bits()], l[list][t.Net.Addr().BitLen()] = true, true
 }
 
 // Write writes the lengths to a table.
 func (l *Lengths) Write(t *settable.Table) {
-	for i, w := range l {
-		t.SetNote(i, w)
+	for _, f := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
+		list, note, most := notesOf(f)
+		bytes := make([]byte, (most+3)/4*4)
+		at := 0
+		for n, there := range slices.Backward(l[list][:]) {
+			if there && at < most {
+				bytes[at] = byte(n + 1)
+				at++
+			}
+		}
+		for i := 0; i < len(bytes); i += 4 {
+			t.SetNote(note+i/4, binary.NativeEndian.Uint32(bytes[i:]))
+		}
 	}
 }
 
 // ReadLengths reads the lengths of a table.
 func ReadLengths(t *settable.Table) (l Lengths) {
-	for i := range l {
-		l[i] = t.Note(i)
+	for _, f := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
+		list, note, most := notesOf(f)
+		for i := range (most + 3) / 4 {
+			for _, n := range binary.NativeEndian.AppendUint32(nil, t.Note(note+i)) {
+				if n > 0 && int(n) <= len(l[list]) {
+					l[list][n-1] = true
+				}
+			}
+		}
 	}
 	return l
+}
+
+// masksMap is the name of a map with the masks of all lengths, 16 bytes each.
+const masksMap = "prefix_masks"
+
+// addMasks adds that map, if any set counts packets at networks.
+func (p *plan) addMasks() {
+	for _, s := range p.live {
+		if !s.Set.Live.Counters {
+			continue
+		}
+		m := &SetMap{Name: masksMap, masks: true, table: make([]byte, 16*256)}
+		for n := range 256 {
+			for i := range min(n, 128) {
+				m.table[16*n+i/8] |= 0x80 >> (i % 8)
+			}
+		}
+		p.sets = append(p.sets, m)
+		return
+	}
 }
 
 // countNetwork finds the element that a packet is in, whose key with a whole address is on the stack, among those that are networks and whose
 // time is not over, the longest first, counts the packet there and goes to hit.
 func (c element) countNetwork(e *emitter, hit string) {
 	loop, good := e.newLabel("length"), e.newLabel("counted")
-	s := shapeOf(c.set.Set.Parts)
-	address := c.at + int16(s.bytes()) - 2*wordsAddress
-	width := int32(32)
-	if c.family == ruleset.FamilyIPv6 {
-		width = 128
+	address := c.at + int16(shapeOf(c.set.Set.Parts).bytes()) - 2*wordsAddress
+	_, note, most := notesOf(c.family)
+	words := int16(4)
+	if c.family == ruleset.FamilyIPv4 {
+		words = 1
 	}
-	e.put(asm.LoadMapValue(regTable, 0, 0).WithReference(c.set.TableRef()), asm.Mov.Imm(regCell, width+1))
+	e.put(asm.LoadMapValue(regTable, 0, 0).WithReference(c.set.TableRef()), asm.Mov.Imm(regCell, 0))
 	e.placeLoop(loop)
 	e.put(
-		asm.Sub.Imm(regCell, 1),
-		asm.JSLT.Imm(regCell, 0, hit), // it was taken out meanwhile
-		asm.Mov.Reg(regVal, regCell),
-		asm.RSh.Imm(regVal, 5),
-		asm.LSh.Imm(regVal, 2),
-		asm.Add.Reg(regVal, regTable),
-		asm.LoadMem(regVal, regVal, int16(settable.NotesOffset+4*firstLength(c.family)), asm.Word),
-		asm.Mov.Reg(regImm, regCell),
-		asm.And.Imm(regImm, 31),
-		asm.RSh.Reg(regVal, regImm),
-		asm.And.Imm(regVal, 1),
-		asm.JEq.Imm(regVal, 0, loop),
-		asm.StoreMem(asm.R10, c.at+1, regCell, asm.Byte))
-	for i := range int16(width / 32) {
-		maskWord(e, address+4*i, 32*int32(i))
+		asm.JGE.Imm(regCell, int32(most), hit), // it was taken out meanwhile
+		asm.Mov.Reg(regVal, regTable),
+		asm.Add.Reg(regVal, regCell),
+		asm.Add.Imm(regCell, 1),
+		asm.LoadMem(regVal, regVal, int16(settable.NotesOffset+4*note), asm.Byte),
+		asm.JEq.Imm(regVal, 0, hit),
+		asm.Sub.Imm(regVal, 1),
+		asm.StoreMem(asm.R10, c.at+1, regVal, asm.Byte),
+		asm.LSh.Imm(regVal, 4),
+		asm.And.Imm(regVal, 0xff0),
+		asm.LoadMapValue(regImm, 0, 0).WithReference(masksMap),
+		asm.Add.Reg(regImm, regVal))
+	for i := range words {
+		e.put(
+			asm.LoadMem(asm.R3, regImm, 4*i, asm.Word),
+			asm.LoadMem(regVal, asm.R10, address+4*i, asm.Word),
+			asm.And.Reg(regVal, asm.R3),
+			asm.StoreMem(asm.R10, address+4*i, regVal, asm.Word))
 	}
 	findElement(e, c.set, c.at)
 	e.put(
@@ -87,27 +133,4 @@ func (c element) countNetwork(e *emitter, hit string) {
 	e.place(good)
 	c.count(e, regTemp)
 	e.put(asm.Ja.Label(hit))
-}
-
-// maskWord clears the bits of a word of the address on the stack, which begins with so many bits of it, that are behind regCell bits.
-func maskWord(e *emitter, at int16, from int32) {
-	part, done := e.newLabel("part"), e.newLabel("masked")
-	e.put(
-		asm.Mov.Reg(regVal, regCell),
-		asm.Sub.Imm(regVal, from),
-		asm.JSGE.Imm(regVal, 32, done),
-		asm.JSGT.Imm(regVal, 0, part),
-		asm.StoreImm(asm.R10, at, 0, asm.Word),
-		asm.Ja.Label(done))
-	e.place(part)
-	e.put(
-		asm.Mov.Imm(regImm, 32),
-		asm.Sub.Reg(regImm, regVal),
-		asm.Mov.Imm32(asm.R3, -1),
-		asm.LSh.Reg(asm.R3, regImm),
-		asm.HostTo(asm.BE, asm.R3, asm.Word),
-		asm.LoadMem(regVal, asm.R10, at, asm.Word),
-		asm.And.Reg(regVal, asm.R3),
-		asm.StoreMem(asm.R10, at, regVal, asm.Word))
-	e.place(done)
 }

@@ -133,6 +133,9 @@ func (t *test) String() string {
 // String is what kind of map it is and what it holds.
 func (s *SetMap) String() string {
 	text := fmt.Sprintf("table of %d %s addresses", len(s.Entries), s.Family)
+	if s.masks {
+		return "masks of prefixes"
+	}
 	if s.tuples > 0 {
 		text = fmt.Sprintf("table of %d elements", s.tuples)
 	}

@@ -23,7 +23,8 @@ type SetMap struct {
 	Family  ruleset.Family // of the keys
 	Entries []netip.Prefix // what is in it, sorted
 	table   []byte
-	tuples  int // elements of several parts, instead of Entries
+	tuples  int  // elements of several parts, instead of Entries
+	masks   bool // it is masksMap
 }
 
 // mapName is the name of the n-th map with addresses.
@@ -54,6 +55,7 @@ func setMaps(p *plan) error {
 		}
 		dropNever(b)
 	}
+	p.addMasks()
 	return nil
 }
 
