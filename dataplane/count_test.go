@@ -75,3 +75,23 @@ func TestRecentSurvives(t *testing.T) {
 		})
 	}
 }
+
+// TestFlowLimitSurvives: connections that a rule counts still count when other rules come, and when the tables of connections get another size.
+func TestFlowLimitSurvives(t *testing.T) {
+	w := newWorld(t)
+	rules := func(other uint64, size uint32) *ruleset.Ruleset {
+		few := datagramsTo("few", 9, ruleset.Accept)
+		few.Matches = append(few.Matches, ruleset.Match{Field: ruleset.FieldFlows, Flows: &ruleset.Flows{Max: 3, Bits: ruleset.KeyBits{IPv4: 32, IPv6: 64}}})
+		rs := inputRules(other)
+		rs.Chains[0].Rules = append(rs.Chains[0].Rules, few)
+		rs.Conntrack = &ruleset.Conntrack{HalfOpen: size}
+		return rs
+	}
+	for i, size := range []uint32{0, 0, 4096} {
+		w.apply(rules(uint64(80+i), size), Options{XDP: XDPOff})
+		w.say(6, 9) // each from a socket, and so a port, of its own
+		if n := w.settled("input/few"); n != 3 {
+			t.Errorf("apply %d: %d connections began, want 3", i+1, n)
+		}
+	}
+}

@@ -32,7 +32,7 @@ type Judgement struct {
 }
 
 // private are maps that a twin needs only small, or not at all.
-var private = []string{"ct", "ct_new", "frags", "ifaces", "addr_types", "cgroups"}
+var private = []string{"ct", "ct_new", "frags", "ifaces", "addr_types", "cgroups", "conncounts", "conncount_places"}
 
 // NewTwin compiles rules and loads them. Needs the rights that Apply needs; the caller closes it.
 func NewTwin(rs *ruleset.Ruleset) (*Twin, error) { return newTwin(rs, translator.Slots{}, nil, nil) }
