@@ -25,11 +25,15 @@ type CgroupOwner struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	CgroupMapGen               = "gen"
+	CgroupMapProgsBind4        = "progs_bind4"
+	CgroupMapProgsBind6        = "progs_bind6"
 	CgroupMapProgsConnect4     = "progs_connect4"
 	CgroupMapProgsConnect6     = "progs_connect6"
 	CgroupMapProgsSendmsg4     = "progs_sendmsg4"
 	CgroupMapProgsSendmsg6     = "progs_sendmsg6"
 	CgroupMapSockOwner         = "sock_owner"
+	CgroupProgDispatchBind4    = "dispatch_bind4"
+	CgroupProgDispatchBind6    = "dispatch_bind6"
 	CgroupProgDispatchConnect4 = "dispatch_connect4"
 	CgroupProgDispatchConnect6 = "dispatch_connect6"
 	CgroupProgDispatchSendmsg4 = "dispatch_sendmsg4"
@@ -80,6 +84,8 @@ type CgroupSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type CgroupProgramSpecs struct {
+	DispatchBind4    *ebpf.ProgramSpec `ebpf:"dispatch_bind4"`
+	DispatchBind6    *ebpf.ProgramSpec `ebpf:"dispatch_bind6"`
 	DispatchConnect4 *ebpf.ProgramSpec `ebpf:"dispatch_connect4"`
 	DispatchConnect6 *ebpf.ProgramSpec `ebpf:"dispatch_connect6"`
 	DispatchSendmsg4 *ebpf.ProgramSpec `ebpf:"dispatch_sendmsg4"`
@@ -92,6 +98,8 @@ type CgroupProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type CgroupMapSpecs struct {
 	Gen           *ebpf.MapSpec `ebpf:"gen"`
+	ProgsBind4    *ebpf.MapSpec `ebpf:"progs_bind4"`
+	ProgsBind6    *ebpf.MapSpec `ebpf:"progs_bind6"`
 	ProgsConnect4 *ebpf.MapSpec `ebpf:"progs_connect4"`
 	ProgsConnect6 *ebpf.MapSpec `ebpf:"progs_connect6"`
 	ProgsSendmsg4 *ebpf.MapSpec `ebpf:"progs_sendmsg4"`
@@ -127,6 +135,8 @@ func (o *CgroupObjects) Close() error {
 // It can be passed to LoadCgroupObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CgroupMaps struct {
 	Gen           *ebpf.Map `ebpf:"gen"`
+	ProgsBind4    *ebpf.Map `ebpf:"progs_bind4"`
+	ProgsBind6    *ebpf.Map `ebpf:"progs_bind6"`
 	ProgsConnect4 *ebpf.Map `ebpf:"progs_connect4"`
 	ProgsConnect6 *ebpf.Map `ebpf:"progs_connect6"`
 	ProgsSendmsg4 *ebpf.Map `ebpf:"progs_sendmsg4"`
@@ -137,6 +147,8 @@ type CgroupMaps struct {
 func (m *CgroupMaps) Close() error {
 	return _CgroupClose(
 		m.Gen,
+		m.ProgsBind4,
+		m.ProgsBind6,
 		m.ProgsConnect4,
 		m.ProgsConnect6,
 		m.ProgsSendmsg4,
@@ -156,6 +168,8 @@ type CgroupVariables struct {
 //
 // It can be passed to LoadCgroupObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CgroupPrograms struct {
+	DispatchBind4    *ebpf.Program `ebpf:"dispatch_bind4"`
+	DispatchBind6    *ebpf.Program `ebpf:"dispatch_bind6"`
 	DispatchConnect4 *ebpf.Program `ebpf:"dispatch_connect4"`
 	DispatchConnect6 *ebpf.Program `ebpf:"dispatch_connect6"`
 	DispatchSendmsg4 *ebpf.Program `ebpf:"dispatch_sendmsg4"`
@@ -165,6 +179,8 @@ type CgroupPrograms struct {
 
 func (p *CgroupPrograms) Close() error {
 	return _CgroupClose(
+		p.DispatchBind4,
+		p.DispatchBind6,
 		p.DispatchConnect4,
 		p.DispatchConnect6,
 		p.DispatchSendmsg4,

@@ -3,7 +3,7 @@
 /*
  * The rules of a generation when a TCP socket is told to connect, or a UDP socket to send to somebody it is not connected to, so that a
  * process learns at once what tc would do to its packets. Only what the rules are sure to refuse is refused here; the rest is left to
- * tc, which judges every packet.
+ * tc, which judges every packet. And the rules of a generation for who may listen.
  */
 #include <linux/types.h>
 #include <linux/stddef.h>
@@ -209,6 +209,46 @@ int sendmsg6(struct bpf_sock_addr *ctx)
 	pkt.saddr[2] = ctx->msg_src_ip6[2];
 	pkt.saddr[3] = ctx->msg_src_ip6[3];
 	return set_dest6(ctx, &pkt) ? judge_send(ctx, &pkt) : 1;
+}
+
+/*
+ * Who may listen where: the rules of bind(). Unlike those above they are all the rules that there are, and have the last word. The
+ * destination is the address that is bound. Port 0 is any that is free. Reports 1 to let bind() go on.
+ */
+static __always_inline int judge_bind(struct bpf_sock_addr *ctx, struct fw_pkt *pkt)
+{
+	struct sock *sk = bpf_rdonly_cast(ctx->sk, __builtin_btf_type_id(*(struct sock *)0, 1));
+	int verdict;
+
+	pkt->dport = bpf_ntohs(ctx->user_port);
+	first_packet(pkt, ctx->protocol);
+	pkt->hook = FW_HOOK_LISTEN;
+	if (!pkt->dport)
+		return 1;
+	keep_helpers(pkt);
+	read_owner(sk, pkt);
+	if (cfg_cgroups)
+		pkt->cgroups = cgroups_of(sk);
+	verdict = fw_listen(pkt);
+	return verdict_kind(verdict) == FW_ACCEPT ? 1 : refuse(pkt, FW_DROP, FW_STAT_BIND_REFUSED);
+}
+
+SEC("cgroup/bind4")
+int bind4(struct bpf_sock_addr *ctx)
+{
+	struct fw_pkt pkt = { .family = 4 };
+
+	set_dest4(ctx, &pkt);
+	return judge_bind(ctx, &pkt);
+}
+
+SEC("cgroup/bind6")
+int bind6(struct bpf_sock_addr *ctx)
+{
+	struct fw_pkt pkt = { .family = 6 };
+
+	set_dest6(ctx, &pkt);
+	return judge_bind(ctx, &pkt);
 }
 
 /* User space runs it in a network namespace, to ask for its epoch. */

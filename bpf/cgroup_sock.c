@@ -1,8 +1,8 @@
 //go:build ignore
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What stays attached to control groups: who made a socket, which logs tell, and the way to a generation's rules for connect() and
- * sendmsg(). The hooks see the sockets of all network namespaces; only those of one are judged.
+ * What stays attached to control groups: who made a socket, which logs tell, and the way to a generation's rules for connect(),
+ * sendmsg() and bind(). The hooks see the sockets of all network namespaces; only those of one are judged.
  */
 #include <linux/types.h>
 #include <linux/bpf.h>
@@ -62,6 +62,20 @@ struct {
 	__type(value, __u32);
 } progs_sendmsg6 SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u32);
+} progs_bind4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u32);
+} progs_bind6 SEC(".maps");
+
 /* No program: the generation leaves it all to tc. */
 #define DISPATCH(ctx, proto, progs) \
 	do { \
@@ -97,6 +111,21 @@ SEC("cgroup/sendmsg6")
 int dispatch_sendmsg6(struct bpf_sock_addr *ctx)
 {
 	DISPATCH(ctx, IPPROTO_UDP, progs_sendmsg6);
+	return 1;
+}
+
+/* No program: the generation has no rules for who may listen. */
+SEC("cgroup/bind4")
+int dispatch_bind4(struct bpf_sock_addr *ctx)
+{
+	DISPATCH(ctx, ctx->protocol == IPPROTO_UDP ? IPPROTO_UDP : IPPROTO_TCP, progs_bind4);
+	return 1;
+}
+
+SEC("cgroup/bind6")
+int dispatch_bind6(struct bpf_sock_addr *ctx)
+{
+	DISPATCH(ctx, ctx->protocol == IPPROTO_UDP ? IPPROTO_UDP : IPPROTO_TCP, progs_bind6);
 	return 1;
 }
 

@@ -276,7 +276,8 @@ const (
 	ClassifierFwStatFW_STAT_SYN_COOKIES       ClassifierFwStat = 18
 	ClassifierFwStatFW_STAT_SYN_ACCEPTED      ClassifierFwStat = 19
 	ClassifierFwStatFW_STAT_SYN_REFUSED       ClassifierFwStat = 20
-	ClassifierFwStatFW_STATS                  ClassifierFwStat = 21
+	ClassifierFwStatFW_STAT_BIND_REFUSED      ClassifierFwStat = 21
+	ClassifierFwStatFW_STATS                  ClassifierFwStat = 22
 )
 
 type ClassifierFwVerdict uint32

@@ -264,7 +264,8 @@ const (
 	ConnectFwStatFW_STAT_SYN_COOKIES       ConnectFwStat = 18
 	ConnectFwStatFW_STAT_SYN_ACCEPTED      ConnectFwStat = 19
 	ConnectFwStatFW_STAT_SYN_REFUSED       ConnectFwStat = 20
-	ConnectFwStatFW_STATS                  ConnectFwStat = 21
+	ConnectFwStatFW_STAT_BIND_REFUSED      ConnectFwStat = 21
+	ConnectFwStatFW_STATS                  ConnectFwStat = 22
 )
 
 type ConnectFwVerdict uint32
@@ -382,6 +383,8 @@ const (
 	ConnectMapScratch           = "scratch"
 	ConnectMapSockOwner         = "sock_owner"
 	ConnectMapStats             = "stats"
+	ConnectProgBind4            = "bind4"
+	ConnectProgBind6            = "bind6"
 	ConnectProgConnect4         = "connect4"
 	ConnectProgConnect6         = "connect6"
 	ConnectProgFwEpoch          = "fw_epoch"
@@ -470,6 +473,8 @@ type ConnectSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ConnectProgramSpecs struct {
+	Bind4    *ebpf.ProgramSpec `ebpf:"bind4"`
+	Bind6    *ebpf.ProgramSpec `ebpf:"bind6"`
 	Connect4 *ebpf.ProgramSpec `ebpf:"connect4"`
 	Connect6 *ebpf.ProgramSpec `ebpf:"connect6"`
 	FwEpoch  *ebpf.ProgramSpec `ebpf:"fw_epoch"`
@@ -673,6 +678,8 @@ type ConnectVariables struct {
 //
 // It can be passed to LoadConnectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ConnectPrograms struct {
+	Bind4    *ebpf.Program `ebpf:"bind4"`
+	Bind6    *ebpf.Program `ebpf:"bind6"`
 	Connect4 *ebpf.Program `ebpf:"connect4"`
 	Connect6 *ebpf.Program `ebpf:"connect6"`
 	FwEpoch  *ebpf.Program `ebpf:"fw_epoch"`
@@ -682,6 +689,8 @@ type ConnectPrograms struct {
 
 func (p *ConnectPrograms) Close() error {
 	return _ConnectClose(
+		p.Bind4,
+		p.Bind6,
 		p.Connect4,
 		p.Connect6,
 		p.FwEpoch,

@@ -36,7 +36,8 @@ const (
 	DispatcherFwStatFW_STAT_SYN_COOKIES       DispatcherFwStat = 18
 	DispatcherFwStatFW_STAT_SYN_ACCEPTED      DispatcherFwStat = 19
 	DispatcherFwStatFW_STAT_SYN_REFUSED       DispatcherFwStat = 20
-	DispatcherFwStatFW_STATS                  DispatcherFwStat = 21
+	DispatcherFwStatFW_STAT_BIND_REFUSED      DispatcherFwStat = 21
+	DispatcherFwStatFW_STATS                  DispatcherFwStat = 22
 )
 
 // Names of all BPF objects in the ELF.

@@ -79,7 +79,7 @@ struct fw_pkt {
 enum fw_offer { FW_OFFER_SCALE = 16, FW_OFFER_SACK = 32 };
 
 /* As ruleset.Hook. */
-enum fw_hook { FW_HOOK_NONE, FW_HOOK_PREROUTING, FW_HOOK_RAW_OUTPUT, FW_HOOK_INPUT, FW_HOOK_FORWARD, FW_HOOK_OUTPUT };
+enum fw_hook { FW_HOOK_NONE, FW_HOOK_PREROUTING, FW_HOOK_RAW_OUTPUT, FW_HOOK_INPUT, FW_HOOK_FORWARD, FW_HOOK_OUTPUT, FW_HOOK_LISTEN };
 
 /* As the State bits of ruleset. */
 enum fw_state {
@@ -390,6 +390,7 @@ enum fw_stat {
 	FW_STAT_SYN_COOKIES,		/* SYNs answered with a cookie, and gone */
 	FW_STAT_SYN_ACCEPTED,		/* ACKs that answered one */
 	FW_STAT_SYN_REFUSED,		/* dropped: segments to a listening port that belong to no connection and answer no cookie */
+	FW_STAT_BIND_REFUSED,		/* bind() to a port, by rules of who may listen */
 	FW_STATS,
 };
 

@@ -22,6 +22,7 @@ __noinline int fw_raw_output(struct fw_pkt *pkt) { return stub(pkt); }
 __noinline int fw_input(struct fw_pkt *pkt) { return stub(pkt); }
 __noinline int fw_forward(struct fw_pkt *pkt) { return stub(pkt); }
 __noinline int fw_output(struct fw_pkt *pkt) { return stub(pkt); }
+__noinline int fw_listen(struct fw_pkt *pkt) { return stub(pkt); }
 
 static const struct meter no_meter;
 static const struct recent no_recent;

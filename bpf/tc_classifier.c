@@ -467,6 +467,9 @@ int fw_judge(struct __sk_buff *skb)
 	case FW_HOOK_OUTPUT:
 		verdict = fw_output(pkt);
 		break;
+	case FW_HOOK_LISTEN:
+		verdict = fw_listen(pkt);
+		break;
 	}
 	if (cfg_flows && verdict_kind(settle(verdict)) == FW_ACCEPT)
 		fw_confirm(pkt, CT_FLOW_LOCAL);

@@ -264,7 +264,8 @@ const (
 	XdpFwStatFW_STAT_SYN_COOKIES       XdpFwStat = 18
 	XdpFwStatFW_STAT_SYN_ACCEPTED      XdpFwStat = 19
 	XdpFwStatFW_STAT_SYN_REFUSED       XdpFwStat = 20
-	XdpFwStatFW_STATS                  XdpFwStat = 21
+	XdpFwStatFW_STAT_BIND_REFUSED      XdpFwStat = 21
+	XdpFwStatFW_STATS                  XdpFwStat = 22
 )
 
 type XdpFwVerdict uint32

@@ -73,6 +73,9 @@ func (t *transaction) check() error {
 	if err := t.checkOwners(); err != nil {
 		return err
 	}
+	if err := t.checkListen(); err != nil {
+		return err
+	}
 	if err := t.chooseNAT(); err != nil {
 		return err
 	}
@@ -129,6 +132,9 @@ func (t *transaction) load() error {
 		return t.d.loadError(err)
 	}
 	if err := t.loadConnect(own); err != nil {
+		return err
+	}
+	if err := t.loadListen(own); err != nil {
 		return err
 	}
 	return t.loadXDP(own)

@@ -178,6 +178,9 @@ func (t *transaction) attachMissing() error {
 	if err := t.attachConnect(); err != nil {
 		return err
 	}
+	if err := t.attachListen(); err != nil {
+		return err
+	}
 	err := t.attachAs(mode, disp)
 	if t.opts.Mode == ModeAuto && errors.Is(err, ebpf.ErrNotSupported) {
 		return t.attachAs(ModeClsact, disp)

@@ -82,14 +82,14 @@ func cgroupID(root, path string) (uint64, error) {
 
 // cgroupBits finds the control groups that the rules name: their bits in fw_pkt.cgroups by their numbers. Missing are names without one.
 func cgroupBits(names []string) (bits map[uint64]uint64, missing []string, err error) {
+	bits = map[uint64]uint64{}
 	if len(names) == 0 {
-		return nil, nil, nil
+		return bits, nil, nil
 	}
 	root, err := cgroupRoot()
 	if err != nil {
 		return nil, nil, err
 	}
-	bits = map[uint64]uint64{}
 	for bit, name := range names {
 		found := resolveCgroup(root, name)
 		if len(found) == 0 {

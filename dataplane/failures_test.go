@@ -112,6 +112,8 @@ func TestRefusals(t *testing.T) {
 		{"users without BTF", withoutKfuncs, ownedRules(ruleset.HookOutput, ofUser()), Options{}, &unsupported, "needs Linux 6.2"},
 		{"receivers without BTF", withoutKfuncs, ownedRules(ruleset.HookInput, ofUnit()), Options{}, &unsupported, "needs Linux 6.2"},
 		{"units without cgroup2", withoutCgroup2, ownedRules(ruleset.HookOutput, ofUnit()), Options{}, &misplaced, "p.toml:5: control groups of version 2 are not mounted"},
+		{"listen without BTF", withoutKfuncs, ownedRules(ruleset.HookListen, ofUser()), Options{}, &unsupported, "who may listen"},
+		{"listen without cgroup2", withoutCgroup2, ownedRules(ruleset.HookListen, ofUser()), Options{}, &misplaced, "control groups of version 2 are not mounted"},
 		{"NAT without netfilter programs", withoutNetfilter, inputRules(80), Options{BesideNAT: true}, &unsupported, "beside the kernel's NAT"},
 		{"tcx on request", withoutTCX, inputRules(80), Options{Mode: ModeTCX}, &unsupported, "tcx"},
 		{"no bpf file system", func(k *kernel) { k.mount = func(string) error { return unix.ENODEV } }, inputRules(80), Options{}, &unsupported, "bpf file system"},
@@ -156,11 +158,11 @@ func TestRefusals(t *testing.T) {
 func TestFallbacks(t *testing.T) {
 	w := newWorld(t)
 	elsewhere := filepath.Join(t.TempDir(), "groups with blanks")
-	must(t, os.Mkdir(elsewhere, 0o755))
-	if err := unix.Mount("none", elsewhere, "cgroup2", 0, ""); err != nil {
-		t.Skipf("cgroup2: %s", err)
+	root, err := cgroupRoot()
+	if err != nil {
+		t.Skip(err)
 	}
-	t.Cleanup(func() { _ = unix.Unmount(elsewhere, unix.MNT_DETACH) })
+	must(t, os.Symlink(root, elsewhere)) // a mount of our own would be seen by the whole machine
 	mountedThere := func(k *kernel) {
 		k.mountinfo = func() (string, error) {
 			return cgroup1 + "32 24 0:28 / " + strings.ReplaceAll(elsewhere, " ", `\040`) + " rw - cgroup2 none rw\n", nil

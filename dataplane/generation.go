@@ -46,6 +46,7 @@ type Generation struct {
 	// Connect: it has programs for connect(), which ask what leaves by lo if AsksLoopback. NoConnect says why not, if a rule asks for sockets.
 	Connect      bool   `json:"connect,omitempty"`
 	AsksLoopback bool   `json:"asks_loopback,omitempty"`
+	Listen       bool   `json:"listen,omitempty"`     // it has programs for bind()
 	AsksFlows    bool   `json:"asks_flows,omitempty"` // sendmsg() asks whether a flow is known
 	NoConnect    string `json:"no_connect,omitempty"`
 	Notes        bool   `json:"notes,omitempty"` // programs that open sockets are noted, for logs

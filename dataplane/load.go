@@ -113,6 +113,7 @@ func (t *transaction) save() error {
 var slotMaps = map[string]string{
 	"progs_ingress": "tc_ingress", "progs_egress": "tc_egress", "progs_input": inputProgram, "progs_xdp": xdpProgram,
 	"progs_connect4": "connect4", "progs_connect6": "connect6", "progs_sendmsg4": "sendmsg4", "progs_sendmsg6": "sendmsg6",
+	"progs_bind4": "bind4", "progs_bind6": "bind6",
 }
 
 // fillSlot pins the programs and puts them where the dispatchers look for generations of this parity.

@@ -14,7 +14,7 @@ import (
 // dispatchMaps belong to the dispatchers, sharedMaps to the programs of every generation. Both are pinned and outlive generations.
 // All other maps of a collection are its generation's own.
 var (
-	dispatchMaps = []string{"gen", "progs_ingress", "progs_egress", "progs_input", "progs_xdp", "progs_connect4", "progs_connect6", "progs_sendmsg4", "progs_sendmsg6"}
+	dispatchMaps = []string{"gen", "progs_ingress", "progs_egress", "progs_input", "progs_xdp", "progs_connect4", "progs_connect6", "progs_sendmsg4", "progs_sendmsg6", "progs_bind4", "progs_bind6"}
 	sharedMaps   = []string{"counters", "limits", "meters", "recents", "ct", "ct_new", "conncounts", "conncount_places", "frags", "ifaces", "addr_types", "cgroups", "epochs", "own_addrs", "sock_owner", "events", "stats"}
 )
 
@@ -64,7 +64,7 @@ func (t *transaction) openDispatch() error {
 	if err != nil {
 		return fmt.Errorf("dispatcher: %s", err)
 	}
-	for _, h := range connectHooks {
+	for _, h := range slices.Concat(connectHooks, listenHooks) {
 		spec.Maps["progs_"+h.name] = cgroup.Maps["progs_"+h.name]
 	}
 	t.dispatch = map[string]*ebpf.Map{}

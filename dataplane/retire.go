@@ -8,6 +8,7 @@ func (t *transaction) retire() error {
 	t.detachUnwanted()
 	t.detachNetfilter()
 	t.detachConnect()
+	t.detachListen()
 	t.detachWatch()
 	t.detachNotes()
 	if err := t.d.startReaper(); err != nil {

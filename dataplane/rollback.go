@@ -143,6 +143,9 @@ func (t *transaction) loadPinned(g *Generation) (map[string]*ebpf.Program, error
 	if g.Connect {
 		names = append(names, connectPrograms()...)
 	}
+	if g.Listen {
+		names = append(names, listenPrograms()...)
+	}
 	for _, name := range names {
 		p, err := ebpf.LoadPinnedProgram(filepath.Join(t.d.at.programs(g.Number), name), nil)
 		if err != nil {

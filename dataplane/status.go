@@ -91,7 +91,7 @@ func (d *Dataplane) hookStatus(s *Status) error {
 		}
 	}
 	slices.SortFunc(s.Hooks, Hook.compare)
-	s.Hooks = append(s.Hooks, d.netfilterStatus(s)...)
+	s.Hooks = append(s.Hooks, slices.Concat(d.netfilterStatus(s), d.listenStatus(s.Generation))...)
 	return d.hostStatus(s)
 }
 

@@ -191,7 +191,7 @@ func setHook(l *Literal, arg string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q is none of prerouting, raw-output, input, forward, output", arg)
+	return fmt.Errorf("%q is none of prerouting, raw-output, input, forward, output, listen", arg)
 }
 
 func iface(name string) error {

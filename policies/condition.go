@@ -47,7 +47,7 @@ var conditions = []condition{
 	{row{owned, "unit", texts, 0, "", "the systemd unit of the socket, or a slice that its unit is in", `unit = "nginx.service"`}, ruleset.FieldCgroup, unitOperand},
 	{row{owned, "cgroup", texts, 0, "", "the control group (v2) of the socket, or one above it, by its path", `cgroup = "/machine.slice/web"`}, ruleset.FieldCgroup, cgroupOperand},
 	{row{owned, "socket", isBool, 0, "", "a socket that is open sends it, or in inbound gets it", `socket = true`}, ruleset.FieldSocket, flagOperand},
-	{row{inMatch &^ (inOutbound | inForward | inGuard), "connected", isBool, 0, "", "the socket that gets it is connected to its sender: not one that listens", `connected = true`}, ruleset.FieldConnected, flagOperand},
+	{row{inMatch &^ (inOutbound | inForward | inGuard | inListen), "connected", isBool, 0, "", "the socket that gets it is connected to its sender: not one that listens", `connected = true`}, ruleset.FieldConnected, flagOperand},
 }
 
 // conditionRows is the conditions as rows of the schema, with the three keys that become several matches.

@@ -27,7 +27,7 @@ const (
 )
 
 // baseNames are the chains that a group cannot be called.
-var baseNames = []string{"inbound", "outbound", "forward", guardChain, guardOutChain}
+var baseNames = []string{"inbound", "outbound", "forward", guardChain, guardOutChain, listenChain}
 
 // defaults is [defaults], [essentials] and [log].
 type defaults struct {
@@ -116,6 +116,26 @@ func (p *parser) directions(top table) {
 		if len(c.Rules) > 0 || c.Policy != ruleset.Accept {
 			p.pol.Ruleset.Chains = append(p.pol.Ruleset.Chains, c)
 		}
+	}
+	p.listen(top)
+}
+
+// listenChain judges who may listen.
+const listenChain = "listen"
+
+// listen makes the chain of who may listen.
+func (p *parser) listen(top table) {
+	c := &ruleset.Chain{Name: listenChain, Hook: ruleset.HookListen, Policy: ruleset.Accept, Pos: top.keyPos("listen")}
+	d := top.table("defaults")
+	if p.choice(d, "listen", "allow", "drop") == "drop" {
+		c.Policy, c.Pos = ruleset.Drop, d.pos("listen")
+	}
+	for _, t := range p.rulesOf(top, "listen") {
+		_, then := p.rule(t, inListen, c.Name)
+		c.Rules = append(c.Rules, then...)
+	}
+	if len(c.Rules) > 0 || c.Policy == ruleset.Drop {
+		p.pol.Ruleset.Chains = append(p.pol.Ruleset.Chains, c)
 	}
 }
 

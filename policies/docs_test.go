@@ -175,7 +175,7 @@ var around = []struct {
 	{inTop, "%s\n"}, {inZones | inZone, "[zones]\n%s\n"}, {inServices, "[services]\n%s\n"}, {inSets | inSet, "[sets]\n%s\n"},
 	{inDefaults | inFamilies, "[defaults]\n%s\n"}, {inSafety | inFailsafe, "[safety]\n%s\n"}, {inLogging, "[log]\n%s\n"},
 	{inEssentials, "[essentials]\n%s\n"}, {inConntrack | inTimeouts, "[conntrack]\n%s\n"}, {inGroups, "%s\n"}, {inGroup, "[groups.g]\n%s\n"},
-	{inInbound | inLog, "[[inbound]]\n%s\n"}, {inForward, "[[forward]]\n%s\n"}, {inOutbound, "[[outbound]]\n%s\n"}, {inGuard, "[[guard]]\n%s\n"}, {inTest, "[[test]]\n%s\n"},
+	{inInbound | inLog, "[[inbound]]\n%s\n"}, {inForward, "[[forward]]\n%s\n"}, {inOutbound, "[[outbound]]\n%s\n"}, {inGuard, "[[guard]]\n%s\n"}, {inListen, "[[listen]]\n%s\n"}, {inTest, "[[test]]\n%s\n"},
 }
 
 // with is what a key needs beside it.

@@ -24,6 +24,7 @@ const (
 	inOutbound
 	inForward
 	inGuard
+	inListen
 	inGroups
 	inGroup
 	inGroupRule
@@ -34,7 +35,7 @@ const (
 	inConntrack
 	inTimeouts
 
-	inRule  = inInbound | inOutbound | inForward | inGuard | inGroupRule
+	inRule  = inInbound | inOutbound | inForward | inGuard | inListen | inGroupRule
 	inMatch = inRule | inAlso | inAfter
 	tracked = inInbound | inOutbound | inForward | inGroupRule | inAlso | inAfter
 	owned   = inMatch &^ inForward // by a socket
@@ -92,6 +93,7 @@ var schema = append([]row{
 	{inTop | inRules, "outbound", isTables, inOutbound, "", "rules for packets from this host", `[[outbound]]`},
 	{inTop | inRules, "forward", isTables, inForward, "", "rules for packets that this host routes", `[[forward]]`},
 	{inTop | inRules, "guard", isTables, inGuard, "", "stateless rules before everything else; on what the host sends for rules with out, else on what it receives", `[[guard]]`},
+	{inTop | inRules, "listen", isTables, inListen, "", "who may listen at which ports: see [docs/sockets.md](sockets.md#who-may-listen); rules of `allow` or `drop` with `to`, `family`, `user`, `group`, `unit`, `cgroup`, `log`, `name`, `note`, `expires`", `[[listen]]`},
 	{inTop, "groups", isTable, inGroups, "", "named lists of rules that others use", `[groups.lan-services]`},
 	{inTop, "test", isTables, inTest, "", "what the policy must do with some packets", `[[test]]`},
 	{inTop, "include", texts, 0, "keep the policy in one file", "further policy files", `include = "policy.d/*.toml"`},
@@ -124,6 +126,7 @@ var schema = append([]row{
 
 	{inDefaults, "inbound", isText | isTable, inFamilies, "", `"drop", "allow" or "reject"; "drop" if absent; a table { ipv4 = …, ipv6 = … } for one each`, `inbound = "drop"`},
 	{inDefaults, "outbound", isText | isTable, inFamilies, "", `the same for packets from this host; "allow" if absent`, `outbound = "allow"`},
+	{inDefaults, "listen", isText, 0, "", `who may listen where no rule of listen says: "allow" if absent, or "drop"`, `listen = "drop"`},
 	{inDefaults, "forward", isText | isTable, inFamilies, "", `the same for routed packets; "drop" if absent`, `forward = { ipv4 = "drop", ipv6 = "reject" }`},
 	{inFamilies, "ipv4", isText, 0, "", "the default for IPv4", `inbound = { ipv4 = "drop", ipv6 = "allow" }`},
 	{inFamilies, "ipv6", isText, 0, "", "the default for IPv6", `inbound = { ipv4 = "drop", ipv6 = "allow" }`},

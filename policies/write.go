@@ -21,6 +21,7 @@ func Write(rs *ruleset.Ruleset, header string) ([]byte, error) {
 		w.direction(d)
 	}
 	w.guards()
+	w.listen()
 	w.userGroups()
 	if err := w.errs.Err(); err != nil {
 		return nil, err
@@ -153,6 +154,20 @@ func (w *writer) guards() {
 	}
 	if len(guard.lines) > 0 {
 		w.lists = append(w.lists, guard)
+	}
+}
+
+// listen writes the chains of who may listen.
+func (w *writer) listen() {
+	p := w.policies(ruleset.HookListen)
+	lines := w.baseLines(ruleset.HookListen, p, p.same() && p[ruleset.FamilyIPv4] == ruleset.Accept)
+	for _, f := range bothFamilies {
+		if p[f] == ruleset.Drop {
+			lines = append(lines, line{text: `drop = "any"`, family: f})
+		}
+	}
+	if len(lines) > 0 {
+		w.lists = append(w.lists, list{key: listenChain, lines: lines})
 	}
 }
 

@@ -175,6 +175,8 @@ func (c *checker) statement(chain *Chain, r *Rule, s Statement) {
 	switch n := given(s.Log != nil) + given(s.SetMark != nil) + given(s.NoTrack != nil) + given(s.SynProxy != nil) + given(s.Change != nil); {
 	case n != 1:
 		c.errs.Add(r.Pos, "statement: %d things in one, it needs exactly 1", n)
+	case s.Log == nil && c.hooks[chain]&(1<<HookListen) != 0:
+		c.errs.Add(r.Pos, "statement: on hook %s there is no packet", HookListen).Help = "only log can stand there"
 	case s.Change != nil:
 		c.change(chain, r, s.Change)
 	case s.NoTrack != nil && c.hooks[chain]&^rawHooks != 0:

@@ -91,7 +91,8 @@ const (
 	received   = 1<<HookPrerouting | 1<<HookInput | 1<<HookForward
 	sent       = 1<<HookRawOutput | 1<<HookForward | 1<<HookOutput
 	tracked    = 1<<HookInput | 1<<HookForward | 1<<HookOutput
-	socketed   = 1<<HookRawOutput | 1<<HookOutput | 1<<HookInput
+	socketed   = 1<<HookRawOutput | 1<<HookOutput | 1<<HookInput | 1<<HookListen
+	bound      = everywhere | 1<<HookListen
 )
 
 // Fields is the table of everything matchable, by FieldID. Parsers, checker, evaluator, compiler, documentation and the
@@ -99,12 +100,12 @@ const (
 var Fields = [fieldCount]FieldInfo{
 	FieldInIface:   {"in", KindIface, LayerMeta, 128, "in_name", received, "interface the packet came in by"},
 	FieldOutIface:  {"out", KindIface, LayerMeta, 128, "out_name", sent, "interface the packet leaves by"},
-	FieldFamily:    {"family", KindNumber, LayerMeta, 8, "family", everywhere, "4 or 6"},
+	FieldFamily:    {"family", KindNumber, LayerMeta, 8, "family", bound, "4 or 6"},
 	FieldSrcAddr:   {"source", KindAddr, LayerIP, 128, "saddr", everywhere, "source address"},
-	FieldDstAddr:   {"destination", KindAddr, LayerIP, 128, "daddr", everywhere, "destination address"},
-	FieldProto:     {"protocol", KindNumber, LayerIP, 8, "proto", everywhere, "the last header of an IPv6 chain, as ip6tables -p"},
+	FieldDstAddr:   {"destination", KindAddr, LayerIP, 128, "daddr", bound, "destination address"},
+	FieldProto:     {"protocol", KindNumber, LayerIP, 8, "proto", bound, "the last header of an IPv6 chain, as ip6tables -p"},
 	FieldSrcPort:   {"source port", KindNumber, LayerPorts, 16, "sport", everywhere, ""},
-	FieldDstPort:   {"destination port", KindNumber, LayerPorts, 16, "dport", everywhere, ""},
+	FieldDstPort:   {"destination port", KindNumber, LayerPorts, 16, "dport", bound, ""},
 	FieldTCPFlags:  {"tcp flags", KindFlags, LayerTCP, 8, "tcp_flags", everywhere, "byte 13 of the TCP header: FIN 1 SYN 2 RST 4 PSH 8 ACK 16 URG 32"},
 	FieldTCPOption: {"tcp option", KindNumber, LayerTCP, 8, "tcp_options", everywhere, "kind of an option that is present"},
 	FieldTCPMSS:    {"tcp mss", KindNumber, LayerTCP, 16, "tcp_mss", everywhere, "value of the MSS option; a TCP packet without the option has none of the values"},

@@ -24,14 +24,15 @@ const (
 	HookInput                  // received packets that the routing table calls local
 	HookForward                // packets on their way from one interface to another
 	HookOutput                 // locally made packets
+	HookListen                 // no packet: a socket of TCP or UDP that is bound to a port, which is its destination
 	hookCount
 )
 
 // Hooks are the hooks that a base chain can have.
-var Hooks = []Hook{HookPrerouting, HookRawOutput, HookInput, HookForward, HookOutput}
+var Hooks = []Hook{HookPrerouting, HookRawOutput, HookInput, HookForward, HookOutput, HookListen}
 
 func (h Hook) String() string {
-	return nth(h, "none", "prerouting", "raw-output", "input", "forward", "output")
+	return nth(h, "none", "prerouting", "raw-output", "input", "forward", "output", "listen")
 }
 
 // Family is an address family; a chain or packet of FamilyAny covers both.

@@ -3,8 +3,11 @@ package translator
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+
+	"github.com/cilium/ebpf"
 
 	"github.com/bpfwall/bpfwall/bpf"
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -25,6 +28,7 @@ func (o *Output) addConnect(prev Slots) error {
 	if err != nil {
 		return fmt.Errorf("connect object: %s", err)
 	}
+	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return slices.Contains(listenPrograms, name) })
 	obj, err := newObject(spec)
 	if err != nil {
 		return err

@@ -206,5 +206,5 @@ func (t *test) number(v uint64) bool {
 
 // functionName is the C name of a hook's function.
 func functionName(h ruleset.Hook) string {
-	return [...]string{"", "fw_prerouting", "fw_raw_output", "fw_input", "fw_forward", "fw_output"}[h]
+	return [...]string{"", "fw_prerouting", "fw_raw_output", "fw_input", "fw_forward", "fw_output", "fw_listen"}[h]
 }

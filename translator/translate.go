@@ -24,6 +24,8 @@ type Output struct {
 	// XDP has. nil: no rule asks for sockets, or NoConnect says why there are none.
 	Connect   *ebpf.CollectionSpec
 	NoConnect string
+	// Listen is the programs bind4 and bind6, which refuse ports to sockets, with maps of Spec as XDP has. nil: there are no such rules.
+	Listen *ebpf.CollectionSpec
 
 	Slots Slots      // of every counter and token bucket of the ruleset
 	Logs  []LogPoint // by the log_id of events
@@ -95,6 +97,9 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 	if err := out.addConnect(prev); err != nil {
 		return nil, err
 	}
+	if err := out.addListen(); err != nil {
+		return nil, err
+	}
 	return out, out.finish()
 }
 
@@ -163,7 +168,7 @@ func (o *Output) finish() error {
 // set sets a switch. In XDP, nothing is tracked, and the compiler has left out what does not matter there or at connect().
 func (o *Output) set(name string, value any) error {
 	err := o.Spec.Variables[name].Set(value)
-	for _, spec := range []*ebpf.CollectionSpec{o.XDP, o.Connect} {
+	for _, spec := range []*ebpf.CollectionSpec{o.XDP, o.Connect, o.Listen} {
 		if spec == nil || spec.Variables[name] == nil || spec == o.XDP && name == "cfg_conntrack" {
 			continue
 		}

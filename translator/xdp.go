@@ -38,7 +38,7 @@ func (o *Output) addXDP() error {
 
 // shareMaps gives the programs of other kinds the maps of those for tc.
 func (o *Output) shareMaps() {
-	for _, spec := range []*ebpf.CollectionSpec{o.XDP, o.Connect} {
+	for _, spec := range []*ebpf.CollectionSpec{o.XDP, o.Connect, o.Listen} {
 		if spec != nil {
 			o.share(spec)
 		}
@@ -51,7 +51,7 @@ func (o *Output) share(spec *ebpf.CollectionSpec) {
 			spec.Maps[name] = m
 		}
 	}
-	if m := o.Spec.Maps[classifierMap]; m != nil && spec == o.XDP {
+	if m := o.Spec.Maps[classifierMap]; m != nil && spec != o.Connect {
 		spec.Maps[classifierMap] = m
 	}
 	for _, s := range o.Sets {

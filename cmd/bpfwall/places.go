@@ -14,7 +14,7 @@ type places struct{ gen *dataplane.Generation }
 
 // hookOrder is the order in which packets meet the hooks: those that come in, those that leave. Chains without a hook come last.
 var hookOrder = []ruleset.Hook{
-	ruleset.HookPrerouting, ruleset.HookInput, ruleset.HookForward, ruleset.HookRawOutput, ruleset.HookOutput, ruleset.HookNone,
+	ruleset.HookPrerouting, ruleset.HookInput, ruleset.HookForward, ruleset.HookRawOutput, ruleset.HookOutput, ruleset.HookListen, ruleset.HookNone,
 }
 
 func compareHooks(a, b ruleset.Hook) int {
@@ -41,6 +41,9 @@ func (p places) of(h ruleset.Hook, in string) string {
 		if p.gen != nil && p.gen.Connect {
 			return "connect() and sendto(), then tc egress"
 		}
+	}
+	if h == ruleset.HookListen {
+		return "bind()"
 	}
 	return "tc egress"
 }

@@ -125,7 +125,7 @@ func All() []Case {
 // chainNames are the base chains' names in iptables.
 var chainNames = map[ruleset.Hook]string{
 	ruleset.HookPrerouting: "PREROUTING", ruleset.HookRawOutput: "RAWOUT",
-	ruleset.HookInput: "INPUT", ruleset.HookForward: "FORWARD", ruleset.HookOutput: "OUTPUT",
+	ruleset.HookInput: "INPUT", ruleset.HookForward: "FORWARD", ruleset.HookOutput: "OUTPUT", ruleset.HookListen: "LISTEN",
 }
 
 var (

@@ -85,6 +85,9 @@ var ownerCases = []Case{
 		Allowed:  []string{"tcp in eth0 cgroup /webs connected", "tcp in eth0 connected"},
 		Dropped:  []string{"tcp in eth0 cgroup /web connected", "tcp in eth0 cgroup /x", "tcp in eth0"},
 		IPTables: []string{"-A INPUT -m cgroup ! --path /web -j ACCEPT"}},
+	{Name: "who may listen", Hook: ruleset.HookListen, Accept: all(is(uid, 33), is(ruleset.FieldDstPort, 80)),
+		Allowed: []string{"tcp -> :80 hook listen uid 33"},
+		Dropped: []string{"tcp -> :80 hook listen uid 34", "tcp -> :81 hook listen uid 33", "udp -> :81 hook listen uid 33"}},
 
 	{Name: "cgroup", Hook: ruleset.HookOutput, Accept: all(cgroups("/web/shop")),
 		Allowed:  []string{"tcp out eth0 cgroup /web/shop", "tcp out eth0 cgroup /web/shop/worker"},

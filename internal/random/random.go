@@ -20,6 +20,9 @@ func New(seed uint64) Gen { return Gen{rand.New(rand.NewPCG(seed, 1))} }
 // Pick is one of some values.
 func Pick[T any](g Gen, from ...T) T { return from[g.IntN(len(from))] }
 
+// packetHooks are the hooks that packets meet: all but the last, listen, where most rules would mean nothing.
+var packetHooks = ruleset.Hooks[:len(ruleset.Hooks)-1]
+
 // Ruleset is up to three base chains, user chains that jump to later ones, and sets.
 func (g Gen) Ruleset() *ruleset.Ruleset {
 	rs := &ruleset.Ruleset{}
@@ -33,7 +36,7 @@ func (g Gen) Ruleset() *ruleset.Ruleset {
 	rs.Sets = append(rs.Sets, g.pairs())
 	users := map[ruleset.Family]int{}
 	for range 1 + g.IntN(4) {
-		f, h := Pick(g, ruleset.FamilyAny, ruleset.FamilyAny, ruleset.FamilyIPv4, ruleset.FamilyIPv6), Pick(g, ruleset.Hooks...)
+		f, h := Pick(g, ruleset.FamilyAny, ruleset.FamilyAny, ruleset.FamilyIPv4, ruleset.FamilyIPv6), Pick(g, packetHooks...)
 		c := &ruleset.Chain{Name: fmt.Sprintf("base%d", len(rs.Chains)), Family: f, Hook: h, Policy: Pick(g, ruleset.Accept, ruleset.Drop)}
 		users[f] = 1 + g.IntN(4)
 		g.rules(rs, c, 0, users[f])

@@ -204,3 +204,64 @@ func TestReceiversInLogs(t *testing.T) {
 	_ = watch.Process.Kill()
 	t.Error("nothing was logged")
 }
+
+// Who may listen: bind() to a port fails with EPERM where the rules say so, whatever address or family is bound; port 0 and other network namespaces
+// are let be.
+func TestListen(t *testing.T) {
+	w := newWorld(t, lab.Options{})
+	group := ownCgroup(t, "", "listen")
+	us, any6 := lab.WAN.DUT4.Addr(), netip.IPv6Unspecified()
+	mapped := netip.AddrFrom16(us.As16())
+	applyPolicy(t, w.DUT, fmt.Sprintf(`
+[[listen]]
+name = "web"
+allow = ["tcp/80", "tcp/443"]
+user = "4001"
+[[listen]]
+name = "kept"
+drop = ["tcp/1-1023", "udp/53"]
+[[listen]]
+name = "nobody"
+drop = "any"
+cgroup = %q
+`, below(group)))
+	if out, err := w.DUT.Bpfwall("status"); err != nil || !strings.Contains(strings.Join(strings.Fields(out), " "), "bind() cgroup attached") {
+		t.Fatalf("%s %v", out, err)
+	}
+	at := func(a netip.Addr, port uint16) string { return "bind " + netip.AddrPortFrom(a, port).String() }
+	for _, c := range []struct{ want, steps string }{
+		{"", "tcp4; uid 4001; " + at(us, 8080)},
+		{"EPERM", "tcp4; " + at(us, 80)}, // opened by root
+		{"EPERM", "tcp4; " + at(netip.IPv4Unspecified(), 80)},
+		{"EPERM", "tcp6; " + at(any6, 443)},
+		{"EPERM", "tcp6; " + at(mapped, 443)},
+		{"", "fsuid 4001; tcp4; fsuid 0; " + at(us, 80)},
+		{"", "fsuid 4001; tcp6; fsuid 0; " + at(any6, 443)},
+		{"EPERM", "fsuid 4001; tcp4; fsuid 0; " + at(us, 22)},
+		{"EPERM", "udp6; " + at(any6, 53)},
+		{"", "udp4; " + at(us, 54)},
+		{"EPERM", "cgroup " + group + "; tcp4; " + at(us, 8080)},
+		{"", "cgroup " + group + "; tcp4; " + at(us, 0)},
+	} {
+		said := play(t, w.DUT, strings.Split(c.steps, "; ")...)
+		if got := said[strings.LastIndex(said, " ")+1:]; got != c.want {
+			t.Errorf("%s: %q, want %q", c.steps, said, c.want)
+		}
+	}
+	if said := play(t, w.Server, "tcp4", at(lab.WAN.Far4.Addr(), 80)); said != "" {
+		t.Errorf("another network namespace: %s", said)
+	}
+	// Of tcp: udp/53 makes a rule of its own.
+	for name, want := range map[string]uint64{"web": 2, "kept": 5, "nobody": 1} {
+		if packets, _ := counter(t, w.DUT, name); packets != want {
+			t.Errorf("rule %s has counted %d, want %d", name, packets, want)
+		}
+	}
+	if out, err := w.DUT.Bpfwall("explain", "tcp", "to", ":80", "hook", "listen", "uid", "4002"); err != nil || !strings.Contains(out, "verdict DROP") {
+		t.Errorf("%s %v", out, err)
+	}
+	applyPolicy(t, w.DUT, "[[inbound]]\nallow = \"ssh\"\n")
+	if said := play(t, w.DUT, "tcp4", at(us, 80)); said != "" {
+		t.Errorf("without such rules: %s", said)
+	}
+}
