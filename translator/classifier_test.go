@@ -3,6 +3,7 @@ package translator
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/bpfwall/bpfwall/bpf"
@@ -10,7 +11,7 @@ import (
 )
 
 // overlapping is a chain of rules that overlap in many ways: prefixes and ranges in one another, all but an address, near duplicates, rules
-// that others shadow; a few in between do more than decide.
+// that others shadow; a few in between do more than decide, or ask for more than addresses and ports.
 func (g gen) overlapping(f ruleset.Family, n int) *ruleset.Ruleset {
 	c := &ruleset.Chain{Name: "INPUT", Family: f, Hook: ruleset.HookInput, Policy: ruleset.Drop}
 	long := &ruleset.Chain{Name: "long", Family: f}
@@ -22,15 +23,46 @@ func (g gen) overlapping(f ruleset.Family, n int) *ruleset.Ruleset {
 			r.Matches = append(append([]ruleset.Match{}, near[:g.IntN(len(near)+1)]...), r.Matches...)
 		}
 		r.Verdict.Kind = pick(g, ruleset.Accept, ruleset.Drop, ruleset.Reject, ruleset.Return)
-		switch g.IntN(60) {
-		case 0:
-			r.Verdict.Kind = ruleset.Continue
-		case 1:
-			r.Statements = []ruleset.Statement{{SetMark: &ruleset.SetMark{Value: g.Uint32(), Mask: 0xff}}}
-		}
+		g.enrich(r, f)
 		long.Rules = append(long.Rules, r)
 	}
-	return &ruleset.Ruleset{Chains: []*ruleset.Chain{c, long}}
+	side := &ruleset.Chain{Name: "side", Family: f}
+	for i := range 3 {
+		r := &ruleset.Rule{Pos: ruleset.Pos{File: "side", Line: i + 1}, Matches: g.overlap(f)}
+		r.Verdict.Kind = pick(g, ruleset.Accept, ruleset.Return, ruleset.Continue)
+		r.Statements = []ruleset.Statement{{SetMark: &ruleset.SetMark{Value: 1, Mask: 0xff}}}
+		side.Rules = append(side.Rules, r)
+	}
+	return &ruleset.Ruleset{Chains: []*ruleset.Chain{c, long, side}}
+}
+
+// enrich makes some rules do more than decide, or ask for what tables do not hold.
+func (g gen) enrich(r *ruleset.Rule, f ruleset.Family) {
+	also := func(m ruleset.Match) { r.Matches = slices.Insert(r.Matches, g.IntN(len(r.Matches)+1), m) }
+	switch g.IntN(60) {
+	case 0:
+		r.Verdict.Kind = ruleset.Continue
+	case 1:
+		r.Statements = []ruleset.Statement{{SetMark: &ruleset.SetMark{Value: uint32(g.IntN(3)), Mask: 0xff}}}
+		r.Verdict.Kind = pick(g, ruleset.Continue, r.Verdict.Kind)
+	case 2:
+		r.Statements = []ruleset.Statement{{Log: &ruleset.Log{Prefix: "x"}}}
+		r.Verdict.Kind = pick(g, ruleset.Continue, r.Verdict.Kind)
+	case 3:
+		also(ruleset.Match{Field: ruleset.FieldLimit, Limit: &ruleset.Limit{Rate: 1000, Per: 1e9, Burst: 1 << 21}})
+	case 4:
+		r.Verdict = ruleset.Verdict{Kind: pick(g, ruleset.Jump, ruleset.Jump, ruleset.Goto), Chain: "side"}
+	case 5, 6:
+		also(ruleset.Match{Field: ruleset.FieldMark, Masked: []ruleset.Masked{{Value: uint64(g.IntN(3)), Mask: 0xff}}})
+	case 7:
+		also(ruleset.Match{Field: ruleset.FieldSocket, Ranges: []ruleset.Range{{From: 1, To: 1}}})
+	case 8, 9:
+		m := ruleset.Match{Field: pick(g, ruleset.FieldSrcAddr, ruleset.FieldDstAddr), Not: g.IntN(4) == 0}
+		for range 10 + g.IntN(30) {
+			m.Addrs = append(m.Addrs, g.AddrRange(g.FamilyIn(f)))
+		}
+		also(m)
+	}
 }
 
 // overlap is what a rule asks for: some of addresses, ports and the rest.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -21,6 +22,18 @@ const (
 	EngineClassifiers               // tables in maps
 )
 
+// engineNames are the engines by their numbers.
+var engineNames = []string{"auto", "code", "forks", "classifiers"}
+
+// ParseEngine is the engine of a name.
+func ParseEngine(name string) (Engine, error) {
+	i := slices.Index(engineNames, name)
+	if i < 0 {
+		return 0, fmt.Errorf("engine %q: none of %s", name, strings.Join(engineNames, ", "))
+	}
+	return Engine(i), nil
+}
+
 // The cost model, in comparisons that a packet may have to go through. On a processor of 2025 one is some 0.7 ns if it is foretold and 4 if
 // not. A classifier of 50 or of 100,000 rules takes 10 to 20 ns while its lines are in the cache, and 40 to 60 for packets that all differ
 // (10,000 rules; 100,000: 150 to 300, since its lines are not in the cache): about codeCost comparisons.
@@ -28,6 +41,7 @@ const (
 	codeCost    = 32  // what may stand in code: rules one after the other, or the longest way through forks over them
 	forksUpTo   = 512 // rules that forks are tried for: making and verifying them takes more than linear time
 	forcedFrom  = 3   // rules of a run from which a forced classifier is made
+	maxParts    = 8   // classifiers that a run becomes, for one family
 	classifyMin = 17  // rules of a run from which one may pay
 )
 
@@ -89,18 +103,18 @@ func (e *engines) classifiers(family ruleset.Family, run []*step) []*step {
 		if !family.Covers(f) {
 			continue
 		}
-		for rest := run; len(rest) > 0; {
-			c, left, err := e.newClassifier(f, rest, e.like(len(made)))
-			if err != nil || c == nil && left != nil {
-				e.plan.refused = append(e.plan.refused, fmt.Sprintf("rules from %s on: no classifier: %v", rest[0].rule.Pos, err))
-				return nil
-			}
-			if c != nil {
-				c.why = why
-				made = append(made, c)
-			}
-			rest = left
+		parts, err := e.parts(f, run, len(made))
+		if err == nil && len(parts) > 2 && e.forced == EngineAuto {
+			err = e.cheaper(family, run, len(parts))
 		}
+		if err != nil {
+			e.plan.refused = append(e.plan.refused, fmt.Sprintf("%s: no classifier: %v", fromTo(run), err))
+			return nil
+		}
+		for _, c := range parts {
+			c.why = why
+		}
+		made = append(made, parts...)
 	}
 	return e.steps(made)
 }
@@ -111,6 +125,51 @@ func (e *engines) like(made int) *classify.Shape {
 		return &e.plan.shapes[n]
 	}
 	return nil
+}
+
+// parts is a run of rules as classifiers for the packets of a family: one, or several in order where one has no room for the rules'
+// patterns or stops, or their addresses overlap too much for one. So many are made before.
+func (e *engines) parts(f ruleset.Family, run []*step, before int) (made []*classifier, err error) {
+	todo := [][]*step{run}
+	for tries := 0; len(todo) > 0; tries++ {
+		rest := todo[0]
+		c, left, err := e.newClassifier(f, rest, e.like(before+len(made)))
+		switch {
+		case err != nil && (len(rest) < 2*classifyMin || tries > 2*maxParts):
+			return nil, err
+		case err != nil:
+			half := len(rest) / 2
+			todo = append([][]*step{rest[:half], rest[half:]}, todo[1:]...)
+			continue
+		case len(left) == len(rest):
+			return nil, fmt.Errorf("%s asks for more than fits into one", rest[0].rule.Pos)
+		case len(left) > 0:
+			todo[0] = left
+		default:
+			todo = todo[1:]
+		}
+		if c != nil {
+			made = append(made, c)
+		}
+		if len(made) > maxParts {
+			return nil, fmt.Errorf("it would take more than %d tables", maxParts)
+		}
+	}
+	return made, nil
+}
+
+// cheaper is an error if rules in code cost less than so many classifiers.
+func (e *engines) cheaper(family ruleset.Family, run []*step, parts int) error {
+	trial := &indexer{repeats: maxRepeats}
+	if n := longest(trial.indexed(family, run)); n < parts*codeCost {
+		return fmt.Errorf("it would take %d tables, %d comparisons in code cost less", parts, n)
+	}
+	return nil
+}
+
+// fromTo says which rules a run is.
+func fromTo(run []*step) string {
+	return fmt.Sprintf("%d rules from %s to %s", len(run), run[0].rule.Pos, run[len(run)-1].rule.Pos)
 }
 
 // steps gives classifiers their places, and is the steps that ask them.
@@ -139,9 +198,11 @@ func (e *engines) why(family ruleset.Family, run []*step) string {
 		return fmt.Sprintf("more than %d rules", forksUpTo)
 	}
 	trial := &indexer{repeats: maxRepeats / 4}
-	if n := longest(trial.indexed(family, run)); n > codeCost {
+	n := longest(trial.indexed(family, run))
+	if n > codeCost {
 		return fmt.Sprintf("%d comparisons in code, more than %d", n, codeCost)
 	}
+	e.plan.inCode = append(e.plan.inCode, fmt.Sprintf("%s: in code, %d comparisons at most, no more than %d", fromTo(run), n, codeCost))
 	return ""
 }
 

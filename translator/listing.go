@@ -32,7 +32,7 @@ func (o *Output) Plan() string {
 	for _, s := range o.Sets {
 		fmt.Fprintf(&b, "map %s: %s\n", s.Name, s)
 	}
-	for _, r := range o.plan.refused {
+	for _, r := range slices.Concat(o.plan.refused, o.plan.inCode) {
 		fmt.Fprintln(&b, r)
 	}
 	for _, f := range o.plan.functions {

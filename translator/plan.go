@@ -28,6 +28,7 @@ type plan struct {
 	shapes      []classify.Shape // that the classifiers had before
 	atConnect   bool             // see connectPlan
 	refused     []string         // runs of rules that no classifier can be made of, and why
+	inCode      []string         // runs of rules that cost no more in code, and what
 }
 
 // block is a chain.

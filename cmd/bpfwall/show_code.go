@@ -12,6 +12,7 @@ import (
 func (a *app) showCode() *cobra.Command {
 	var flags importFlags
 	var plan bool
+	var engine string
 	cmd := &cobra.Command{
 		Use:   "code [FILE]...",
 		Short: "The instructions that the rules are compiled to; of files that need not be loaded, or of what is in force",
@@ -20,7 +21,11 @@ func (a *app) showCode() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out, err := translator.Translate(rs, slots)
+			force, err := translator.ParseEngine(engine)
+			if err != nil {
+				return err
+			}
+			out, err := translator.Options{Engine: force}.Translate(rs, slots)
 			if err != nil {
 				return err
 			}
@@ -35,6 +40,7 @@ func (a *app) showCode() *cobra.Command {
 		},
 	}
 	flags.add(cmd)
+	cmd.Flags().StringVar(&engine, "engine", "auto", "what finds the first of many rules: auto, code, forks or classifiers")
 	cmd.Flags().BoolVar(&plan, "plan", false, "the steps before they become instructions")
 	return cmd
 }
