@@ -2,7 +2,9 @@ package translator
 
 import (
 	"flag"
+	"fmt"
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/bpfwall/bpfwall/internal/classbench"
+	"github.com/bpfwall/bpfwall/ruleset"
 )
 
 var (
@@ -35,8 +38,8 @@ func TestClassBench(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			null := cost(t, nil, filters)
-			full := cost(t, filters, filters)
+			null := cost(t, classbench.Ruleset("null", nil), filters)
+			full := cost(t, classbench.Ruleset("filters", filters), filters)
 			exact(t, filters)
 			for i, kind := range classbench.Kinds {
 				t.Logf("%-8s %6.1f ns over %.1f", kind, full[i]-null[i], null[i])
@@ -45,10 +48,79 @@ func TestClassBench(t *testing.T) {
 	}
 }
 
+// grown are ways in which rulesets grow that are not a list of filters.
+var grown = []struct {
+	name string
+	grow func(rs *ruleset.Ruleset, filters []classbench.Filter)
+}{
+	{"filters alone", func(*ruleset.Ruleset, []classbench.Filter) {}},
+	{"10 of them log, 10 are limited", func(rs *ruleset.Ruleset, _ []classbench.Filter) {
+		for i, r := range rs.Chains[0].Rules {
+			switch i % 100 {
+			case 30:
+				r.Statements = []ruleset.Statement{{Log: &ruleset.Log{Prefix: "x"}}}
+			case 70:
+				r.Matches = append(r.Matches, ruleset.Match{Field: ruleset.FieldLimit, Limit: &ruleset.Limit{Rate: 1, Per: 1e9, Burst: 5}})
+			}
+		}
+	}},
+	{"every fifth only counts", func(rs *ruleset.Ruleset, _ []classbench.Filter) {
+		for i, r := range rs.Chains[0].Rules {
+			if i%5 == 0 {
+				r.Verdict.Kind = ruleset.Continue
+			}
+		}
+	}},
+	{"in 10 chains by destination", inChains},
+}
+
+// inChains moves rules to chains of their own, by the destination that they ask for.
+func inChains(rs *ruleset.Ruleset, filters []classbench.Filter) {
+	base := rs.Chains[0]
+	rules := base.Rules
+	base.Rules = nil
+	for i := range 10 {
+		c := &ruleset.Chain{Name: fmt.Sprintf("zone%d", i), Family: base.Family}
+		var nets []ruleset.AddrRange
+		for k, f := range filters {
+			if int(f.Dst.Addr().As4()[1])%10 == i {
+				c.Rules = append(c.Rules, rules[k])
+				nets = append(nets, ruleset.Prefix(netip.PrefixFrom(f.Dst.Addr(), min(16, f.Dst.Bits())).Masked()))
+			}
+		}
+		if nets == nil {
+			continue
+		}
+		base.Rules = append(base.Rules, &ruleset.Rule{Pos: ruleset.Pos{File: "zones", Line: i + 1},
+			Matches: []ruleset.Match{{Field: ruleset.FieldDstAddr, Addrs: nets}}, Verdict: ruleset.Verdict{Kind: ruleset.Jump, Chain: c.Name}})
+		rs.Chains = append(rs.Chains, c)
+	}
+}
+
+// TestGrown measures rulesets of 1,000 rules that do more than filter.
+func TestGrown(t *testing.T) {
+	if *classbenchDir == "" {
+		t.Skip("a measurement: -classbench, with whatever folder")
+	}
+	for _, p := range classbench.Profiles {
+		filters := classbench.Generate(p, 1000, 1)
+		null := cost(t, classbench.Ruleset("null", nil), filters)
+		for _, g := range grown {
+			t.Run(string(p)+" "+g.name, func(t *testing.T) {
+				rs := classbench.Ruleset("filters", filters)
+				g.grow(rs, filters)
+				full := cost(t, rs, filters)
+				for i, kind := range classbench.Kinds {
+					t.Logf("%-8s %6.1f ns over %.1f", kind, full[i]-null[i], null[i])
+				}
+			})
+		}
+	}
+}
+
 // cost is the ns of a packet of every kind of traffic.
-func cost(t *testing.T, rules, filters []classbench.Filter) (out []float64) {
+func cost(t *testing.T, rs *ruleset.Ruleset, filters []classbench.Filter) (out []float64) {
 	t.Helper()
-	rs := classbench.Ruleset("filters", rules)
 	start := time.Now()
 	o, err := Translate(rs, Slots{})
 	if err != nil {
@@ -67,13 +139,13 @@ func cost(t *testing.T, rules, filters []classbench.Filter) (out []float64) {
 		if j.coll, err = ebpf.NewCollection(spec); err != nil {
 			t.Fatalf("%-100v", err)
 		}
-		if i == 0 && len(rules) > 0 {
+		if rules := len(rs.Chains[0].Rules); i == 0 && rules > 0 {
 			info, err := j.coll.Programs["fw_judge"].Info()
 			if err != nil {
 				t.Fatal(err)
 			}
 			verified, _ := info.VerifiedInstructions()
-			t.Logf("%d rules: translated in %v, loaded in %v, %d instructions verified", len(rules), translated.Round(time.Millisecond),
+			t.Logf("%d rules: translated in %v, loaded in %v, %d instructions verified", rules, translated.Round(time.Millisecond),
 				time.Since(start).Round(time.Millisecond), verified)
 		}
 		ns, err := classbench.Measure(j.coll.Programs["fw_judge"], 8)

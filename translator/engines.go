@@ -43,6 +43,7 @@ const (
 	forcedFrom  = 3   // rules of a run from which a forced classifier is made
 	maxParts    = 8   // classifiers that a run becomes, for one family
 	classifyMin = 17  // rules of a run from which one may pay
+	manyStops   = 20  // one rule of so many is a stop: then forks are tried for longer runs too, since each stop costs a lookup
 )
 
 // engines chooses, for every run of rules that a classifier can take, what finds the first one: it is left to the forks, or becomes
@@ -194,7 +195,7 @@ func (e *engines) why(family ruleset.Family, run []*step) string {
 		return "forced"
 	case len(run) < classifyMin:
 		return ""
-	case len(run) > forksUpTo:
+	case len(run) > forksUpTo && len(run) > manyStops*stops(run) || len(run) > 4*forksUpTo:
 		return fmt.Sprintf("more than %d rules", forksUpTo)
 	}
 	trial := &indexer{repeats: maxRepeats / 4}

@@ -54,7 +54,10 @@ func deadAddresses(rs *ruleset.Ruleset) {
 				{Field: []ruleset.FieldID{ruleset.FieldSrcAddr, ruleset.FieldDstAddr}[i%2],
 					Addrs: []ruleset.AddrRange{ruleset.Prefix(netip.PrefixFrom(a, a.BitLen()-i%9))}},
 				{Field: ruleset.FieldDstPort, Not: i%5 == 0, Ranges: []ruleset.Range{{From: uint64(i % 80), To: uint64(i%80 + i%7)}}},
-			}, Verdict: ruleset.Verdict{Kind: ruleset.Drop}})
+			}, Verdict: ruleset.Verdict{Kind: pick(newGen(uint64(i)), ruleset.Drop, ruleset.Drop, ruleset.Accept)}})
+			if i%50 == 0 {
+				dead[i].Verdict.Kind = ruleset.Continue
+			}
 		}
 		c.Rules = append(dead, c.Rules...)
 	}

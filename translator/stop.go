@@ -15,7 +15,7 @@ type stop struct {
 
 // What the classifiers' rules may do beside deciding, and how long lists of addresses in them may be.
 const (
-	maxStopWeight = 1200 // of the code of all stops of one, as division.weigh counts
+	maxStopWeight = 2000 // of the code of all stops of one, as division.weigh counts
 	maxSetSpans   = 4096
 )
 
@@ -60,6 +60,16 @@ func (s *step) stops() bool {
 	}
 	static, _ := s.divided()
 	return slices.ContainsFunc(static, func(t *test) bool { return t.Field != ruleset.FieldFamily })
+}
+
+// stops is how many of some rules are stops.
+func stops(run []*step) (n int) {
+	for _, s := range run {
+		if s.stops() {
+			n++
+		}
+	}
+	return n
 }
 
 // stopWeight is about what the code of a stop weighs.

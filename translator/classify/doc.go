@@ -6,8 +6,9 @@
 // The rules are divided into a few subsets. In each of them the source addresses fall into classes, one for every combination of the
 // subset's rules that ask for an address of the class, and the destination addresses too. A packet's two addresses are searched once,
 // which gives their classes in all subsets. A pair of classes has a cell with the rules that are left, seldom more than one or two: their
-// ports and their pattern (what else rules ask for, as one bit of 64) are compared one after the other. If they are many, a table over
-// the classes of both ports says first which of them to compare. The first rule of all subsets wins.
+// ports and their pattern (what else rules ask for, as one bit of 64) are compared one after the other. The first stands in the cell
+// itself; if the others are many, a table over the classes of both ports says which of them to compare. The first rule of all subsets
+// wins. Behind an open rule a lookup may be resumed: it then leaves out the rules in front of a given one.
 //
 // Cells are the elements of a sparse matrix, packed by row displacement: the class of the source says where its row begins, the class of
 // the destination how far from there the cell is, and the cell says which row it belongs to. So a subset costs a packet one probe,
@@ -17,5 +18,5 @@
 //
 // A rule for a wide source and a wide destination has a cell for every pair of classes in them. Such rules are kept apart from those that
 // would make classes for them: a subset takes a rule in only as long as its cells stay within a budget. Rules that another rule of the same
-// cell makes unreachable are left out of it.
+// cell makes unreachable are left out of it; open ones make none so.
 package classify
