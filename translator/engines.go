@@ -70,15 +70,19 @@ func chooseEngines(p *plan) error {
 // chain is a chain's steps with classifiers in place of runs of them where these pay, and forks in what is between.
 func (e *engines) chain(family ruleset.Family, steps []*step) (out []*step) {
 	var others []*step
+	ok := classifiable(steps)
 	for len(steps) > 0 {
-		n := classifiable(steps)
+		n := len(ok)
+		if i := slices.Index(ok, false); i >= 0 {
+			n = i
+		}
 		if made := e.classifiers(family, steps[:n]); made != nil {
 			out = append(append(out, e.indexed(family, others)...), made...)
 			others = nil
 		} else {
 			others = append(others, steps[:n]...)
 		}
-		for steps = steps[n:]; len(steps) > 0 && classifiable(steps) == 0; steps = steps[1:] {
+		for steps, ok = steps[n:], ok[n:]; len(steps) > 0 && !ok[0]; steps, ok = steps[1:], ok[1:] {
 			others = append(others, steps[0])
 		}
 	}

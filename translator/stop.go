@@ -85,23 +85,24 @@ func (s *step) stopWeight() int {
 	return w
 }
 
-// classifiable is how many of the first steps a classifier can take: all in front of a rule that it can only do without. Where most of them would be
-// stops, and more than one takes, it is the plain ones.
-func classifiable(steps []*step) int {
-	n, stops, weight := 0, 0, 0
-	for n < len(steps) && (steps[n].plain() || steps[n].stops()) {
-		if steps[n].stops() {
-			stops++
-			weight += steps[n].stopWeight()
+// classifiable is which of some rules classifiers are to take: in each run of those that they can, all, or only the plain ones where most
+// would be stops, and more than one takes.
+func classifiable(steps []*step) []bool {
+	out := make([]bool, len(steps))
+	for from := 0; from < len(steps); from++ {
+		to, stops, weight := from, 0, 0
+		for ; to < len(steps) && (steps[to].plain() || steps[to].stops()); to++ {
+			if !steps[to].plain() {
+				stops++
+				weight += steps[to].stopWeight()
+			}
 		}
-		n++
+		for i := from; i < to; i++ {
+			out[i] = weight <= maxStopWeight || 2*stops <= to-from || steps[i].plain()
+		}
+		from = to
 	}
-	if weight <= maxStopWeight || 2*stops <= n {
-		return n
-	}
-	for n = 0; n < len(steps) && steps[n].plain(); n++ {
-	}
-	return n
+	return out
 }
 
 // marks reports whether any rule gives packets another mark. Then a packet may meet a rule behind a stop though it did not meet one in front
