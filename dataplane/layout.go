@@ -14,6 +14,8 @@ import (
 //	  links/IFINDEX-xdp         the same in XDP, or IFINDEX-xdp-generic
 //	  links/input-ipv4          and those of netfilter's hooks
 //	  progs/gen-42/PROGRAM      the live and the previous generation's
+//	  progs/gen-42/sum-PROGRAM  a link whose text says what it was made of
+//	  progs/spare/…             the same of no generation (standby.go)
 //
 // and on disk:
 //

@@ -154,9 +154,13 @@ func (t *transaction) takeOver(s *standby) error {
 	return os.Rename(s.dir, spare)
 }
 
-// refill writes what an own map of a set is to hold.
+// refill writes what an own map of a set is to hold. What packets have left in the others is as good as ever, but for receivers, which have
+// control groups as the rules numbered them.
 func refill(m *ebpf.Map, spec *ebpf.CollectionSpec, name string) error {
 	s := spec.Maps[name]
+	if name == "receivers" {
+		empty(m)
+	}
 	for _, kv := range s.Contents {
 		b, ok := kv.Value.([]byte)
 		if !ok {
@@ -173,4 +177,16 @@ func refill(m *ebpf.Map, spec *ebpf.CollectionSpec, name string) error {
 		}
 	}
 	return nil
+}
+
+// empty removes all entries of a hash.
+func empty(m *ebpf.Map) {
+	var keys [][]byte
+	var key, value []byte
+	for all := m.Iterate(); all.Next(&key, &value); {
+		keys = append(keys, slices.Clone(key))
+	}
+	for _, k := range keys {
+		_ = m.Delete(k)
+	}
 }
