@@ -37,7 +37,8 @@ func (r *Report) loadOfList(n int) table {
 	t := table{title: fmt.Sprintf("Blocklist of %s prefixes: loading", thousands(float64(n))),
 		text: "ms of the commands that load it, and of the one that adds a prefix more; MB of the largest command, and in the kernel. " +
 			"*file* is a set that the policy lists, *dynamic* one that is filled with `bpfwall set add`. " +
-			"Memory of bpfwall: all its maps, tables of connections included; of ipset what it says; of others how the kernel grew.",
+			"Memory of bpfwall: all its maps, tables of connections included; of ipset what it says; of others how the kernel grew. " +
+			"The command nft reads all of a set before it adds to it, which takes minutes with a million: there it is left out.",
 		head: []string{"firewall", "IPv4", "IPv6", "load, ms", "add one, ms", "RSS, MB", "kernel, MB"}}
 	for _, b := range r.Blocklists {
 		if b.IPv4+b.IPv6 != n || b.Load == 0 && b.Not == "" {
