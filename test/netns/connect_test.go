@@ -53,7 +53,7 @@ reject = "tcp/83"
 with = "net-unreachable"
 cgroup = "`+below(group)+`"
 `)
-	if out, err := w.DUT.Bpfwall("status"); err != nil || !strings.Contains(out, "connect()     cgroup  attached") {
+	if out, err := w.DUT.Bpfwall("status"); err != nil || !strings.Contains(words(out), "connect() cgroup attached") {
 		t.Fatalf("%s %v", out, err)
 	}
 	to := func(a netip.Addr, port uint16) string { return "connect " + netip.AddrPortFrom(a, port).String() }
@@ -85,6 +85,9 @@ cgroup = "`+below(group)+`"
 		}
 	}
 }
+
+// words is a table without its columns.
+func words(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // counter is what a rule has counted.
 func counter(t *testing.T, n *lab.NS, name string) (packets, bytes uint64) {
@@ -239,7 +242,7 @@ reject = "udp/54"
 user = "4002"
 with = "admin-prohibited"
 `)
-	if out, err := w.DUT.Bpfwall("status"); err != nil || !strings.Contains(out, "sendto()      cgroup  attached") {
+	if out, err := w.DUT.Bpfwall("status"); err != nil || !strings.Contains(words(out), "sendto() cgroup attached") {
 		t.Fatalf("%s %v", out, err)
 	}
 	to := func(a netip.Addr, port uint16) string { return "sendto " + netip.AddrPortFrom(a, port).String() }
