@@ -18,9 +18,9 @@ var (
 // noNegation are the options that iptables does not let one negate.
 var noNegation = []string{"comment", "ttl-lt", "ttl-gt", "hl-lt", "hl-gt"}
 
-// noTarget are the targets that turn connection tracking on, SET, whose effect is on packets that follow (TestSetsSameAsIPSet), and
-// options that say how a log line looks.
-var noTarget = []string{"NOTRACK", "CT", "SET", "log-level", "log-tcp-sequence", "log-tcp-options", "log-ip-options", "log-uid", "log-macdecode",
+// noTarget are the targets that turn connection tracking on, SET, whose effect is on packets that follow (TestSetsSameAsIPSet),
+// SYNPROXY, which answers for sockets (TestSynProxy), and options that say how a log line looks.
+var noTarget = []string{"NOTRACK", "CT", "SET", "SYNPROXY", "log-level", "log-tcp-sequence", "log-tcp-options", "log-ip-options", "log-uid", "log-macdecode",
 	"nflog-prefix", "nflog-range", "nflog-size", "nflog-threshold"}
 
 // TestGrammar: every match that can be imported (docs/iptables.md lists them from the importer's own tables) is in the random rules, plain and
