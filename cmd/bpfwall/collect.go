@@ -7,11 +7,11 @@ import (
 )
 
 // What the garbage collector may leave, in percent of what is in use: much as long as that is not more than largeHeap, which spares a short
-// run with many rules a third of its time, and then as much again.
+// run with many rules a third of its time, and then little: 100,000 rules are half a gigabyte.
 const (
-	muchGarbage  = 400
-	usualGarbage = 100
-	largeHeap    = 64 << 20
+	muchGarbage   = 400
+	littleGarbage = 40
+	largeHeap     = 64 << 20
 )
 
 // collectLess has the garbage collector run less often, unless the environment says how often.
@@ -30,7 +30,7 @@ func (c *collection) done() {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	if m.NextGC > largeHeap/100*(100+muchGarbage) {
-		debug.SetGCPercent(usualGarbage)
+		debug.SetGCPercent(littleGarbage)
 		return
 	}
 	runtime.SetFinalizer(c, (*collection).done)
