@@ -66,6 +66,7 @@ func (a *actor) canary3(arg string) error {
 			return tell(fmt.Sprint(rounds, changes, torn))
 		default:
 		}
+		time.Sleep(time.Millisecond) // the ports of a connection that conntrack knows are not used again so soon
 		unanswered, err := a.unanswered(host, uint16(rounds))
 		if err != nil {
 			return err
@@ -76,6 +77,7 @@ func (a *actor) canary3(arg string) error {
 			changes++
 		} else if second != before || unanswered != before {
 			torn++
+			_ = tell(fmt.Sprintf("# connect() %v, then tc %v and XDP %v", before, second, unanswered))
 		}
 		before = after
 	}

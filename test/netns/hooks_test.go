@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -185,7 +186,12 @@ func TestFlipsAcrossHooks(t *testing.T) {
 	stop.Store(true)
 	n := <-sent
 	var rounds, changes, torn, open, barred, told int
-	if _, err := fmt.Sscan(canary(), &rounds, &changes, &torn); err != nil || torn > 0 || changes < 2 || rounds < 50 {
+	notes := regexp.MustCompile(`(?m)^#.*\n`)
+	said := canary()
+	for _, n := range notes.FindAllString(said, -1) {
+		t.Log(n)
+	}
+	if _, err := fmt.Sscan(notes.ReplaceAllString(said, ""), &rounds, &changes, &torn); err != nil || torn > 0 || changes < 2 || rounds < 50 {
 		t.Errorf("%d rounds, %d changes seen, %d times one hook was ahead: %v", rounds, changes, torn, err)
 	}
 	if _, err := fmt.Sscan(never(), &open, &barred, &told); err != nil || open > 0 || barred == 0 || told == 0 {
