@@ -64,10 +64,10 @@ func (t *transaction) refillAll(spec *ebpf.CollectionSpec, set *standby) (map[st
 }
 
 // has reports whether a set has a program.
-func (set *standby) has(s summer, p *ebpf.ProgramSpec) bool {
-	sum, own := s.sum(p)
-	return set.programs[p.Name] != nil && set.sums[p.Name] == sum &&
-		!slices.ContainsFunc(own, func(name string) bool { return set.own(s.spec.Maps[name]) == nil })
+func (s *standby) has(by summer, p *ebpf.ProgramSpec) bool {
+	sum, own := by.sum(p)
+	return s.programs[p.Name] != nil && s.sums[p.Name] == sum &&
+		!slices.ContainsFunc(own, func(name string) bool { return s.own(by.spec.Maps[name]) == nil })
 }
 
 // loadEach takes the programs of the spec from the set standing by, or has them verified.
