@@ -97,21 +97,18 @@ func inChains(rs *ruleset.Ruleset, filters []classbench.Filter) {
 	}
 }
 
-// TestGrown measures rulesets of 1,000 rules that do more than filter.
-func TestGrown(t *testing.T) {
-	if *classbenchDir == "" {
-		t.Skip("a measurement: -classbench, with whatever folder")
-	}
+// BenchmarkGrown measures rulesets of 1,000 rules that do more than filter: ns of a packet over a ruleset of none.
+func BenchmarkGrown(b *testing.B) {
 	for _, p := range classbench.Profiles {
 		filters := classbench.Generate(p, 1000, 1)
-		null := cost(t, classbench.Ruleset("null", nil), filters)
+		null := cost(b, classbench.Ruleset("null", nil), filters)
 		for _, g := range grown {
-			t.Run(string(p)+" "+g.name, func(t *testing.T) {
+			b.Run(string(p)+" "+g.name, func(b *testing.B) {
 				rs := classbench.Ruleset("filters", filters)
 				g.grow(rs, filters)
-				full := cost(t, rs, filters)
+				full := cost(b, rs, filters)
 				for i, kind := range classbench.Kinds {
-					t.Logf("%-8s %6.1f ns over %.1f", kind, full[i]-null[i], null[i])
+					b.ReportMetric(full[i]-null[i], fmt.Sprint("ns-", kind))
 				}
 			})
 		}
@@ -119,7 +116,7 @@ func TestGrown(t *testing.T) {
 }
 
 // cost is the ns of a packet of every kind of traffic.
-func cost(t *testing.T, rs *ruleset.Ruleset, filters []classbench.Filter) (out []float64) {
+func cost(t testing.TB, rs *ruleset.Ruleset, filters []classbench.Filter) (out []float64) {
 	t.Helper()
 	start := time.Now()
 	o, err := Translate(rs, Slots{})
