@@ -44,7 +44,6 @@ type ClassifierConncountPlace struct {
 	_       structs.HostLayout
 	Created uint64
 	Taken   uint64
-	Begun   uint64
 	Flow    ClassifierCtKey
 }
 

@@ -42,28 +42,36 @@ static __always_inline struct ct_flow *flow_in(struct conncount_place *p)
 	return f && f->created == p->created ? f : NULL;
 }
 
-static __always_inline int is_taken(struct conncount_place *p, __u64 now)
+/* taken: of the place, read before anything else of it. */
+static __always_inline int is_young(__u64 taken, __u64 now) { return now < taken + CONNCOUNT_YOUNG; }
+
+static __always_inline int is_taken(struct conncount_place *p, __u64 taken, __u64 now)
 {
 	struct ct_flow *f = flow_in(p);
 
-	return f ? f->expires > now : now < p->taken + CONNCOUNT_YOUNG;
+	return f ? f->expires > now : is_young(taken, now);
 }
 
-/* Takes a place if it is free. Reports 1 if it did. */
-static __always_inline int take_place(struct ct_work *w, __u64 now, int (*is_taken)(struct conncount_place *, __u64))
+/*
+ * Takes a place if it is free. Reports 1 if it did. It stays where it is in memory: another CPU may be reading it, and would read of another
+ * place there.
+ */
+static __always_inline int take_place(struct ct_work *w, __u64 now, int (*is_taken)(struct conncount_place *, __u64, __u64))
 {
 	struct conncount_place *p = bpf_map_lookup_elem(&conncount_places, &w->place_key);
 	__u64 was;
 
 	if (!p)
 		return !bpf_map_update_elem(&conncount_places, &w->place_key, &w->place, BPF_NOEXIST);
-	was = p->taken;
-	if (is_taken(p, now))
+	was = *(volatile __u64 *)&p->taken;
+	if (was & PLACE_CHANGES ? is_young(was, now) : is_taken(p, was, now))
 		return 0;
-	p->begun = 0; /* before the flow is another, which has not begun */
-	if (__sync_val_compare_and_swap(&p->taken, was, w->place.taken) != was)
-		return 0; /* or another CPU was first */
-	return !bpf_map_update_elem(&conncount_places, &w->place_key, &w->place, BPF_ANY);
+	if (__sync_val_compare_and_swap(&p->taken, was, w->place.taken | PLACE_CHANGES) != was)
+		return 0; /* another CPU was first */
+	p->created = w->place.created;
+	p->flow = w->place.flow;
+	__sync_lock_test_and_set(&p->taken, w->place.taken);
+	return 1;
 }
 
 static long conncount_try(__u32 i, struct conncount_scan *s)
@@ -85,8 +93,7 @@ static __always_inline int conncount_add(struct ct_work *w, const struct conncou
 		return 0;
 	w->place_key.key = *key;
 	w->place.created = w->flow.created;
-	w->place.taken = bpf_ktime_get_boot_ns();
-	w->place.begun = 0;
+	w->place.taken = bpf_ktime_get_boot_ns() & ~(__u64)PLACE_BITS;
 	w->place.flow = w->key;
 	if (c)
 		s.at = c->next < limit ? c->next : 0;

@@ -93,7 +93,6 @@ type ConnectCtWork struct {
 		_       structs.HostLayout
 		Created uint64
 		Taken   uint64
-		Begun   uint64
 		Flow    ConnectCtKey
 	}
 	PlaceKey struct {

@@ -250,7 +250,7 @@ static __always_inline void keep_places(struct ct_work *w)
 	for (i = 0; i < FLOWS_TAKEN; i++) {
 		p = i < w->taken ? bpf_map_lookup_elem(&conncount_places, &w->places[i]) : NULL;
 		if (p && p->created == w->flow.created)
-			p->begun = 1;
+			__sync_fetch_and_or(&p->taken, PLACE_BEGUN);
 	}
 	w->taken = 0;
 }

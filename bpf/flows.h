@@ -12,12 +12,13 @@
 
 static const struct flows no_flows;
 
-static __always_inline int is_open(struct conncount_place *p, __u64 now)
+/* taken was read before the tables: a flow that had begun was in them. */
+static __always_inline int is_open(struct conncount_place *p, __u64 taken, __u64 now)
 {
-	struct ct_flow *f = flow_in(p);
+	struct ct_flow *f = taken & PLACE_CHANGES ? NULL : flow_in(p);
 
 	if (!f)
-		return !p->begun && now < p->taken + CONNCOUNT_YOUNG;
+		return !(taken & PLACE_BEGUN) && is_young(taken, now);
 	if (p->flow.proto == IPPROTO_TCP && (f->tcp_state == CT_TIME_WAIT || f->tcp_state == CT_CLOSE))
 		return 0; /* nf_conncount.c, already_closed */
 	return f->expires > now;
@@ -67,7 +68,7 @@ static long flows_find(__u32 i, struct flows_scan *s)
 		s->mine = 1;
 		return 1;
 	}
-	if (!p || !is_open(p, s->now))
+	if (!p || !is_open(p, *(volatile __u64 *)&p->taken, s->now))
 		s->free = 1;
 	return 0;
 }
@@ -78,7 +79,7 @@ static long flows_free(__u32 i, struct flows_scan *s)
 
 	flows_next(s);
 	p = bpf_map_lookup_elem(&conncount_places, &s->w->place_key);
-	if (p && is_open(p, s->now))
+	if (p && is_open(p, *(volatile __u64 *)&p->taken, s->now))
 		return 0;
 	s->free = 1;
 	return 1;
@@ -97,7 +98,7 @@ static __always_inline int is_beyond(struct flows_scan *s)
 
 	s->w->place_key.place = s->limit;
 	p = bpf_map_lookup_elem(&conncount_places, &s->w->place_key);
-	return p && is_open(p, s->now);
+	return p && is_open(p, *(volatile __u64 *)&p->taken, s->now);
 }
 
 /* The first packet of a flow: what it takes it gives back unless it is accepted. */
@@ -181,8 +182,7 @@ __noinline int fw_flows(struct fw_pkt *pkt, const struct flows *f)
 	w->place_key.key.family = pkt->family;
 	address_prefix(w->place_key.key.addr, f->dest ? pkt->daddr : pkt->saddr, pkt->family == 4 ? f->ipv4 : f->ipv6);
 	w->place.created = flow_born(w, pkt);
-	w->place.taken = s.now;
-	w->place.begun = w->op != CT_OP_CREATE;
+	w->place.taken = (s.now & ~(__u64)PLACE_BITS) | (w->op != CT_OP_CREATE ? PLACE_BEGUN : 0);
 	w->place.flow = w->key;
 	s.at = flows_home(&w->key, s.limit);
 	if (w->place.created && !cfg_dry)

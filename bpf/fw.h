@@ -326,10 +326,15 @@ struct conncount_place_key {
 #define FLOWS_TAKEN 8 /* places that a packet's flow has taken and may give back */
 
 /* The flow in a place, by its key and birth: another flow may have the key later. */
+enum place_bits {
+	PLACE_BEGUN = 1,	/* the flow was in the tables, so that it is over once it is not */
+	PLACE_CHANGES = 2,	/* from one flow to another: what it says of its flow does not count */
+	PLACE_BITS = 3,
+};
+
 struct conncount_place {
 	__u64 created;
-	__u64 taken;		/* when, bpf_ktime_get_boot_ns: of two CPUs that take it one finds another time there */
-	__u64 begun;		/* 1: the flow was in the tables, so that it is over once it is not */
+	__u64 taken;		/* when, bpf_ktime_get_boot_ns, and enum place_bits: of two CPUs that take it one finds another time there */
 	struct ct_key flow;
 };
 

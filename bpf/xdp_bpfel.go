@@ -93,7 +93,6 @@ type XdpCtWork struct {
 		_       structs.HostLayout
 		Created uint64
 		Taken   uint64
-		Begun   uint64
 		Flow    XdpCtKey
 	}
 	PlaceKey struct {
