@@ -2,8 +2,10 @@ package countries_test
 
 import (
 	"bytes"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,19 +16,20 @@ import (
 	"github.com/bpfwall/bpfwall/countries"
 )
 
-// database makes one of networks and what their records say.
+// database makes one of networks and what their records say. Wide networks go in first: what is inserted replaces all inside it.
 func database(t *testing.T, records map[string]mmdbtype.DataType) []byte {
 	t.Helper()
 	w, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "Test-Country", IncludeReservedNetworks: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for network, record := range records {
+	length := func(network string) int { return netip.MustParsePrefix(network).Bits() }
+	for _, network := range slices.SortedFunc(maps.Keys(records), func(a, b string) int { return length(a) - length(b) }) {
 		_, n, err := net.ParseCIDR(network)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := w.Insert(n, record); err != nil {
+		if err := w.Insert(n, records[network]); err != nil {
 			t.Fatal(err)
 		}
 	}
