@@ -24,6 +24,12 @@ static __always_inline int is_open(struct conncount_place *p, __u64 taken, __u64
 	return f->expires > now;
 }
 
+/* The same of a place as it is now; there may be none. */
+static __always_inline int is_held(struct conncount_place *p, __u64 now)
+{
+	return p && is_open(p, *(volatile __u64 *)&p->taken, now);
+}
+
 struct flows_scan {
 	struct ct_work *w;	/* place_key and place: of the packet's flow */
 	__u64 now;
@@ -68,7 +74,7 @@ static long flows_find(__u32 i, struct flows_scan *s)
 		s->mine = 1;
 		return 1;
 	}
-	if (!p || !is_open(p, *(volatile __u64 *)&p->taken, s->now))
+	if (!is_held(p, s->now))
 		s->free = 1;
 	return 0;
 }
@@ -79,7 +85,7 @@ static long flows_free(__u32 i, struct flows_scan *s)
 
 	flows_next(s);
 	p = bpf_map_lookup_elem(&conncount_places, &s->w->place_key);
-	if (p && is_open(p, *(volatile __u64 *)&p->taken, s->now))
+	if (is_held(p, s->now))
 		return 0;
 	s->free = 1;
 	return 1;
@@ -98,7 +104,7 @@ static __always_inline int is_beyond(struct flows_scan *s)
 
 	s->w->place_key.place = s->limit;
 	p = bpf_map_lookup_elem(&conncount_places, &s->w->place_key);
-	return p && is_open(p, *(volatile __u64 *)&p->taken, s->now);
+	return is_held(p, s->now);
 }
 
 /* The first packet of a flow: what it takes it gives back unless it is accepted. */

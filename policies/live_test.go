@@ -3,6 +3,8 @@ package policies
 import (
 	"strings"
 	"testing"
+
+	"github.com/bpfwall/bpfwall/ruleset"
 )
 
 const livePolicy = `version = 1
@@ -54,7 +56,18 @@ func TestLiveSets(t *testing.T) {
 			t.Errorf("not there: %s\n%s", want, text)
 		}
 	}
-	written, err := Write(p.Ruleset, "")
+	again := rewritten(t, p.Ruleset)
+	for i, s := range p.Ruleset.Sets {
+		if got := again.Sets[i].String(); got != s.String() {
+			t.Errorf("written: %s, want %s", got, s)
+		}
+	}
+}
+
+// rewritten is a ruleset written as a policy, and read again.
+func rewritten(t *testing.T, rs *ruleset.Ruleset) *ruleset.Ruleset {
+	t.Helper()
+	written, err := Write(rs, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,11 +75,7 @@ func TestLiveSets(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, written)
 	}
-	for i, s := range p.Ruleset.Sets {
-		if got := again.Ruleset.Sets[i].String(); got != s.String() {
-			t.Errorf("written: %s, want %s", got, s)
-		}
-	}
+	return again.Ruleset
 }
 
 // TestLiveSetErrors: each of these is refused, for this reason.

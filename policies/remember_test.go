@@ -33,19 +33,9 @@ func TestRemembering(t *testing.T) {
 		if got := strings.Join(rules, "\n"); got != c.means {
 			t.Errorf("%s means\n%s\nwant\n%s", c.rule, got, c.means)
 		}
-		written, err := Write(p.Ruleset, "")
-		if err != nil {
-			t.Errorf("%s: %v", c.rule, err)
-			continue
-		}
-		again, err := Parse("again.toml", written, Options{})
-		if err != nil {
-			t.Errorf("%s: %v\n%s", c.rule, err, written)
-			continue
-		}
-		for i, r := range again.Ruleset.Base(ruleset.HookInput, ruleset.FamilyIPv4)[0].Rules {
+		for i, r := range rewritten(t, p.Ruleset).Base(ruleset.HookInput, ruleset.FamilyIPv4)[0].Rules {
 			if r.String() != rules[i] {
-				t.Errorf("%s is written as\n%s\nwhich means %s", c.rule, written, r)
+				t.Errorf("%s is written as what means %s", c.rule, r)
 			}
 		}
 	}

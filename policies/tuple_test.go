@@ -48,16 +48,9 @@ func TestTupleSets(t *testing.T) {
 			t.Errorf("not there: %s\n%s", want, text)
 		}
 	}
-	written, err := Write(p.Ruleset, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := Parse("again.toml", written, Options{})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, written)
-	}
+	again := rewritten(t, p.Ruleset)
 	for i, s := range p.Ruleset.Sets {
-		if got := again.Ruleset.Sets[i].String(); got != s.String() {
+		if got := again.Sets[i].String(); got != s.String() {
 			t.Errorf("written: %s, want %s", got, s)
 		}
 	}

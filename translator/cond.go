@@ -58,6 +58,26 @@ type not struct{ cond }
 func (c not) jumpIf(e *emitter, label string)     { c.cond.jumpUnless(e, label) }
 func (c not) jumpUnless(e *emitter, label string) { c.cond.jumpIf(e, label) }
 
+// decider is code that goes to one of two places, and never on.
+type decider interface {
+	jump(e *emitter, hit, miss string)
+}
+
+// decided is a decider as a condition.
+type decided struct{ decider }
+
+func (c decided) jumpIf(e *emitter, label string) {
+	miss := e.newLabel("miss")
+	c.jump(e, label, miss)
+	e.place(miss)
+}
+
+func (c decided) jumpUnless(e *emitter, label string) {
+	hit := e.newLabel("hit")
+	c.jump(e, hit, label)
+	e.place(hit)
+}
+
 // compare holds if ((field & mask) - base) op value. A mask of 0 stands for none.
 type compare struct {
 	field      fieldPart
@@ -92,18 +112,9 @@ type search struct {
 	ranges []ruleset.Range
 }
 
-func (c search) jumpIf(e *emitter, label string) {
-	miss := e.newLabel("miss")
+func (c search) jump(e *emitter, hit, miss string) {
 	e.load(c.field)
-	c.node(e, c.ranges, label, miss)
-	e.place(miss)
-}
-
-func (c search) jumpUnless(e *emitter, label string) {
-	hit := e.newLabel("hit")
-	e.load(c.field)
-	c.node(e, c.ranges, hit, label)
-	e.place(hit)
+	c.node(e, c.ranges, hit, miss)
 }
 
 // node jumps to hit or to miss.

@@ -12,19 +12,6 @@ const nsPerSecond = 1_000_000_000
 // timed holds if a key is in a table whose cells may be over.
 type timed struct{ tableLookup }
 
-func (c timed) jumpIf(e *emitter, label string) {
-	miss := e.newLabel("miss")
-	c.jump(e, label, miss)
-	e.place(miss)
-}
-
-func (c timed) jumpUnless(e *emitter, label string) {
-	hit := e.newLabel("hit")
-	c.jump(e, hit, label)
-	e.place(hit)
-}
-
-// jump jumps to hit or to miss.
 func (c timed) jump(e *emitter, hit, miss string) {
 	c.find(e)
 	e.put(
@@ -48,25 +35,12 @@ type element struct {
 	at     int16 // where the whole key is on the stack
 }
 
-func (c element) jumpIf(e *emitter, label string) {
-	miss := e.newLabel("miss")
-	c.jump(e, label, miss)
-	e.place(miss)
-}
-
-func (c element) jumpUnless(e *emitter, label string) {
-	hit := e.newLabel("hit")
-	c.jump(e, hit, label)
-	e.place(hit)
-}
-
 // The registers of code for an element.
 const (
 	regExpires = asm.R8
 	regElement = asm.R9
 )
 
-// jump jumps to hit or to miss.
 func (c element) jump(e *emitter, hit, miss string) {
 	c.store(e)
 	c.found(e, hit, miss)
@@ -88,20 +62,12 @@ type inNetwork struct {
 	element
 }
 
-func (c inNetwork) jumpIf(e *emitter, label string) {
-	hit, miss := e.newLabel("network"), e.newLabel("miss")
-	c.timed.jump(e, hit, miss)
-	e.place(hit)
+func (c inNetwork) jump(e *emitter, hit, miss string) {
+	found := e.newLabel("network")
+	c.timed.jump(e, found, miss)
+	e.place(found)
 	c.element.store(e)
-	c.countNetwork(e, label)
-	e.place(miss)
-}
-
-func (c inNetwork) jumpUnless(e *emitter, label string) {
-	hit := e.newLabel("hit")
-	c.jumpIf(e, hit)
-	e.put(asm.Ja.Label(label))
-	e.place(hit)
+	c.countNetwork(e, hit)
 }
 
 // found jumps to hit if the key on the stack is there, and to miss.

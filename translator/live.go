@@ -136,11 +136,11 @@ func (s *LiveSet) conds(f ruleset.Family, l *layout, key int) anyOf {
 	if s.Set.Live.Dynamic {
 		table.root += RootElements4
 		single := element{set: s, family: f, layout: l, key: int16(key), at: stackKey}
-		var network cond = timed{table}
+		var network decider = timed{table}
 		if s.Set.Live.Counters {
 			network = inNetwork{timed{table}, single}
 		}
-		out = append(out, network, single)
+		out = append(out, decided{network}, decided{single})
 	}
 	return out
 }

@@ -105,7 +105,7 @@ func (m *matcher) number(t *test) cond {
 	f := m.field(t.Field)
 	var any anyOf
 	if len(t.Ranges) >= searchFrom {
-		any = append(any, search{f, t.Ranges})
+		any = append(any, decided{search{f, t.Ranges}})
 	} else {
 		for _, r := range t.Ranges {
 			any = append(any, inRange(f, r.From, r.To))

@@ -160,22 +160,9 @@ func (m *matcher) tuple(t *test) cond {
 	for _, s := range t.live {
 		c.live = s
 	}
-	return shareable{id: fmt.Sprintf("set %q, %s", t.named, ruleset.FieldsText(t.Parts)), levels: 2 * shapeOf(t.parts).levels(ruleset.FamilyIPv6), cond: c}
+	return shareable{id: fmt.Sprintf("set %q, %s", t.named, ruleset.FieldsText(t.Parts)), levels: 2 * shapeOf(t.parts).levels(ruleset.FamilyIPv6), cond: decided{c}}
 }
 
-func (c tuple) jumpIf(e *emitter, label string) {
-	miss := e.newLabel("miss")
-	c.jump(e, label, miss)
-	e.place(miss)
-}
-
-func (c tuple) jumpUnless(e *emitter, label string) {
-	hit := e.newLabel("hit")
-	c.jump(e, hit, label)
-	e.place(hit)
-}
-
-// jump jumps to hit or to miss.
 func (c tuple) jump(e *emitter, hit, miss string) {
 	c.key.store(e, miss)
 	other, searched := e.newLabel("ipv6"), e.newLabel("searched")
@@ -216,7 +203,7 @@ func (c tuple) search(e *emitter, f ruleset.Family, hit string) {
 // network goes to hit if the table of the elements that are networks has the key, and counts the packet.
 func (c tuple) network(e *emitter, t timed, f ruleset.Family, hit string) {
 	if !c.live.Set.Live.Counters {
-		t.jumpIf(e, hit)
+		decided{t}.jumpIf(e, hit)
 		return
 	}
 	found, miss := e.newLabel("network"), e.newLabel("miss")
