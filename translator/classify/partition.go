@@ -50,7 +50,7 @@ func (b *builder) divide(rules []int32, depth int) []*subset {
 		return nil
 	}
 	s := b.subset(rules)
-	if s.cells <= max(b.opt.cells/2, 2*len(rules)) || depth >= maxDepth {
+	if s.cells <= max(b.opt.cells/2, 2*len(rules)) || depth >= maxDepth || s.sizeSrc == nil {
 		return []*subset{s}
 	}
 	var parts [3][]int32
