@@ -2,9 +2,7 @@ package translator
 
 import (
 	"flag"
-	"fmt"
 	"maps"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,73 +43,6 @@ func TestClassBench(t *testing.T) {
 				t.Logf("%-8s %6.1f ns over %.1f", kind, full[i]-null[i], null[i])
 			}
 		})
-	}
-}
-
-// grown are ways in which rulesets grow that are not a list of filters.
-var grown = []struct {
-	name string
-	grow func(rs *ruleset.Ruleset, filters []classbench.Filter)
-}{
-	{"filters alone", func(*ruleset.Ruleset, []classbench.Filter) {}},
-	{"10 of them log, 10 are limited", func(rs *ruleset.Ruleset, _ []classbench.Filter) {
-		for i, r := range rs.Chains[0].Rules {
-			switch i % 100 {
-			case 30:
-				r.Statements = []ruleset.Statement{{Log: &ruleset.Log{Prefix: "x"}}}
-			case 70:
-				r.Matches = append(r.Matches, ruleset.Match{Field: ruleset.FieldLimit, Limit: &ruleset.Limit{Rate: 1, Per: 1e9, Burst: 5}})
-			}
-		}
-	}},
-	{"every fifth only counts", func(rs *ruleset.Ruleset, _ []classbench.Filter) {
-		for i, r := range rs.Chains[0].Rules {
-			if i%5 == 0 {
-				r.Verdict.Kind = ruleset.Continue
-			}
-		}
-	}},
-	{"in 10 chains by destination", inChains},
-}
-
-// inChains moves rules to chains of their own, by the destination that they ask for.
-func inChains(rs *ruleset.Ruleset, filters []classbench.Filter) {
-	base := rs.Chains[0]
-	rules := base.Rules
-	base.Rules = nil
-	for i := range 10 {
-		c := &ruleset.Chain{Name: fmt.Sprintf("zone%d", i), Family: base.Family}
-		var nets []ruleset.AddrRange
-		for k, f := range filters {
-			if int(f.Dst.Addr().As4()[1])%10 == i {
-				c.Rules = append(c.Rules, rules[k])
-				nets = append(nets, ruleset.Prefix(netip.PrefixFrom(f.Dst.Addr(), min(16, f.Dst.Bits())).Masked()))
-			}
-		}
-		if nets == nil {
-			continue
-		}
-		base.Rules = append(base.Rules, &ruleset.Rule{Pos: ruleset.Pos{File: "zones", Line: i + 1},
-			Matches: []ruleset.Match{{Field: ruleset.FieldDstAddr, Addrs: nets}}, Verdict: ruleset.Verdict{Kind: ruleset.Jump, Chain: c.Name}})
-		rs.Chains = append(rs.Chains, c)
-	}
-}
-
-// BenchmarkGrown measures rulesets of 1,000 rules that do more than filter: ns of a packet over a ruleset of none.
-func BenchmarkGrown(b *testing.B) {
-	for _, p := range classbench.Profiles {
-		filters := classbench.Generate(p, 1000, 1)
-		null := cost(b, classbench.Ruleset("null", nil), filters)
-		for _, g := range grown {
-			b.Run(string(p)+" "+g.name, func(b *testing.B) {
-				rs := classbench.Ruleset("filters", filters)
-				g.grow(rs, filters)
-				full := cost(b, rs, filters)
-				for i, kind := range classbench.Kinds {
-					b.ReportMetric(full[i]-null[i], fmt.Sprint("ns-", kind))
-				}
-			})
-		}
 	}
 }
 

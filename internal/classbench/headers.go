@@ -2,6 +2,7 @@ package classbench
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"net/netip"
@@ -15,7 +16,11 @@ type Header struct {
 	SrcPort, DstPort int // ruleset.Absent without ports
 	Proto            uint8
 	TCPFlags         int
+	In               uint8 // the number of the interface that it comes in by, "eth0" and on
 }
+
+// Interfaces is how many there are.
+const Interfaces = 8
 
 // Traffic is a kind of traffic: the name says how the headers are chosen.
 type Traffic string
@@ -73,6 +78,7 @@ func (f Filter) header(r *rand.Rand) Header {
 	if hasPorts[h.Proto] {
 		h.SrcPort, h.DstPort = inRange(f.SrcPort, r), inRange(f.DstPort, r)
 	}
+	h.In = uint8(h.Src>>16^h.Src) % Interfaces
 	if h.Proto == 6 {
 		h.TCPFlags = int(uint8(r.UintN(64))&^f.FlagsMask | f.TCPFlags&f.FlagsMask)
 	}
@@ -92,7 +98,7 @@ func inRange(p ruleset.Range, r *rand.Rand) int { return int(p.From + r.Uint64N(
 // Packet is a header as the evaluator sees it.
 func (h Header) Packet() ruleset.Packet {
 	return ruleset.Packet{
-		In: "eth0", Family: ruleset.FamilyIPv4, Src: addr(h.Src), Dst: addr(h.Dst), Proto: h.Proto, SrcPort: h.SrcPort, DstPort: h.DstPort,
+		In: fmt.Sprintf("eth%d", h.In), Family: ruleset.FamilyIPv4, Src: addr(h.Src), Dst: addr(h.Dst), Proto: h.Proto, SrcPort: h.SrcPort, DstPort: h.DstPort,
 		TCPFlags: h.TCPFlags, TCPMSS: ruleset.Absent, ICMPType: ruleset.Absent, ICMPCode: ruleset.Absent, State: ruleset.StateNew,
 		Length: 60, TTL: 64, PktType: ruleset.PktUnicast, SrcType: ruleset.AddrUnicast, DstType: ruleset.AddrLocal,
 	}

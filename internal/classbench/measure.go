@@ -14,7 +14,7 @@ import (
 )
 
 // record is a header as the measuring program reads it.
-const record = 24
+const record = 28
 
 // runs is a measurement's share: few enough that a disturbance spoils one of many. share is how many make a round.
 const (
@@ -32,6 +32,7 @@ func Instrument(spec *ebpf.CollectionSpec, headers []Header) {
 	spec.Maps["bench_headers"] = one("bench_headers", records(spec.ByteOrder, headers))
 	pkt := bpf.Pkt{Family: 4, Rule: ^uint32(0), Hook: uint8(ruleset.HookInput), Length: 60, Ttl: 64, CtState: ruleset.StateNew, PktType: 1,
 		TcpMss: 1 << 16, IcmpType: 1 << 8, IcmpCode: 1 << 8, Smac: 1 << 48}
+	copy((*[16]byte)(unsafe.Pointer(&pkt.InName))[:], "eth0")
 	size := int(unsafe.Sizeof(pkt))
 	state := make([]byte, 16+size) // header's index, sum of slots, packet
 	copy(state[16:], unsafe.Slice((*byte)(unsafe.Pointer(&pkt)), size))
@@ -60,6 +61,7 @@ func records(order binary.ByteOrder, headers []Header) []byte {
 		}
 		order.PutUint32(r[16:], flags)
 		order.PutUint32(r[20:], uint32(h.Proto))
+		order.PutUint32(r[24:], uint32('0'+h.In))
 	}
 	return out
 }
@@ -109,7 +111,9 @@ func driver(n, size int) asm.Instructions {
 	insns = append(insns, copyField(12, asm.Word, unsafe.Offsetof(p.Dport))...)
 	insns = append(insns, copyField(16, asm.Half, unsafe.Offsetof(p.TcpFlags))...)
 	insns = append(insns, copyField(20, asm.Byte, unsafe.Offsetof(p.Proto))...)
+	insns = append(insns, copyField(24, asm.Byte, unsafe.Offsetof(p.InName)+uintptr(len("eth")))...)
 	return append(insns,
+		asm.StoreImm(asm.R7, at(unsafe.Offsetof(p.Mark)), 0, asm.Word),
 		asm.Mov.Reg(asm.R1, asm.R7),
 		asm.Add.Imm(asm.R1, 16),
 		asm.Call.Label("fw_input"),
