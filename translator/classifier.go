@@ -23,6 +23,7 @@ type classifier struct {
 	stops    []stop    // those of the rules, in their order
 	resume   *function // asks for the rule behind a stop
 	table    *classify.Table
+	vectors  *classify.Vectors // in place of the table
 	patterns *patterns
 	fields   []fieldTable
 	data     []byte // from base on
@@ -53,12 +54,35 @@ var classifiableKinds = map[ruleset.Kind]bool{
 	ruleset.KindNumber: true, ruleset.KindBits: true, ruleset.KindFlags: true, ruleset.KindAddr: true, ruleset.KindIface: true,
 }
 
+// builder makes what a classifier asks of its rules, and is the bytes of it.
+type builder func(c *classifier, rules []classify.Rule, opt classify.Options) ([]byte, error)
+
 // newClassifier makes an engine for the packets of a family that come to some rules. It takes as many of these as have room: rest is the
 // others. Like is the shape of one that it is to take the place of, or nil. Errors are *classify.LimitError.
-func (e *engines) newClassifier(f ruleset.Family, steps []*step, like *classify.Shape) (c *classifier, rest []*step, err error) {
+func (e *engines) newClassifier(f ruleset.Family, steps []*step, like *classify.Shape, build builder) (c *classifier, rest []*step, err error) {
 	c = &classifier{family: f, patterns: newPatterns(), order: e.plan.order}
-	s := newSpanner(f)
-	var rules []classify.Rule
+	rules, rest := c.gather(steps)
+	if len(rules) == 0 {
+		return nil, rest, nil
+	}
+	opt := classify.Options{Order: c.order, Covers: c.patterns.covers(), MaxSubsets: maxSubsets, MaxBytes: maxTable, Like: like}
+	if e.marks && len(c.stops) > 0 {
+		opt.Covers = c.patterns.lasting(opt.Covers)
+	}
+	if f == ruleset.FamilyIPv6 {
+		opt.Family = classify.IPv6
+	}
+	table, err := build(c, rules, opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.fill(table)
+	return c, rest, nil
+}
+
+// gather takes as many rules as there is room for; rest is the others.
+func (c *classifier) gather(steps []*step) (rules []classify.Rule, rest []*step) {
+	s := newSpanner(c.family)
 	weight := 0
 	for i, st := range steps {
 		static, others := st.divided()
@@ -71,28 +95,29 @@ func (e *engines) newClassifier(f ruleset.Family, steps []*step, like *classify.
 			weight += st.stopWeight()
 		}
 		if !ok || weight > maxStopWeight && len(c.stops) > 0 && !st.plain() {
-			rest = steps[i:]
-			break
+			return rules, steps[i:]
 		}
 		r.Pattern = bit
 		c.answer(&r, st, others)
 		rules, c.rules = append(rules, r), append(c.rules, st)
 	}
-	if len(rules) == 0 {
-		return nil, rest, nil
+	return rules, nil
+}
+
+// newTable makes a table.
+func newTable(c *classifier, rules []classify.Rule, opt classify.Options) (data []byte, err error) {
+	if c.table, err = classify.Build(rules, opt); err == nil {
+		data, c.table.Data = c.table.Data, nil
 	}
-	opt := classify.Options{Order: c.order, Covers: c.patterns.covers(), MaxSubsets: maxSubsets, MaxBytes: maxTable, Like: like}
-	if e.marks && len(c.stops) > 0 {
-		opt.Covers = c.patterns.lasting(opt.Covers)
+	return data, err
+}
+
+// newVectors makes bit vectors.
+func newVectors(c *classifier, rules []classify.Rule, opt classify.Options) (data []byte, err error) {
+	if c.vectors, err = classify.BuildVectors(rules, c.patterns.groups(), opt); err == nil {
+		data, c.vectors.Data = c.vectors.Data, nil
 	}
-	if f == ruleset.FamilyIPv6 {
-		opt.Family = classify.IPv6
-	}
-	if c.table, err = classify.Build(rules, opt); err != nil {
-		return nil, nil, err
-	}
-	c.fill()
-	return c, rest, nil
+	return data, err
 }
 
 // answer makes a rule answer what its step says: how it ends, or that it is a stop, which others is left of.
@@ -147,14 +172,14 @@ func hasPort(f ruleset.FieldID) *test {
 }
 
 // fill makes the map's contents: the table, and the fields' tables.
-func (c *classifier) fill() {
+func (c *classifier) fill(table []byte) {
 	var b bytes.Buffer
-	b.Write(c.table.Data)
+	b.Write(table)
 	for _, f := range c.patterns.fields() {
 		t := c.patterns.table(f)
 		c.fields = append(c.fields, fieldTable{f, c.append(&b, t), len(t)})
 	}
-	c.table.Data, c.data = nil, b.Bytes()
+	c.data = b.Bytes()
 }
 
 func (c *classifier) append(b *bytes.Buffer, array []uint64) (off int) {
@@ -171,9 +196,23 @@ func (c *classifier) leaves() bool {
 	return slices.ContainsFunc(c.rules, func(s *step) bool { return s.verb == verbLeave && s.plain() })
 }
 
+// called reports whether a function asks it.
+func (c *classifier) called() bool { return len(c.stops) > 0 || c.vectors != nil }
+
+// shape is that of its table.
+func (c *classifier) shape() (s classify.Shape) {
+	if c.table != nil {
+		s = c.table.Shape()
+	}
+	return s
+}
+
 // weight is about how many branches the verifier has in hand: one for each comparison of each item of the longest list, in each subset.
 func (c *classifier) weight() int {
 	t := c.table
+	if t == nil {
+		return 8
+	}
 	return 40 + 4*(t.Src.Steps+t.Dst.Steps) + 2*len(c.patterns.tests) + len(t.Subsets)*(14+5*t.MaxList)
 }
 
@@ -217,11 +256,18 @@ func (p *plan) place(c *classifier) {
 
 // String is what it is, why, and what it costs: memory, and what the worst packet takes.
 func (c *classifier) String() string {
-	t := c.table
-	text := fmt.Sprintf("%d %s rules (%s), %d bytes; at most %d+%d halvings for the addresses, %d cells, %d rules of each; %d patterns",
-		len(c.rules), c.family, c.why, len(c.data), t.Src.Halvings(), t.Dst.Halvings(), len(t.Subsets), 1+t.MaxList, len(c.patterns.list))
+	text := fmt.Sprintf("%d %s rules (%s), %d bytes; %s; %d patterns", len(c.rules), c.family, c.why, len(c.data), c.worst(), len(c.patterns.list))
 	if n := len(c.stops); n > 0 {
 		text += fmt.Sprintf("; %d stops, up to %d lookups", n, 1+n)
 	}
 	return text
+}
+
+// worst is what a lookup takes at most.
+func (c *classifier) worst() string {
+	if v := c.vectors; v != nil {
+		return fmt.Sprintf("bit vectors of %d dimensions: at most %d words of each", len(v.Dims), v.Blocks*(1+v.Block/64))
+	}
+	t := c.table
+	return fmt.Sprintf("at most %d+%d halvings for the addresses, %d cells, %d rules of each", t.Src.Halvings(), t.Dst.Halvings(), len(t.Subsets), 1+t.MaxList)
 }

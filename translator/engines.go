@@ -20,10 +20,11 @@ const (
 	EngineCode                      // one rule after the other
 	EngineForks                     // trees of comparisons in code
 	EngineClassifiers               // tables in maps
+	EngineVectors                   // bit vectors in maps
 )
 
 // engineNames are the engines by their numbers.
-var engineNames = []string{"auto", "code", "forks", "classifiers"}
+var engineNames = []string{"auto", "code", "forks", "classifiers", "vectors"}
 
 // ParseEngine is the engine of a name.
 func ParseEngine(name string) (Engine, error) {
@@ -91,7 +92,7 @@ func (e *engines) chain(family ruleset.Family, steps []*step) (out []*step) {
 
 // indexed is steps with forks, unless there must be none.
 func (e *engines) indexed(family ruleset.Family, steps []*step) []*step {
-	if e.forced == EngineClassifiers {
+	if e.forced >= EngineClassifiers {
 		return steps
 	}
 	return e.forks.indexed(family, steps)
@@ -108,7 +109,7 @@ func (e *engines) classifiers(family ruleset.Family, run []*step) []*step {
 		if !family.Covers(f) {
 			continue
 		}
-		parts, err := e.parts(f, run, len(made))
+		parts, err := e.held(f, run, len(made))
 		if err == nil && len(parts) > 2 && e.forced == EngineAuto {
 			err = e.cheaper(family, run, len(parts))
 		}
@@ -132,13 +133,25 @@ func (e *engines) like(made int) *classify.Shape {
 	return nil
 }
 
+// held is a run of rules as classifiers for the packets of a family: as tables, or as bit vectors where tables are refused.
+func (e *engines) held(f ruleset.Family, run []*step, before int) ([]*classifier, error) {
+	if e.forced == EngineVectors {
+		return e.parts(f, run, before, newVectors)
+	}
+	made, err := e.parts(f, run, before, newTable)
+	if err != nil && e.forced == EngineAuto {
+		return e.parts(f, run, before, newVectors)
+	}
+	return made, err
+}
+
 // parts is a run of rules as classifiers for the packets of a family: one, or several in order where one has no room for the rules'
 // patterns or stops, or their addresses overlap too much for one. So many are made before.
-func (e *engines) parts(f ruleset.Family, run []*step, before int) (made []*classifier, err error) {
+func (e *engines) parts(f ruleset.Family, run []*step, before int, build builder) (made []*classifier, err error) {
 	todo := [][]*step{run}
 	for tries := 0; len(todo) > 0; tries++ {
 		rest := todo[0]
-		c, left, err := e.newClassifier(f, rest, e.like(before+len(made)))
+		c, left, err := e.newClassifier(f, rest, e.like(before+len(made)), build)
 		switch {
 		case err != nil && (len(rest) < 2*classifyMin || tries > 2*maxParts):
 			return nil, err
@@ -192,7 +205,7 @@ func (e *engines) why(family ruleset.Family, run []*step) string {
 	switch {
 	case e.forced == EngineForks:
 		return ""
-	case e.forced == EngineClassifiers:
+	case e.forced >= EngineClassifiers:
 		if len(run) < forcedFrom {
 			return ""
 		}

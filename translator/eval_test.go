@@ -24,7 +24,7 @@ func (j *judge) agree(tb testing.TB, rs *ruleset.Ruleset, p *ruleset.Packet, h r
 func TestCases(t *testing.T) {
 	for _, c := range cases.All() {
 		t.Run(c.Name, func(t *testing.T) {
-			for _, engine := range []Engine{EngineAuto, EngineClassifiers} {
+			for _, engine := range []Engine{EngineAuto, EngineClassifiers, EngineVectors} {
 				if len(c.Expects()) > 0 {
 					runCase(t, &c, c.Expects(), engine)
 				}

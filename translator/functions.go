@@ -119,7 +119,7 @@ func (d *division) divide() error {
 // It returns how many these are and what all of them weigh. Callees come first, so that their weight is known.
 func (d *division) choose(once, often int) (n, total int) {
 	for _, c := range d.plan.classifiers {
-		if len(c.stops) > 0 {
+		if c.called() {
 			n++
 		}
 	}
@@ -214,7 +214,7 @@ func (d *division) make() {
 		}
 	}
 	for _, c := range d.plan.classifiers {
-		if len(c.stops) > 0 {
+		if c.called() {
 			c.resume = &function{name: "resume_" + c.name, doc: "classifier " + c.name + ", from the rule on that fw_pkt.rule says", resumes: c}
 			d.plan.functions = append(d.plan.functions, c.resume)
 		}

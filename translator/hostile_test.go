@@ -15,7 +15,10 @@ import (
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
-var hostileRules = flag.Int("hostile", 0, "measure rulesets of so many hostile rules")
+var (
+	hostileRules  = flag.Int("hostile", 0, "measure rulesets of so many hostile rules")
+	hostileEngine = flag.String("engine", "auto", "in which engine")
+)
 
 // TestHostileCost says what hostile rules become and cost.
 func TestHostileCost(t *testing.T) {
@@ -33,7 +36,11 @@ func hostileCost(t *testing.T, kind int, f ruleset.Family, n int) {
 	g := random.New(uint64(kind))
 	boxes := g.Boxes(kind, n)
 	start := time.Now()
-	o, err := Translate(random.HostileRules(f, boxes), Slots{})
+	engine, err := ParseEngine(*hostileEngine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := Options{Engine: engine}.Translate(random.HostileRules(f, boxes), Slots{})
 	if err != nil {
 		t.Logf("REFUSED after %v: %v", time.Since(start).Round(time.Millisecond), err)
 		return

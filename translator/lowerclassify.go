@@ -35,12 +35,20 @@ func (w *lowering) classify(c *classifier, leave, next string) {
 	w.only(c.family, next)
 	w.remark("classifier " + c.name + ": " + c.String())
 	l := &lookup{lowering: w, classifier: c, none: next}
+	if c.vectors != nil {
+		l.askVectors(leave)
+		return
+	}
 	l.find()
 	l.answer(leave)
 }
 
 // find leaves the first rule that the packet meets in regBest.
 func (l *lookup) find() {
+	if l.vectors != nil {
+		l.findVector()
+		return
+	}
 	w, c := l.lowering, l.classifier
 	l.setPatterns()
 	l.record(c.table.Src, regSrc, ruleset.FieldSrcAddr)
@@ -100,19 +108,31 @@ func (l *lookup) hide(r asm.Register) { l.put(asm.Add.Reg(r, regVal), asm.Sub.Re
 
 // record leaves where an address's record is in a register.
 func (l *lookup) record(s *classify.Search, to asm.Register, field ruleset.FieldID) {
-	bytes, size := 4, asm.Word
+	words := l.address(field)
+	l.load(words[0])
+	l.interval(s, to, words...)
+}
+
+// address is the words of an address of the classifier's family, in host byte order.
+func (l *lookup) address(field ruleset.FieldID) []fieldPart {
+	bytes := 4
 	if l.classifier.family == ruleset.FamilyIPv6 {
-		bytes, size = 16, asm.DWord
+		bytes = 16
 	}
 	words := l.layout.words(ruleset.Fields[field].Member, bytes)
+	for i := range words {
+		words[i].swap = true
+	}
+	return words
+}
+
+// interval leaves where the record of a number of some words, the first of which is in the value register, is in a register.
+func (l *lookup) interval(s *classify.Search, to asm.Register, words ...fieldPart) {
 	found := l.newLabel("found")
-	words[0].swap = true
-	l.load(words[0])
 	intervals := s.Starts
-	l.window(s, size, found)
+	l.window(s, words[0].size, found)
 	l.place(found)
 	if h := s.Hosts; h != nil {
-		words[1].swap = true
 		l.host(s, words[1])
 		intervals = h.N
 	}
@@ -291,5 +311,7 @@ func (l *lookup) answer(leave string) {
 		l.goTo(l.decided)
 	}
 	l.place(stops)
-	l.writeStops(leave)
+	if len(l.stops) > 0 {
+		l.writeStops(leave, l.newLabel("resumed"))
+	}
 }

@@ -18,15 +18,13 @@ type later struct {
 	label string
 }
 
-// writeStops writes the code of all stops, for the one in regStop.
-func (l *lookup) writeStops(leave string) {
-	if len(l.stops) == 0 {
-		return
-	}
+// writeStops writes the code of all stops, for the one in regStop, and what is done with what resumed lookups find, at ends.
+func (l *lookup) writeStops(leave, ends string) {
 	known := l.lowering.family
 	l.lowering.family = l.classifier.family
-	ends := l.newLabel("resumed")
-	l.chooseStop(0, len(l.stops), nil, leave, ends)
+	if len(l.stops) > 0 {
+		l.chooseStop(0, len(l.stops), nil, leave, ends)
+	}
 	l.lowering.family = known
 	l.place(ends)
 	l.put(asm.JEq.Imm32(asm.R0, resumedNone, l.none), asm.Mov.Reg(regCode, asm.R0))

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/bpfwall/bpfwall/ruleset"
+	"github.com/bpfwall/bpfwall/translator/classify"
 )
 
 // patterns is what the rules of a classifier ask for beside addresses and ports: different combinations of tests, as bits of 64. Which
@@ -167,4 +168,49 @@ func (p *patterns) covers() (out [64]uint64) {
 		out[i] |= ^p.all()
 	}
 	return out
+}
+
+// maxCombinations is how many of its patterns a dimension of bit vectors may have.
+const maxCombinations = 256
+
+// groups is the patterns in groups, each with the combinations of them that a packet can meet: 8 groups at most, since 8 patterns have 256.
+func (p *patterns) groups() (out []classify.PatternGroup) {
+	for bit := range p.list {
+		one := uint64(1) << bit
+		if n := len(out); n > 0 {
+			last := &out[n-1]
+			if values := p.combinations(last.Mask | one); values != nil {
+				last.Mask, last.Values = last.Mask|one, values
+				continue
+			}
+		}
+		out = append(out, classify.PatternGroup{Mask: one, Values: p.combinations(one)})
+	}
+	return out
+}
+
+// combinations is what packets can meet of some patterns, sorted; nil if it is too much.
+func (p *patterns) combinations(mask uint64) []uint64 {
+	all := []uint64{mask}
+	with := func(masks []uint64) {
+		var next []uint64
+		for _, m := range all {
+			for _, by := range masks {
+				next = append(next, m&by)
+			}
+		}
+		slices.Sort(next)
+		if all = slices.Compact(next); len(all) > maxCombinations {
+			all = nil
+		}
+	}
+	for _, f := range p.fields() {
+		masks := p.table(f)
+		slices.Sort(masks)
+		with(slices.Compact(masks))
+	}
+	for _, m := range p.masks {
+		with([]uint64{^uint64(0), ^m})
+	}
+	return all
 }

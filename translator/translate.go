@@ -85,7 +85,7 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 		}
 	}
 	for _, c := range p.classifiers {
-		p.slots.Shapes = append(p.slots.Shapes, c.table.Shape())
+		p.slots.Shapes = append(p.slots.Shapes, c.shape())
 	}
 	out := &Output{Spec: spec, Slots: p.slots, Logs: p.logs, Sets: p.sets, Live: p.liveList(), Cgroups: p.cgroups, plan: p, at: at}
 	if err := out.lower(obj); err != nil {

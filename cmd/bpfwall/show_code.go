@@ -40,7 +40,7 @@ func (a *app) showCode() *cobra.Command {
 		},
 	}
 	flags.add(cmd)
-	cmd.Flags().StringVar(&engine, "engine", "auto", "what finds the first of many rules: auto, code, forks or classifiers")
+	cmd.Flags().StringVar(&engine, "engine", "auto", "what finds the first of many rules: auto, code, forks, classifiers or vectors")
 	cmd.Flags().BoolVar(&plan, "plan", false, "the steps before they become instructions")
 	return cmd
 }

@@ -215,7 +215,7 @@ func (b *vectorBuilder) build() (*Vectors, error) {
 		list := intervals(d.cuts, views, func(_ int, row int32) uint32 { return uint32(row) })
 		v.Dims = append(v.Dims, VectorDim{By: d.by, Mask: d.mask, Search: l.search(d.family, &l.like.Src, list)})
 	}
-	v.Rows, v.Units = put(l, b.words, 0), len(b.words)
+	v.Rows, v.Units = put(l, b.words, 64), len(b.words)
 	v.Lowest = put(l, lowest(), 0)
 	v.Answers = put(l, b.answers(), 0)
 	v.Data = l.data.Bytes()
