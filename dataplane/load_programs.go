@@ -15,7 +15,8 @@ func (t *transaction) loadPrograms(spec *ebpf.CollectionSpec) (maps map[string]*
 	spec.Programs = nil
 	defer func() { spec.Programs = programs }()
 	t.programs, t.sums = map[string]*ebpf.Program{}, map[string]string{}
-	replace, err := t.chooseSet(spec, programs)
+	sums := newSummer(spec, t.shared)
+	replace, err := t.chooseSet(spec, programs, sums)
 	if err != nil {
 		return nil, err
 	}
@@ -24,14 +25,13 @@ func (t *transaction) loadPrograms(spec *ebpf.CollectionSpec) (maps map[string]*
 		return nil, err
 	}
 	t.atEnd(func() error { own.Close(); return nil })
-	return own.Maps, t.loadEach(spec, programs, own.Maps)
+	return own.Maps, t.loadEach(spec, programs, own.Maps, sums)
 }
 
 // chooseSet takes over a set that has some of the programs. It returns the maps that need not be made.
-func (t *transaction) chooseSet(spec *ebpf.CollectionSpec, programs map[string]*ebpf.ProgramSpec) (map[string]*ebpf.Map, error) {
-	s := summer{spec, t.shared}
+func (t *transaction) chooseSet(spec *ebpf.CollectionSpec, programs map[string]*ebpf.ProgramSpec, sums *summer) (map[string]*ebpf.Map, error) {
 	for _, set := range t.openStandby() {
-		has := func(p *ebpf.ProgramSpec) bool { return set.has(s, p) }
+		has := func(p *ebpf.ProgramSpec) bool { return set.has(sums, p) }
 		if !slices.ContainsFunc(slices.Collect(maps.Values(programs)), has) {
 			continue
 		}
@@ -64,22 +64,20 @@ func (t *transaction) refillAll(spec *ebpf.CollectionSpec, set *standby) (map[st
 }
 
 // has reports whether a set has a program.
-func (s *standby) has(by summer, p *ebpf.ProgramSpec) bool {
-	sum, own := by.sum(p)
-	return s.programs[p.Name] != nil && s.sums[p.Name] == sum &&
-		!slices.ContainsFunc(own, func(name string) bool { return s.own(by.spec.Maps[name]) == nil })
+func (s *standby) has(by *summer, p *ebpf.ProgramSpec) bool {
+	want := by.of(p)
+	return s.programs[p.Name] != nil && s.sums[p.Name] == want.sum &&
+		!slices.ContainsFunc(want.own, func(name string) bool { return s.own(by.spec.Maps[name]) == nil })
 }
 
 // loadEach takes the programs of the spec from the set standing by, or has them verified.
-func (t *transaction) loadEach(spec *ebpf.CollectionSpec, programs map[string]*ebpf.ProgramSpec, maps map[string]*ebpf.Map) error {
-	s := summer{spec, t.shared}
+func (t *transaction) loadEach(spec *ebpf.CollectionSpec, programs map[string]*ebpf.ProgramSpec, maps map[string]*ebpf.Map, sums *summer) error {
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	var failed error
 	for name, p := range programs {
-		sum, _ := s.sum(p)
-		t.sums[name] = sum
-		if t.standby != nil && t.standby.has(s, p) {
+		t.sums[name] = sums.of(p).sum
+		if t.standby != nil && t.standby.has(sums, p) {
 			t.programs[name] = t.standby.programs[name]
 			continue
 		}
@@ -104,7 +102,7 @@ func (t *transaction) loadEach(spec *ebpf.CollectionSpec, programs map[string]*e
 func (t *transaction) loadExtra(object string, spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map) error {
 	err := running.load(object)
 	if err == nil {
-		err = t.loadEach(spec, spec.Programs, maps)
+		err = t.loadEach(spec, spec.Programs, maps, newSummer(spec, t.shared))
 	}
 	if err != nil {
 		for name := range spec.Programs {

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"hash"
 	"maps"
 	"slices"
 
@@ -17,71 +16,92 @@ import (
 type summer struct {
 	spec   *ebpf.CollectionSpec
 	shared map[string]*ebpf.Map
+	sums   map[*ebpf.ProgramSpec]programSum // so far
 }
 
-// sum is the sum of a program, and the maps it uses that are its set's own. What is in these does not count, but for constants. Neither do
-// the places of rules in their files, which the kernel keeps with a program for whoever lists it.
-func (s summer) sum(p *ebpf.ProgramSpec) (sum string, own []string) {
-	h := sha256.New()
+// programSum is the sum of a program, and the maps it uses that are its set's own. What is in these does not count, but for constants.
+// Neither do the places of rules in their files, which the kernel keeps with a program for whoever lists it.
+type programSum struct {
+	sum string
+	own []string
+}
+
+func newSummer(spec *ebpf.CollectionSpec, shared map[string]*ebpf.Map) *summer {
+	return &summer{spec, shared, map[*ebpf.ProgramSpec]programSum{}}
+}
+
+// of is the sum of a program.
+func (s *summer) of(p *ebpf.ProgramSpec) programSum {
+	if _, ok := s.sums[p]; !ok {
+		s.sums[p] = s.make(p)
+	}
+	return s.sums[p]
+}
+
+func (s *summer) make(p *ebpf.ProgramSpec) (out programSum) {
 	object := bpf.Sum()
-	h.Write(object[:])
-	addText(h, p.Name, p.SectionName)
-	addNumbers(h, uint64(p.Type), uint64(p.AttachType), uint64(p.Flags))
+	b := append(summed{}, object[:]...)
+	b.texts(p.Name, p.SectionName)
+	b.numbers(uint64(p.Type), uint64(p.AttachType), uint64(p.Flags))
 	used := map[string]bool{}
-	for _, ins := range p.Instructions {
-		addNumbers(h, uint64(ins.OpCode), uint64(ins.Dst)<<8|uint64(ins.Src), uint64(ins.Offset), uint64(ins.Constant))
-		addText(h, ins.Symbol(), ins.Reference())
+	for i := range p.Instructions {
+		ins := &p.Instructions[i]
+		to := ins.Reference()
+		b.numbers(uint64(ins.OpCode), uint64(ins.Dst)<<8|uint64(ins.Src), uint64(ins.Offset), uint64(ins.Constant))
+		b.texts(ins.Symbol(), to)
 		if ins.IsLoadFromMap() {
-			used[ins.Reference()] = true
+			used[to] = true
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(used)) {
-		if s.addMap(h, name) {
-			own = append(own, name)
+		if s.addMap(&b, name) {
+			out.own = append(out.own, name)
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16]), own
+	sum := sha256.Sum256(b)
+	out.sum = hex.EncodeToString(sum[:16])
+	return out
 }
 
 // addMap adds what the verifier knows of a map, and reports whether it is one of the set's own.
-func (s summer) addMap(h hash.Hash, name string) (own bool) {
-	addText(h, name)
+func (s *summer) addMap(b *summed, name string) (own bool) {
+	b.texts(name)
 	if m := s.shared[name]; m != nil {
 		id, _ := mapID(m)
-		addNumbers(h, uint64(id))
+		b.numbers(uint64(id))
 		return false
 	}
 	m := s.spec.Maps[name]
-	addNumbers(h, uint64(m.Type), uint64(m.KeySize), uint64(m.ValueSize), uint64(m.MaxEntries), uint64(m.Flags))
+	b.numbers(uint64(m.Type), uint64(m.KeySize), uint64(m.ValueSize), uint64(m.MaxEntries), uint64(m.Flags))
 	if !isConstant(name) {
 		return true
 	}
 	for _, kv := range m.Contents {
-		if b, ok := kv.Value.([]byte); ok {
-			h.Write(b)
+		if value, ok := kv.Value.([]byte); ok {
+			*b = append(*b, value...)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.spec.Variables)) {
 		if v := s.spec.Variables[name]; v.Constant() {
-			addText(h, name)
-			h.Write(v.Value)
+			b.texts(name)
+			*b = append(*b, v.Value...)
 		}
 	}
 	return false
 }
 
-// addText adds texts and where they end.
-func addText(h hash.Hash, list ...string) {
+// summed is what is summed up.
+type summed []byte
+
+// texts adds texts and where they end.
+func (b *summed) texts(list ...string) {
 	for _, s := range list {
-		h.Write([]byte(s))
-		h.Write([]byte{0})
+		*b = append(append(*b, s...), 0)
 	}
 }
 
-func addNumbers(h hash.Hash, list ...uint64) {
-	var b [8]byte
+func (b *summed) numbers(list ...uint64) {
 	for _, n := range list {
-		binary.LittleEndian.PutUint64(b[:], n)
-		h.Write(b[:])
+		*b = binary.LittleEndian.AppendUint64(*b, n)
 	}
 }

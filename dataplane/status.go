@@ -202,7 +202,7 @@ func (d *Dataplane) stats() (map[string]uint64, error) {
 
 // statNames reads enum fw_stat out of the object's type information, so that there is no second list of it.
 func statNames() (map[uint32]string, error) {
-	spec, err := bpf.LoadClassifier()
+	spec, err := bpf.Classifier.Spec()
 	if err != nil {
 		return nil, fmt.Errorf("classifier: %s", err)
 	}

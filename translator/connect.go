@@ -24,7 +24,7 @@ func (o *Output) addConnect(prev Slots) error {
 	if !rs.AsksSender() && !rs.AsksSenderCgroup() {
 		return nil
 	}
-	spec, err := bpf.LoadConnect()
+	spec, err := bpf.Connect.Spec()
 	if err != nil {
 		return fmt.Errorf("connect object: %s", err)
 	}

@@ -20,7 +20,7 @@ func (o *Output) addListen() error {
 	if len(rs.ReachedFrom(ruleset.HookListen)) == 0 {
 		return nil
 	}
-	spec, err := bpf.LoadConnect()
+	spec, err := bpf.Connect.Spec()
 	if err != nil {
 		return fmt.Errorf("connect object: %s", err)
 	}

@@ -64,7 +64,7 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 		return nil, err
 	}
 	rs.AssignIDs()
-	spec, err := bpf.LoadClassifier()
+	spec, err := bpf.Classifier.Spec()
 	if err != nil {
 		return nil, fmt.Errorf("classifier object: %s", err)
 	}

@@ -20,7 +20,7 @@ func (o *Output) addXDP() error {
 	if o.NoXDP = needsSkb(chains); o.NoXDP != "" {
 		return nil
 	}
-	spec, err := bpf.LoadXdp()
+	spec, err := bpf.XDP.Spec()
 	if err != nil {
 		return fmt.Errorf("xdp object: %s", err)
 	}
