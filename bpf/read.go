@@ -7,7 +7,9 @@ import (
 )
 
 // object is an object that is read once: reading the classifier's takes 8 ms, copying it a sixteenth of that.
-type object struct{ read func() (*ebpf.CollectionSpec, error) }
+type object struct {
+	read func() (*ebpf.CollectionSpec, error)
+}
 
 // The objects of a generation.
 var (

@@ -10,9 +10,11 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfwall/bpfwall/bpf/prune"
 )
 
-// setSwitches fixes what the programs are to know of the host and of themselves.
+// setSwitches fixes what the programs are to know of the host and of themselves, and leaves out of them what they then do not need.
 func setSwitches(spec *ebpf.CollectionSpec, g *Generation, seal uint64) error {
 	if v := spec.Variables["cfg_owner"]; v != nil && !canCast() { // only logs may ask then: checkOwners
 		if err := v.Set(false); err != nil {
@@ -36,6 +38,7 @@ func setSwitches(spec *ebpf.CollectionSpec, g *Generation, seal uint64) error {
 			return fmt.Errorf("%s: %s", name, err)
 		}
 	}
+	prune.Spec(spec)
 	return nil
 }
 
