@@ -4,37 +4,80 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
-// subset is rules with their classes and the number of cells that they want: for each rule the pairs of classes in its source and
-// destination.
+// subset is rules with what they are in each dimension, and the number of cells that they want: for each rule the pairs of classes in its
+// source and destination.
 type subset struct {
 	rules    []int32 // sorted
-	src, dst *view
-	sizeSrc  []int32 // classes by operand
-	sizeDst  []int32
+	src, dst []event // of their operands
 	cells    int
 }
 
 // tooMany stands for a number of cells that cannot be had.
 const tooMany = math.MaxInt / 4
 
-func (b *builder) subset(rules []int32) *subset {
-	s := &subset{rules: rules, src: b.src.view(rules), dst: b.dst.view(rules), cells: tooMany}
-	if s.src == nil || s.dst == nil {
-		return s
+// scratch is what one goroutine works on.
+type scratch struct {
+	sweep              sweep
+	in                 []bool // by operand
+	srcSizes           []int32
+	dstSizes           []int32
+	srcMerge, dstMerge []event
+}
+
+// part is those of a subset's rules, without their cells.
+func (b *builder) part(of *subset, rules []int32, w *scratch) *subset {
+	return &subset{rules: rules, src: b.src.part(of.src, rules, w), dst: b.dst.part(of.dst, rules, w)}
+}
+
+// part is those of some events that belong to rules.
+func (d *dimension) part(events []event, rules []int32, w *scratch) []event {
+	if len(w.in) < d.n {
+		w.in = make([]bool, d.n)
 	}
-	s.sizeSrc, s.sizeDst = s.src.sizes(b.src.n), s.dst.sizes(b.dst.n)
-	s.cells = 0
 	for _, r := range rules {
-		s.cells += b.pairs(s, r)
+		w.in[d.operand[r]] = true
 	}
+	out := make([]event, 0, min(len(events), 2*len(rules)))
+	for _, e := range events {
+		if w.in[e.operand()] {
+			out = append(out, e)
+		}
+	}
+	for _, r := range rules {
+		w.in[d.operand[r]] = false
+	}
+	return out
+}
+
+// measure finds how many classes each operand has, in w, if these events are those of a subset. Not ok: too many.
+func (b *builder) measure(src, dst []event, w *scratch) (ok bool) {
+	w.srcSizes, w.dstSizes = zeroed(w.srcSizes, b.src.n), zeroed(w.dstSizes, b.dst.n)
+	return w.sweep.sizes(b.src, src, w.srcSizes) && w.sweep.sizes(b.dst, dst, w.dstSizes)
+}
+
+func zeroed(s []int32, n int) []int32 {
+	if cap(s) < n {
+		return make([]int32, n)
+	}
+	s = s[:n]
+	clear(s)
 	return s
 }
 
-// pairs is the cells of a rule.
-func (b *builder) pairs(s *subset, r int32) int {
-	return int(s.sizeSrc[b.src.operand[r]]) * int(s.sizeDst[b.dst.operand[r]])
+// pairs is the cells of a rule, in what was measured last.
+func (b *builder) pairs(r int32, w *scratch) int {
+	return int(w.srcSizes[b.src.operand[r]]) * int(w.dstSizes[b.dst.operand[r]])
+}
+
+// sum is the cells of rules, in what was measured last.
+func (b *builder) sum(rules []int32, w *scratch) (cells int) {
+	for _, r := range rules {
+		cells += b.pairs(r, w)
+	}
+	return cells
 }
 
 // maxDepth is how often rules are divided.
@@ -45,19 +88,22 @@ const narrow = 4
 
 // divide makes subsets that stay within a budget of cells each: rules with few cells, those with a narrow source, and those with a narrow
 // destination, apart.
-func (b *builder) divide(rules []int32, depth int) []*subset {
-	if len(rules) == 0 {
+func (b *builder) divide(s *subset, depth int, w *scratch) []*subset {
+	if len(s.rules) == 0 {
 		return nil
 	}
-	s := b.subset(rules)
-	if s.cells <= max(b.opt.cells/2, 2*len(rules)) || depth >= maxDepth || s.sizeSrc == nil {
+	s.cells = tooMany
+	if !b.measure(s.src, s.dst, w) {
+		return []*subset{s}
+	}
+	if s.cells = b.sum(s.rules, w); s.cells <= max(b.opt.cells/2, 2*len(s.rules)) || depth >= maxDepth {
 		return []*subset{s}
 	}
 	var parts [3][]int32
-	for _, r := range rules {
-		ns, nd := s.sizeSrc[b.src.operand[r]], s.sizeDst[b.dst.operand[r]]
+	for _, r := range s.rules {
+		ns, nd := w.srcSizes[b.src.operand[r]], w.dstSizes[b.dst.operand[r]]
 		switch {
-		case b.pairs(s, r) <= narrow:
+		case b.pairs(r, w) <= narrow:
 			parts[0] = append(parts[0], r)
 		case ns <= nd:
 			parts[1] = append(parts[1], r)
@@ -66,21 +112,21 @@ func (b *builder) divide(rules []int32, depth int) []*subset {
 		}
 	}
 	for _, p := range parts {
-		if len(p) == len(rules) {
-			parts = b.tenth(s)
+		if len(p) == len(s.rules) {
+			parts = b.tenth(s, w)
 		}
 	}
 	var out []*subset
 	for _, p := range parts {
-		out = append(out, b.divide(p, depth+1)...)
+		out = append(out, b.divide(b.part(s, p, w), depth+1, w)...)
 	}
 	return out
 }
 
 // tenth takes the widest tenth of the rules out.
-func (b *builder) tenth(s *subset) (parts [3][]int32) {
+func (b *builder) tenth(s *subset, w *scratch) (parts [3][]int32) {
 	order := slices.Clone(s.rules)
-	slices.SortStableFunc(order, func(x, y int32) int { return b.pairs(s, x) - b.pairs(s, y) })
+	slices.SortStableFunc(order, func(x, y int32) int { return b.pairs(x, w) - b.pairs(y, w) })
 	n := max(1, len(order)*9/10)
 	parts[0], parts[1] = order[:n], order[n:]
 	slices.Sort(parts[0])
@@ -91,26 +137,26 @@ func (b *builder) tenth(s *subset) (parts [3][]int32) {
 // merge joins subsets again, the cheapest two first, while all cells together stay within the budget.
 func (b *builder) merge(list []*subset) []*subset {
 	type pair struct{ x, y *subset }
-	known := map[pair]*subset{}
+	known := map[pair]int{} // the cells of both together
 	for len(list) > 1 {
 		total := 0
 		var missing []pair
 		for i, x := range list {
 			total += x.cells
 			for _, y := range list[i+1:] {
-				if known[pair{x, y}] == nil {
+				if _, ok := known[pair{x, y}]; !ok {
 					missing = append(missing, pair{x, y})
 				}
 			}
 		}
-		joined := parallel(len(missing), func(i int) *subset { return b.join(missing[i].x, missing[i].y) })
+		joined := parallel(len(missing), func(i int, w *scratch) int { return b.together(missing[i].x, missing[i].y, w) })
 		for i, p := range missing {
 			known[p] = joined[i]
 		}
 		best, least := pair{}, b.opt.cells+1
 		for i, x := range list {
 			for _, y := range list[i+1:] {
-				if n := total - x.cells - y.cells + known[pair{x, y}].cells; n < least {
+				if n := total - x.cells - y.cells + known[pair{x, y}]; n < least {
 					best, least = pair{x, y}, n
 				}
 			}
@@ -119,37 +165,55 @@ func (b *builder) merge(list []*subset) []*subset {
 			return list
 		}
 		list = slices.DeleteFunc(list, func(s *subset) bool { return s == best.x || s == best.y })
-		list = append(list, known[best])
+		list = append(list, best.x.join(best.y, known[best]))
 	}
 	return list
 }
 
-func (b *builder) join(x, y *subset) *subset {
-	rules := append(slices.Clone(x.rules), y.rules...)
-	slices.Sort(rules)
-	return b.subset(rules)
+// together is the cells that two subsets would have as one.
+func (b *builder) together(x, y *subset, w *scratch) int {
+	w.srcMerge = merged(w.srcMerge[:0], x.src, y.src)
+	w.dstMerge = merged(w.dstMerge[:0], x.dst, y.dst)
+	if !b.measure(w.srcMerge, w.dstMerge, w) {
+		return tooMany
+	}
+	return b.sum(x.rules, w) + b.sum(y.rules, w)
+}
+
+// join is two subsets as one, of so many cells.
+func (s *subset) join(t *subset, cells int) *subset {
+	return &subset{rules: merged(nil, s.rules, t.rules), src: merged(nil, s.src, t.src), dst: merged(nil, s.dst, t.dst), cells: cells}
+}
+
+// merged appends what is in either of two sorted lists, once.
+func merged[T int32 | event](out, x, y []T) []T {
+	out = slices.Grow(out, len(x)+len(y))
+	for len(x) > 0 && len(y) > 0 {
+		a, b := x[0], y[0]
+		out = append(out, min(a, b))
+		if a <= b {
+			x = x[1:]
+		}
+		if b <= a {
+			y = y[1:]
+		}
+	}
+	return append(append(out, x...), y...)
 }
 
 // workers is how many builders run at once.
 const workers = 2
 
-// parallel is the results of f for 0..n-1.
-func parallel[T any](n int, f func(int) T) []T {
+// parallel is the results of f for 0..n-1, in whatever order they are made.
+func parallel[T any](n int, f func(int, *scratch) T) []T {
 	out := make([]T, n)
-	var next sync.Mutex
+	var next atomic.Int64
 	var wait sync.WaitGroup
-	i := 0
 	for range min(n, workers) {
 		wait.Go(func() {
-			for {
-				next.Lock()
-				k := i
-				i++
-				next.Unlock()
-				if k >= n {
-					return
-				}
-				out[k] = f(k)
+			var w scratch
+			for k := int(next.Add(1)) - 1; k < n; k = int(next.Add(1)) - 1 {
+				out[k] = f(k, &w)
 			}
 		})
 	}

@@ -14,10 +14,11 @@ type cell struct {
 
 // matrix is a subset's cells: rows by the class of the source. Classes with the same row share it.
 type matrix struct {
-	subset *subset
-	row    []int32 // by class of the source; -1: no rules
-	rows   [][]cell
-	size   int // cells
+	subset   *subset
+	src, dst *view
+	row      []int32 // by class of the source; -1: no rules
+	rows     [][]cell
+	size     int // cells
 }
 
 // worker is the scratch space of one goroutine.
@@ -31,15 +32,16 @@ type worker struct {
 }
 
 // matrix makes the cells of a subset.
-func (b *builder) matrix(s *subset) *matrix {
-	m := &matrix{subset: s, row: make([]int32, s.src.classes())}
+func (b *builder) matrix(s *subset, in *scratch) *matrix {
+	m := &matrix{subset: s, src: in.sweep.view(b.src, s.src), dst: in.sweep.view(b.dst, s.dst)}
+	m.row = make([]int32, m.src.classes())
 	bySrc, flat := group(s.rules, b.src.operand, b.src.n)
-	from, cover := s.dst.covers(b.dst.n)
+	from, cover := m.dst.covers(b.dst.n)
 	ids := map[string]int32{}
 	var w worker
 	for class := range m.row {
 		w.pairs = w.pairs[:0]
-		for _, o := range s.src.operands(class) {
+		for _, o := range m.src.operands(class) {
 			for _, r := range flat[bySrc[o]:bySrc[o+1]] {
 				d := b.dst.operand[r]
 				for _, c := range cover[from[d]:from[d+1]] {

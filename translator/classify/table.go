@@ -86,22 +86,27 @@ func Build(rules []Rule, opt Options) (*Table, error) {
 	b := &builder{opt: opt, rules: rules, lists: lists{ids: map[string]listID{}}}
 	b.lists.builder = b
 	b.dimensions()
-	all := make([]int32, len(rules))
-	for i := range all {
-		all[i] = int32(i)
-	}
-	subsets := b.merge(b.divide(all, 0))
+	subsets := b.merge(b.divide(b.all(), 0, &scratch{}))
 	slices.SortFunc(subsets, func(x, y *subset) int { return int(x.rules[0] - y.rules[0]) })
 	if err := b.check(subsets); err != nil {
 		return nil, err
 	}
-	b.matrices = parallel(len(subsets), func(i int) *matrix { return b.matrix(subsets[i]) })
+	b.matrices = parallel(len(subsets), func(i int, w *scratch) *matrix { return b.matrix(subsets[i], w) })
 	return b.table()
+}
+
+// all is all rules.
+func (b *builder) all() *subset {
+	s := &subset{rules: make([]int32, len(b.rules)), src: b.src.events, dst: b.dst.events}
+	for i := range s.rules {
+		s.rules[i] = int32(i)
+	}
+	return s
 }
 
 func (b *builder) dimensions() {
 	of := []func(*Rule) []Span{func(r *Rule) []Span { return r.Src }, func(r *Rule) []Span { return r.Dst }}
-	d := parallel(2, func(i int) *dimension { return newDimension(b.opt.Family, b.rules, of[i]) })
+	d := parallel(2, func(i int, _ *scratch) *dimension { return newDimension(b.opt.Family, b.rules, of[i]) })
 	b.src, b.dst = d[0], d[1]
 }
 
@@ -127,7 +132,7 @@ func (b *builder) table() (*Table, error) {
 		l.like = &Shape{}
 	}
 	t := &Table{Family: b.opt.Family, Rules: len(b.rules)}
-	arrays := parallel(len(b.matrices), func(i int) *packed { return b.matrices[i].pack() })
+	arrays := parallel(len(b.matrices), func(i int, _ *scratch) *packed { return b.matrices[i].pack() })
 	b.search(l, t, arrays)
 	firsts, err := b.items(l, t)
 	if err != nil {
@@ -156,8 +161,8 @@ func (b *builder) search(l *layout, t *Table, arrays []*packed) {
 	var src, dst []*view
 	used := make([][]bool, len(b.matrices))
 	for k, m := range b.matrices {
-		src, dst = append(src, m.subset.src), append(dst, m.subset.dst)
-		used[k] = make([]bool, m.subset.dst.classes())
+		src, dst = append(src, m.src), append(dst, m.dst)
+		used[k] = make([]bool, m.dst.classes())
 		for _, row := range m.rows {
 			for _, c := range row {
 				used[k][c.class] = true

@@ -195,9 +195,9 @@ func (d *vectorDim) cutsIn(from, to int32) (n int) {
 	}
 	last := int32(-1)
 	for _, e := range d.events {
-		if e.cut != last && in[e.operand] {
+		if e.cut() != last && in[e.operand()] {
 			n++
-			last = e.cut
+			last = e.cut()
 		}
 	}
 	return n
@@ -230,9 +230,9 @@ func (b *vectorBuilder) sweep(d *vectorDim, first int32) *view {
 	set, key := make([]uint64, b.row()), make([]byte, 8*b.row())
 	v := &view{runs: []run{{class: b.intern(set, key)}}}
 	for i := 0; i < len(d.events); {
-		cut, changed := d.events[i].cut, false
-		for ; i < len(d.events) && d.events[i].cut == cut; i++ {
-			changed = b.flip(set, d.rules[d.events[i].operand], first) || changed
+		cut, changed := d.events[i].cut(), false
+		for ; i < len(d.events) && d.events[i].cut() == cut; i++ {
+			changed = b.flip(set, d.rules[d.events[i].operand()], first) || changed
 		}
 		if changed {
 			v.add(run{cut, b.intern(set, key)})
