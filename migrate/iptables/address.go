@@ -14,17 +14,15 @@ func parseAddress(s string, f ruleset.Family) (netip.Addr, bool) {
 		a, err := netip.ParseAddr(s)
 		return a, err == nil && a.Is6() && a.Zone() == ""
 	}
-	parts := strings.Split(s, ".")
-	if len(parts) > 4 {
-		return netip.Addr{}, false
-	}
 	var b [4]byte
-	for i, part := range parts {
+	i := 0
+	for part := range strings.SplitSeq(s, ".") {
 		n, ok := parseNumber(part, 0, 255)
-		if !ok {
+		if !ok || i == len(b) {
 			return netip.Addr{}, false
 		}
 		b[i] = byte(n)
+		i++
 	}
 	return netip.AddrFrom4(b), true
 }
@@ -46,11 +44,11 @@ func parseMask(s string, f ruleset.Family) (netip.Addr, bool) {
 
 // ones is the mask of n ones in an address of width bits.
 func ones(n, width int) netip.Addr {
-	b := slices.Repeat([]byte{0}, width/8)
+	var b [16]byte
 	for i := range n {
 		b[i/8] |= 0x80 >> (i % 8)
 	}
-	a, _ := netip.AddrFromSlice(b)
+	a, _ := netip.AddrFromSlice(b[:width/8])
 	return a
 }
 
@@ -106,7 +104,7 @@ func isHostName(s string) bool {
 
 // parseNetworks reads a list of networks separated by commas. Equal ones count once; bad says what is wrong, "" if nothing.
 func parseNetworks(s string, f ruleset.Family) (v value, bad string) {
-	for _, part := range strings.Split(s, ",") {
+	for part := range strings.SplitSeq(s, ",") {
 		r, bad := parseNetwork(strings.TrimLeft(part, " \t"), f)
 		switch {
 		case bad != "":

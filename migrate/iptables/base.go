@@ -38,7 +38,8 @@ func (l *lineParser) base(f found, t token, args []token) *ruleset.Error {
 		return fail(t.pos, "give it once", "option %q: given twice", t.text)
 	}
 	l.seen[once] = true
-	u := &use{not: l.not != nil, pos: t.pos, arg: arg.pos}
+	u := l.uses.one()
+	u.not, u.pos, u.arg = l.not != nil, t.pos, arg.pos
 	return l.ruleOption(f.short, t, arg, u)
 }
 
@@ -133,7 +134,7 @@ func (l *lineParser) jump(c byte, arg token, u *use) *ruleset.Error {
 		return fail(arg.pos, "name a target or chain", "target %q: starts with %q", arg.text, arg.text[:1])
 	}
 	u.val.text, l.rule.jump, l.rule.isGoto = arg.text, u, c == 'g'
-	if c == 'g' || l.table.chain(arg.text) != nil {
+	if _, ok := standard[arg.text]; ok || c == 'g' || l.table.chain(arg.text) != nil {
 		return nil
 	}
 	if ext := findTarget(arg.text, l.family); ext != nil {

@@ -79,16 +79,23 @@ func (k *checker) reach(c *chain, hooks uint32) {
 }
 
 func (k *checker) checkHooks(c *chain, r *rule) {
-	for _, m := range append(r.matches[:len(r.matches):len(r.matches)], r.target) {
-		if m == nil || m.ext.hooks == 0 || k.hooks[c]&^m.ext.hooks == 0 {
-			continue
-		}
-		var bad []string
-		for _, name := range []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"} {
-			if k.hooks[c]&^m.ext.hooks&chainHooks[name] != 0 {
-				bad = append(bad, name)
-			}
-		}
-		k.errs.Add(m.pos, "%s: not for packets of %s", m.ext.use(), strings.Join(bad, ", ")).Help = "move the rule to a chain where it can hold"
+	for _, m := range r.matches {
+		k.checkModule(c, m)
 	}
+	if r.target != nil {
+		k.checkModule(c, r.target)
+	}
+}
+
+func (k *checker) checkModule(c *chain, m *module) {
+	if m.ext.hooks == 0 || k.hooks[c]&^m.ext.hooks == 0 {
+		return
+	}
+	var bad []string
+	for _, name := range []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"} {
+		if k.hooks[c]&^m.ext.hooks&chainHooks[name] != 0 {
+			bad = append(bad, name)
+		}
+	}
+	k.errs.Add(m.pos, "%s: not for packets of %s", m.ext.use(), strings.Join(bad, ", ")).Help = "move the rule to a chain where it can hold"
 }

@@ -17,7 +17,7 @@ func detect(text string) ruleset.Family {
 			}
 			continue
 		}
-		for _, word := range strings.Fields(line) {
+		for word := range strings.FieldsSeq(line) {
 			switch {
 			case onlyIPv6(word):
 				v6++

@@ -45,13 +45,12 @@ func (f found) same(g found) bool {
 
 // long finds a long option: an exact name, iptables' own first and then the extension used last, or else an unambiguous prefix.
 func (l *lineParser) long(name string) (f found, candidates []string) {
+	if f = l.exactly(name); (f != found{}) {
+		return f, nil
+	}
 	var hits []found
-	exact := found{}
 	visit := func(long string, g found) {
-		switch {
-		case long == name && exact == found{}:
-			exact = g
-		case strings.HasPrefix(long, name):
+		if strings.HasPrefix(long, name) {
 			hits = append(hits, g)
 			candidates = append(candidates, "--"+long)
 		}
@@ -62,13 +61,10 @@ func (l *lineParser) long(name string) (f found, candidates []string) {
 	for i := len(l.loaded) - 1; i >= 0; i-- {
 		for j := range l.loaded[i].ext.options {
 			o := &l.loaded[i].ext.options[j]
-			for _, long := range strings.Split(o.names, "|") {
+			for long := range strings.SplitSeq(o.names, "|") {
 				visit(long, found{mod: l.loaded[i], opt: o, args: o.kind.args})
 			}
 		}
-	}
-	if (exact != found{}) {
-		return exact, nil
 	}
 	for _, h := range hits {
 		if !h.same(hits[0]) {
@@ -81,13 +77,31 @@ func (l *lineParser) long(name string) (f found, candidates []string) {
 	return hits[0], nil
 }
 
+// exactly finds a long option by its whole name; the zero value if there is none.
+func (l *lineParser) exactly(name string) found {
+	for i := range baseOptions {
+		if b := &baseOptions[i]; b.name == name {
+			return found{short: b.short, args: b.args}
+		}
+	}
+	for i := len(l.loaded) - 1; i >= 0; i-- {
+		m := l.loaded[i]
+		for j := range m.ext.options {
+			if o := &m.ext.options[j]; containsName(o.names, name) {
+				return found{mod: m, opt: o, args: o.kind.args}
+			}
+		}
+	}
+	return found{}
+}
+
 // short finds a one-letter option.
 func short(c byte) (found, bool) {
 	if strings.IndexByte(shortOptions, c) < 0 {
 		return found{}, false
 	}
-	for _, b := range baseOptions {
-		if b.short == c {
+	for i := range baseOptions {
+		if b := &baseOptions[i]; b.short == c {
 			return found{short: c, args: b.args}, true
 		}
 	}
@@ -102,10 +116,8 @@ func findExtension(name string, f ruleset.Family, tables ...[]extension) *extens
 			if e.family != ruleset.FamilyAny && e.family != f {
 				continue
 			}
-			for _, n := range strings.Split(e.name, "|") {
-				if n == name {
-					return e
-				}
+			if containsName(e.name, name) {
+				return e
 			}
 		}
 	}

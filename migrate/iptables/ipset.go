@@ -44,7 +44,7 @@ func readIPSets(sources []Source) (map[string]*ipset, ruleset.ErrorList) {
 	for _, s := range sources {
 		for i, line := range strings.Split(string(s.Text), "\n") {
 			pos := ruleset.Pos{File: s.Name, Line: i + 1, Col: 1, Len: len(line)}
-			if err := readIPSetLine(sets, scanLine(strings.TrimSuffix(line, "\r"), pos), pos); err != nil {
+			if err := readIPSetLine(sets, scanLine(nil, strings.TrimSuffix(line, "\r"), pos), pos); err != nil {
 				errs = append(errs, err)
 			}
 		}

@@ -21,17 +21,34 @@ type command struct {
 type lineParser struct {
 	family ruleset.Family
 	table  *table
-	toks   []token
-	next   int
+	line   // the one at hand
+
+	context context // of the argument at hand
+	rules   slab[rule]
+	modules slab[module]
+	uses    slab[use]
+}
+
+// line is what is known of a command line so far.
+type line struct {
+	toks []token
+	next int
 
 	cmd     command
 	rule    *rule
 	loaded  []*module
-	seen    map[byte]bool
-	not     *token // a ! that waits for its option
-	proto   string // name of the protocol of -p, by which its extension is found
-	byProto bool   // the protocol's extension has been loaded without -m
-	ignored bool   // a line for the other family
+	args    []token       // of the option at hand
+	seen    ['z' + 1]bool // iptables' own options, by letter
+	not     *token        // a ! that waits for its option
+	proto   string        // name of the protocol of -p, by which its extension is found
+	byProto bool          // the protocol's extension has been loaded without -m
+	ignored bool          // a line for the other family
+}
+
+// begin makes ready for a line.
+func (l *lineParser) begin(text string, pos ruleset.Pos) {
+	l.line = line{toks: scanLine(l.toks[:0], text, pos), loaded: l.loaded[:0], args: l.args[:0], rule: l.rules.one()}
+	l.rule.pos, l.rule.text = pos, text
 }
 
 func fail(pos ruleset.Pos, help, format string, args ...any) *ruleset.Error {
@@ -40,16 +57,16 @@ func fail(pos ruleset.Pos, help, format string, args ...any) *ruleset.Error {
 
 func (l *lineParser) parse() *ruleset.Error {
 	for l.next < len(l.toks) && !l.ignored {
-		t := l.toks[l.next]
+		t := &l.toks[l.next]
 		l.next++
 		if t.text == "!" {
 			if l.not != nil {
 				return fail(t.pos, "write one", "!: two in a row")
 			}
-			l.not = &t
+			l.not = t
 			continue
 		}
-		if err := l.option(t); err != nil {
+		if err := l.option(*t); err != nil {
 			return err
 		}
 		l.not = nil
@@ -122,7 +139,8 @@ func (l *lineParser) loadProtocol() bool {
 }
 
 func (l *lineParser) load(ext *extension, pos ruleset.Pos) *module {
-	m := &module{ext: ext, pos: pos}
+	m := l.modules.one()
+	m.ext, m.pos = ext, pos
 	l.loaded = append(l.loaded, m)
 	return m
 }
@@ -166,13 +184,18 @@ func (e *extension) use() string {
 	return "-m " + name
 }
 
+// containsName reports whether a name is one of names, which | separates.
 func containsName(names, name string) bool {
-	for _, n := range strings.Split(names, "|") {
-		if n == name {
+	for {
+		first, rest, more := strings.Cut(names, "|")
+		if first == name {
 			return true
 		}
+		if !more {
+			return false
+		}
+		names = rest
 	}
-	return false
 }
 
 // apply gives an option its arguments: attached, or the ones that follow.
@@ -180,7 +203,7 @@ func (l *lineParser) apply(f found, t token, attached *token) *ruleset.Error {
 	if f.args == optionalArg && f.short == 0 && attached == nil {
 		attached = &token{"", t.pos}
 	}
-	var args []token
+	args := l.args[:0]
 	if attached != nil {
 		args = append(args, *attached)
 	}
@@ -191,10 +214,10 @@ func (l *lineParser) apply(f found, t token, attached *token) *ruleset.Error {
 		args = append(args, l.toks[l.next])
 		l.next++
 		if l.isOldNegation(f, args) {
-			bang := args[0]
-			l.not, args, l.rule.old = &bang, nil, true
+			l.not, args, l.rule.old = &l.toks[l.next-1], args[:0], true
 		}
 	}
+	l.args = args
 	if f.short != 0 {
 		return l.base(f, t, args)
 	}
@@ -211,7 +234,8 @@ func (l *lineParser) isOldNegation(f found, args []token) bool {
 
 // extensionOption reads an option of a match or target extension.
 func (l *lineParser) extensionOption(f found, t token, args []token) *ruleset.Error {
-	u := &use{opt: f.opt, not: l.not != nil, pos: t.pos, arg: t.pos}
+	u := l.uses.one()
+	u.opt, u.not, u.pos, u.arg = f.opt, l.not != nil, t.pos, t.pos
 	if u.not && f.opt.flags&inv == 0 {
 		return fail(l.not.pos, "take the ! away", "option %q: cannot be negated", t.text)
 	}
@@ -235,7 +259,8 @@ func (l *lineParser) extensionOption(f found, t token, args []token) *ruleset.Er
 	if f.opt.kind.parse == nil {
 		return nil
 	}
-	v, bad := f.opt.kind.parse(&context{l.family, l.serviceProtocol()}, arg)
+	l.context = context{l.family, l.serviceProtocol()}
+	v, bad := f.opt.kind.parse(&l.context, arg)
 	u.val = v
 	if bad != "" {
 		return fail(u.arg, "correct the value, or take the line out", "%s %q: %s", t.text, clip(arg), bad)

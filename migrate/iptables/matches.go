@@ -206,12 +206,13 @@ func checkAddrType(m *module, _ *rule) (bad, help string) {
 	return "", ""
 }
 
+var hasPorts = map[uint64]bool{6: true, 17: true, 33: true, 132: true, 136: true}
+
 func checkMultiport(m *module, r *rule) (bad, help string) {
 	if len(m.uses) == 0 {
 		return "no ports are given", "add --dports, --sports or --ports"
 	}
-	n, positive := r.protocol()
-	if ok := map[uint64]bool{6: true, 17: true, 33: true, 132: true, 136: true}[n]; !ok || !positive {
+	if n, positive := r.protocol(); !hasPorts[n] || !positive {
 		return "it needs a protocol with ports", "put -p tcp, udp, udplite, sctp or dccp before -m multiport"
 	}
 	return "", ""

@@ -17,6 +17,9 @@ func parseNumber(s string, lo, hi uint64) (uint64, bool) {
 	case len(digits) > 1 && digits[0] == '0':
 		digits, base = digits[1:], 8
 	}
+	if digits == "" || base < 16 && (digits[0] < '0' || digits[0] > '9') {
+		return 0, false
+	}
 	n, err := strconv.ParseUint(digits, base, 64)
 	return n, err == nil && lo <= n && n <= hi
 }

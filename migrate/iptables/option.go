@@ -77,31 +77,35 @@ func textOf(least int) kind {
 }
 
 func number(lo, hi uint64) kind {
+	bad := "not a number from " + itoa(lo) + " to " + itoa(hi)
 	return kind{1, func(_ *context, s string) (value, string) {
 		n, ok := parseNumber(s, lo, hi)
-		return value{num: n, parts: []ruleset.Range{{From: n, To: n}}}, unless(ok, "not a number from "+itoa(lo)+" to "+itoa(hi))
+		return value{num: n, parts: []ruleset.Range{{From: n, To: n}}}, unless(ok, bad)
 	}}
 }
 
 func numberRange(hi uint64) kind {
+	bad := "not a number or range up to " + itoa(hi)
 	return kind{1, func(_ *context, s string) (value, string) {
 		r, ok := parseRange(s, hi, func(s string) (uint64, bool) { return parseNumber(s, 0, hi) })
-		return value{parts: []ruleset.Range{r}}, unless(ok, "not a number or range up to "+itoa(hi))
+		return value{parts: []ruleset.Range{r}}, unless(ok, bad)
 	}}
 }
 
 // orderedRange is a range that must not end before it starts.
 func orderedRange(hi uint64) kind {
+	bad := "not a number or range up to " + itoa(hi)
 	return kind{1, func(_ *context, s string) (value, string) {
 		r, ok := parseRange(s, hi, func(s string) (uint64, bool) { return parseNumber(s, 0, hi) })
-		return value{parts: []ruleset.Range{r}}, unless(ok && r.From <= r.To, "not a number or range up to "+itoa(hi))
+		return value{parts: []ruleset.Range{r}}, unless(ok && r.From <= r.To, bad)
 	}}
 }
 
 func masked(hi uint64) kind {
+	bad := "not a number or number/mask up to " + itoa(hi)
 	return kind{1, func(_ *context, s string) (value, string) {
 		v, m, ok := parseMasked(s, hi)
-		return value{num: v, mask: m}, unless(ok, "not a number or number/mask up to "+itoa(hi))
+		return value{num: v, mask: m}, unless(ok, bad)
 	}}
 }
 
@@ -153,8 +157,10 @@ func readProtocol(_ *context, s string) (value, string) {
 }
 
 // protocolOf is the name by which the extension of a protocol number is found, "" if it has none.
-func protocolOf(n uint8) string {
-	return map[uint8]string{1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 50: "esp", 51: "ah", 58: "icmp6", 108: "ipcomp", 132: "sctp", 135: "mh", 136: "udplite"}[n]
+func protocolOf(n uint8) string { return protocolExtensions[n] }
+
+var protocolExtensions = [256]string{
+	1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 50: "esp", 51: "ah", 58: "icmp6", 108: "ipcomp", 132: "sctp", 135: "mh", 136: "udplite",
 }
 
 func readMAC(_ *context, s string) (value, string) {

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -20,28 +21,44 @@ var builtins = map[string][]string{
 
 // parser reads a file line by line. A line with a problem is reported and left out, and reading goes on.
 type parser struct {
-	file *file
-	open *table // the table whose COMMIT has not come yet
-	errs ruleset.ErrorList
+	file    *file
+	open    *table // the table whose COMMIT has not come yet
+	errs    ruleset.ErrorList
+	workers []lineParser
 }
 
 // parse reads a file in the form of iptables-save.
 func parse(s Source) (*file, ruleset.ErrorList) {
-	p := &parser{file: &file{name: s.Name, family: s.Family}}
+	text := string(s.Text)
+	p := &parser{file: &file{name: s.Name, family: s.Family}, workers: make([]lineParser, runtime.GOMAXPROCS(0))}
 	if s.Family == ruleset.FamilyAny {
-		p.file.family = detect(string(s.Text))
+		p.file.family = detect(text)
 	}
-	lines := strings.Split(string(s.Text), "\n")
-	for i, line := range lines {
-		pos := ruleset.Pos{File: s.Name, Line: i + 1, Col: 1, Len: len(line)}
-		if err := p.line(line, pos); err != nil {
-			p.errs = append(p.errs, err)
+	lines := strings.Split(text, "\n")
+	for i := 0; i < len(lines); {
+		if n := appended(lines[i:]); p.open != nil && n > 0 {
+			p.appendRules(lines[i:i+n], i+1)
+			i += n
+			continue
 		}
+		p.note(p.line(lines[i], p.at(i+1, lines[i])))
+		i++
 	}
 	if p.open != nil {
 		p.errs.Add(p.open.pos, "table %q: COMMIT is missing", p.open.name).Help = "end the table with a line COMMIT; the file may have been cut short"
 	}
 	return p.file, p.errs
+}
+
+// at is the place of a whole line.
+func (p *parser) at(number int, line string) ruleset.Pos {
+	return ruleset.Pos{File: p.file.name, Line: number, Col: 1, Len: len(line)}
+}
+
+func (p *parser) note(err *ruleset.Error) {
+	if err != nil {
+		p.errs = append(p.errs, err)
+	}
 }
 
 // line reads one line.
@@ -157,6 +174,16 @@ func printable(name string) bool {
 
 // commandLine reads a command such as -A and carries it out.
 func (p *parser) commandLine(line string, pos ruleset.Pos) *ruleset.Error {
+	l := &p.workers[0]
+	l.family, l.table = p.file.family, p.open
+	if err := l.read(line, pos); err != nil || l.ignored {
+		return err
+	}
+	return p.open.execute(l.cmd, l.rule)
+}
+
+// read reads a command without carrying it out.
+func (l *lineParser) read(line string, pos ruleset.Pos) *ruleset.Error {
 	skip := 0
 	if line[0] == '[' {
 		end := strings.IndexByte(line, ']')
@@ -166,18 +193,11 @@ func (p *parser) commandLine(line string, pos ruleset.Pos) *ruleset.Error {
 		skip = end + 1
 	}
 	written := strings.TrimSpace(line[skip:])
-	pos = column(pos, strings.Index(line[skip:], written)+skip, len(written))
-	l := &lineParser{family: p.file.family, table: p.open, toks: scanLine(written, pos), seen: map[byte]bool{}, rule: &rule{pos: pos, text: written}}
+	l.begin(written, column(pos, strings.Index(line[skip:], written)+skip, len(written)))
 	if err := checkArguments(l.toks); err != nil {
 		return err
 	}
-	if err := l.parse(); err != nil {
-		return err
-	}
-	if l.ignored {
-		return nil
-	}
-	return p.open.execute(l.cmd, l.rule)
+	return l.parse()
 }
 
 func checkArguments(toks []token) *ruleset.Error {

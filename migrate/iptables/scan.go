@@ -19,9 +19,9 @@ const (
 )
 
 // scanLine splits a line into arguments: blanks separate; double quotes may enclose blanks, and inside them a backslash takes
-// the next character as it is; a closing quote ends the argument. An unclosed quote runs to the end of the line.
-func scanLine(line string, pos ruleset.Pos) []token {
-	var out []token
+// the next character as it is; a closing quote ends the argument. An unclosed quote runs to the end of the line. The arguments are
+// put behind those of out.
+func scanLine(out []token, line string, pos ruleset.Pos) []token {
 	for i := 0; i < len(line); {
 		if isBlank(line[i]) {
 			i++
@@ -36,9 +36,22 @@ func scanLine(line string, pos ruleset.Pos) []token {
 
 // scanArgument reads one argument at the start of s: its text and how many bytes it takes.
 func scanArgument(s string) (string, int) {
+	n := 0
+	for n < len(s) && s[n] != '"' && !isBlank(s[n]) {
+		n++
+	}
+	if n < len(s) && s[n] == '"' {
+		return scanQuoted(s, n)
+	}
+	return s[:n], n
+}
+
+// scanQuoted reads an argument whose first quote is at i.
+func scanQuoted(s string, i int) (string, int) {
 	var text strings.Builder
+	text.WriteString(s[:i])
 	quoted := false
-	for i := 0; i < len(s); i++ {
+	for ; i < len(s); i++ {
 		switch c := s[i]; {
 		case quoted && c == '\\' && i+1 < len(s):
 			i++
