@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -9,25 +10,37 @@ import (
 // alternative is one way in which a condition can hold: all its matches do. The alternatives of a condition exclude each other.
 type alternative []ruleset.Match
 
-// product is the alternatives of two conditions that must both hold.
+// product is the alternatives of two conditions that must both hold. It may use a for them.
 func product(a, b []alternative) []alternative {
-	if len(a) == 0 {
+	switch {
+	case len(a) == 0:
 		return b
-	}
-	if len(b) == 0 {
+	case len(b) == 1:
+		for i := range a {
+			a[i] = append(a[i], b[0]...)
+		}
+		return a
+	case len(b) == 0:
 		return a
 	}
 	out := make([]alternative, 0, len(a)*len(b))
 	for _, x := range a {
 		for _, y := range b {
-			out = append(out, append(append(alternative{}, x...), y...))
+			out = append(out, slices.Concat(x, y))
 		}
 	}
 	return out
 }
 
 // one is the condition of a single match.
-func one(m ruleset.Match) []alternative { return []alternative{{m}} }
+func one(m ruleset.Match) []alternative {
+	room := &struct {
+		all   [1]alternative
+		match [1]ruleset.Match
+	}{match: [1]ruleset.Match{m}}
+	room.all[0] = room.match[:]
+	return room.all[:]
+}
 
 // in makes the lowering of an option whose value is ranges of a field. A range that ends before it starts holds nothing.
 func in(f ruleset.FieldID) func(*use) []alternative {
@@ -37,17 +50,17 @@ func in(f ruleset.FieldID) func(*use) []alternative {
 }
 
 func rangeMatch(f ruleset.FieldID, not bool, parts []ruleset.Range, pos ruleset.Pos) ruleset.Match {
-	m := ruleset.Match{Field: f, Not: not, Pos: pos}
-	for _, r := range parts {
-		if r.From <= r.To {
-			m.Ranges = append(m.Ranges, r)
-		}
+	m := ruleset.Match{Field: f, Not: not, Pos: pos, Ranges: parts}
+	if slices.ContainsFunc(parts, backwards) {
+		m.Ranges = slices.DeleteFunc(slices.Clone(parts), backwards)
 	}
-	if m.Ranges == nil {
+	if len(m.Ranges) == 0 {
 		m.Not, m.Ranges = !not, []ruleset.Range{{From: 0, To: 1<<ruleset.Fields[f].Bits - 1}}
 	}
 	return m
 }
+
+func backwards(r ruleset.Range) bool { return r.From > r.To }
 
 // bits makes the lowering of an option whose value is value/mask of a field.
 func bits(f ruleset.FieldID) func(*use) []alternative {

@@ -29,11 +29,11 @@ func (l *lowering) conditions(r *rule) (all []alternative, note string, lost *En
 
 // header is the interfaces, protocol and fragment of the rule.
 func (l *lowering) header(r *rule) alternative {
-	var a alternative
+	a := l.condition[:0]
 	a = append(a, l.iface(r.in, ruleset.FieldInIface)...)
 	a = append(a, l.iface(r.out, ruleset.FieldOutIface)...)
 	if n, _ := r.protocol(); n != 0 {
-		a = append(a, rangeMatch(ruleset.FieldProto, r.proto.not, []ruleset.Range{{From: n, To: n}}, r.proto.pos))
+		a = append(a, rangeMatch(ruleset.FieldProto, r.proto.not, r.proto.val.parts, r.proto.pos))
 	}
 	if r.frag != nil {
 		a = append(a, rangeMatch(ruleset.FieldFragment, r.frag.not, []ruleset.Range{{From: 1, To: 1}}, r.frag.pos))

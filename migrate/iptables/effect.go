@@ -24,7 +24,7 @@ type effects struct {
 	table  *table
 	suffix map[*chain][]outcome // ends in the rules from each one on
 	onward map[*chain]outcome   // ends after a user chain has come to its end
-	jumps  map[*chain][]place   // the jumps to each chain
+	jumps  map[*chain][]place   // the jumps to each chain; nil: not asked for yet
 }
 
 // place is a rule of a chain.
@@ -34,15 +34,23 @@ type place struct {
 }
 
 func newEffects(t *table) *effects {
-	e := &effects{table: t, suffix: map[*chain][]outcome{}, onward: map[*chain]outcome{}, jumps: map[*chain][]place{}}
-	for _, c := range t.chains {
-		for i, r := range c.rules {
-			if to := t.chain(r.chainName()); to != nil {
-				e.jumps[to] = append(e.jumps[to], place{c, i})
+	return &effects{table: t, suffix: map[*chain][]outcome{}, onward: map[*chain]outcome{}}
+}
+
+// jumpsTo is the jumps to a chain.
+func (e *effects) jumpsTo(c *chain) []place {
+	if e.jumps != nil {
+		return e.jumps[c]
+	}
+	e.jumps = map[*chain][]place{}
+	for _, from := range e.table.chains {
+		for i, r := range from.rules {
+			if to := e.table.chain(r.chainName()); to != nil {
+				e.jumps[to] = append(e.jumps[to], place{from, i})
 			}
 		}
 	}
-	return e
+	return e.jumps[c]
 }
 
 // ofLosing is the effect of losing rule i of a chain.
@@ -109,7 +117,7 @@ func (e *effects) after(c *chain) outcome {
 	}
 	e.onward[c] = 0
 	var sum outcome
-	for _, p := range e.jumps[c] {
+	for _, p := range e.jumpsTo(c) {
 		if !p.chain.rules[p.index].isGoto {
 			sum |= e.from(p.chain, p.index+1)
 		}

@@ -38,7 +38,10 @@ func Import(sources []Source, opts Options) (*ruleset.Ruleset, *Report, error) {
 	if err := errs.Err(); err != nil {
 		return nil, nil, err
 	}
-	l := &lowering{ruleset: &ruleset.Ruleset{}, report: newReport(), sets: sets}
+	l := &lowering{
+		ruleset: &ruleset.Ruleset{}, report: newReport(), sets: sets,
+		condition: make(alternative, 0, usualMatches), place: make(alternative, 0, 2),
+	}
 	for _, f := range files {
 		l.file(f)
 	}

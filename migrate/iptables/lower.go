@@ -16,6 +16,12 @@ type lowering struct {
 	wants     *setChain        // of the rule at hand
 	setChains []*ruleset.Chain // made of sets
 
+	rules     slab[ruleset.Rule]
+	matches   slab[ruleset.Match]
+	condition alternative     // room for that of the rule at hand
+	place     alternative     // and for its addresses
+	out       []*ruleset.Rule // room for what becomes of it
+
 	hashes  map[string]*module // of -m hashlimit, the first by name
 	recents map[string]*module // of -m recent
 	notes   []string           // of what is different in the rule at hand
@@ -96,6 +102,7 @@ func (l *lowering) chain(c *chain, e *effects) *ruleset.Chain {
 		out.Hook = baseChains[l.table.name][c.name].hook
 	}
 	l.hooks = l.table.hooks[c]
+	out.Rules = make([]*ruleset.Rule, 0, len(c.rules))
 	for i, r := range c.rules {
 		rules, entry := l.rule(r)
 		entry.Table, entry.Chain, entry.Pos, entry.Text = l.table.name, c.name, r.pos, r.text
@@ -124,14 +131,19 @@ func (l *lowering) rule(r *rule) ([]*ruleset.Rule, Entry) {
 		return nil, *lost
 	}
 	places := l.places(r)
-	var out []*ruleset.Rule
-	for _, m := range product(places, conditions) {
-		rule := &ruleset.Rule{Note: note, Matches: m, Verdict: a.verdict, Pos: r.pos, Text: r.text}
-		if a.statement != nil {
-			rule.Statements = []ruleset.Statement{*a.statement}
+	out := l.out[:0]
+	for _, place := range places {
+		for _, condition := range conditions {
+			rule := l.rules.one()
+			*rule = ruleset.Rule{Note: note, Verdict: a.verdict, Pos: r.pos, Text: r.text, Matches: l.matches.take(len(place) + len(condition))}
+			copy(rule.Matches[copy(rule.Matches, place):], condition)
+			if a.statement != nil {
+				rule.Statements = []ruleset.Statement{*a.statement}
+			}
+			out = append(out, rule)
 		}
-		out = append(out, rule)
 	}
+	l.out = out
 	if l.wants != nil {
 		if why := l.chainOf(l.wants, out); why != "" {
 			return nil, Entry{Status: NotDone, Why: why, Mark: r.pos}
@@ -179,6 +191,9 @@ func (l *lowering) changes(r *rule, conditions, places int, a action) string {
 	}
 	return strings.Join(notes, "; ")
 }
+
+// usualMatches is how many matches rules rarely have more of.
+const usualMatches = 8
 
 // A rule becomes at most maxAlternatives rules because of its conditions, and maxPlaces because of its addresses.
 const maxAlternatives, maxPlaces = 64, 4096
@@ -231,19 +246,19 @@ func matchesText(a alternative) string { return (&ruleset.Rule{Matches: a}).Stri
 
 // places is the rule's addresses: one alternative for each pair of a source and a destination, at least one.
 func (l *lowering) places(r *rule) []alternative {
-	return product(product([]alternative{{}}, eachAddress(r.src, ruleset.FieldSrcAddr)), eachAddress(r.dst, ruleset.FieldDstAddr))
+	return product(product([]alternative{l.place[:0]}, eachAddress(r.src, ruleset.FieldSrcAddr)), eachAddress(r.dst, ruleset.FieldDstAddr))
 }
 
 func eachAddress(u *use, f ruleset.FieldID) []alternative {
 	if u == nil {
 		return nil
 	}
-	var out []alternative
-	for _, a := range u.val.addrs {
+	out := make([]alternative, 0, len(u.val.addrs))
+	for i, a := range u.val.addrs {
 		if p, ok := a.Prefix(); ok && p.Bits() == 0 && !u.not {
 			return []alternative{{}}
 		}
-		out = append(out, alternative{{Field: f, Not: u.not, Addrs: []ruleset.AddrRange{a}, Pos: u.pos}})
+		out = append(out, alternative{{Field: f, Not: u.not, Addrs: u.val.addrs[i : i+1 : i+1], Pos: u.pos}})
 	}
 	return out
 }

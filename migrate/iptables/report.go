@@ -1,6 +1,10 @@
 package iptables
 
-import "github.com/bpfwall/bpfwall/ruleset"
+import (
+	"slices"
+
+	"github.com/bpfwall/bpfwall/ruleset"
+)
 
 // Status is what became of a rule.
 type Status string
@@ -74,6 +78,7 @@ func (r *Report) addFile(f *file) {
 			info.Rules += len(c.rules)
 		}
 	}
+	r.Rules = slices.Grow(r.Rules, info.Rules)
 	r.Files = append(r.Files, info)
 	r.Notes = append(r.Notes, f.notes...)
 }
