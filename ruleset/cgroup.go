@@ -104,8 +104,10 @@ func (rs *Ruleset) asks(hooks hookSet, fields ...FieldID) bool {
 			continue
 		}
 		for _, r := range c.Rules {
-			if slices.ContainsFunc(r.Matches, func(m Match) bool { return slices.Contains(fields, m.Field) }) {
-				return true
+			for i := range r.Matches {
+				if slices.Contains(fields, r.Matches[i].Field) {
+					return true
+				}
 			}
 		}
 	}

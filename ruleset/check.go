@@ -15,7 +15,7 @@ func (rs *Ruleset) Check() error {
 	if err := rs.holes(); err != nil {
 		return err
 	}
-	c := &checker{rs: rs, hooks: rs.reach(), index: rs.index()}
+	c := &checker{rs: rs, hooks: rs.reach(), index: rs.index(), bySetName: map[string]*Set{}}
 	c.sets()
 	rs.Conntrack.check(&c.errs)
 	c.chainNames()
@@ -49,6 +49,8 @@ type checker struct {
 	hooks map[*Chain]hookSet // the hooks whose packets a chain may see
 	index chainIndex
 	errs  ErrorList
+
+	bySetName map[string]*Set // of twins the first
 }
 
 // hookSet has a bit per Hook, as FieldInfo.Hooks.
@@ -84,13 +86,13 @@ func (c *checker) chainNames() {
 
 // sets checks that sets can be told apart, and their members.
 func (c *checker) sets() {
-	seen := map[string]*Set{}
 	for _, s := range c.rs.Sets {
 		c.name(s.Pos, "set", s.Name)
-		if first := seen[s.Name]; first != nil {
+		if first := c.bySetName[s.Name]; first != nil {
 			c.errs.Add(s.Pos, "set %q: defined twice", s.Name).Help = alreadyAt(first.Pos)
+		} else {
+			c.bySetName[s.Name] = s
 		}
-		seen[s.Name] = s
 		if problem := s.Live.problem(); problem != "" {
 			c.errs.Add(s.Pos, "set %q: %s", s.Name, problem)
 		}
@@ -142,7 +144,9 @@ func (c *checker) chain(chain *Chain) {
 		if first := named[r.Name]; r.Name != "" && first != nil {
 			c.errs.Add(r.Pos, "rule %q: the chain %q has two rules of this name", r.Name, chain.Key()).Help = alreadyAt(first.Pos)
 		}
-		named[r.Name] = r
+		if r.Name != "" {
+			named[r.Name] = r
+		}
 		c.rule(chain, r)
 	}
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // operandKinds says for every kind of field which operands it takes, as the words that errors use.
-var operandKinds = map[Kind]string{
+var operandKinds = [...]string{
 	KindNumber: "numbers", KindBits: "bits", KindFlags: "masked numbers", KindAddr: "addresses", KindIface: "interface names", KindCgroup: "names of control groups", KindLimit: "a rate",
 	KindSample: "a sample", KindQuota: "a quota", KindRecent: "a list", KindElement: "a set", KindFlows: "a number of flows",
 }
@@ -24,7 +24,7 @@ func (c *checker) match(chain *Chain, m *Match, pos Pos) {
 		c.errs.Add(pos, "%s: %s", m.Field, problem)
 	}
 	for _, name := range m.sets() {
-		if s := c.rs.Set(name); s == nil {
+		if s := c.bySetName[name]; s == nil {
 			c.errs.Add(pos, "%s: there is no set %q", m.Field, name)
 		} else if m.Field == FieldElement {
 			c.element(chain, s, m.Parts, pos)
@@ -50,7 +50,8 @@ func (c *checker) blind(chain *Chain, f FieldID) hookSet {
 // problems are what is wrong with a match's operands, in a chain of family f.
 func (m *Match) problems(f Family) []string {
 	want := Fields[m.Field].Kind
-	got := m.operandsGiven(want)
+	var room [4]string
+	got := m.operandsGiven(want, room[:0])
 	switch {
 	case len(got) == 0:
 		return []string{"has no operands"}
@@ -94,13 +95,12 @@ func (m *Match) problems(f Family) []string {
 	return out
 }
 
-// operandsGiven names the sorts of operands that a match has.
-func (m *Match) operandsGiven(want Kind) []string {
+// operandsGiven puts the names of the sorts of operands that a match has behind got.
+func (m *Match) operandsGiven(want Kind, got []string) []string {
 	names := operandKinds[KindIface]
 	if want == KindCgroup {
 		names = operandKinds[want]
 	}
-	var got []string
 	for _, o := range []struct {
 		name  string
 		given bool

@@ -10,17 +10,36 @@ import (
 // AssignIDs gives every rule without an ID one that survives edits elsewhere: its chain and its name, or for a rule without a
 // name its chain and a hash of what it does (not of where it stands). The second of two identical rules of a chain gets "~2".
 func (rs *Ruleset) AssignIDs() {
-	given := ids{}
+	n := 0
+	for _, c := range rs.Chains {
+		n += len(c.Rules)
+	}
+	given := make(ids, n)
 	for _, c := range rs.Chains {
 		for _, r := range c.Rules {
-			given[r.ID] = 1
+			if r.ID != "" {
+				given[r.ID] = 1
+			}
 		}
 	}
 	for _, c := range rs.Chains {
-		for _, r := range c.Rules {
-			if r.ID == "" {
-				r.ID = given.free(c.ruleID(r))
-			}
+		c.assignIDs(given)
+	}
+}
+
+func (c *Chain) assignIDs(given ids) {
+	key := c.Key()
+	var text []byte
+	for _, r := range c.Rules {
+		switch {
+		case r.ID != "":
+		case r.Name != "":
+			r.ID = given.free(key + "/" + r.Name)
+		default:
+			text = r.appendTo(text[:0])
+			sum := sha256.Sum256(text)
+			text = hex.AppendEncode(append(append(text[:0], key...), '#'), sum[:5])
+			r.ID = given.free(string(text))
 		}
 	}
 }
@@ -43,16 +62,7 @@ func (given ids) free(id string) string {
 	}
 }
 
-// ruleID is a rule's identity, not counting twins.
-func (c *Chain) ruleID(r *Rule) string {
-	if r.Name != "" {
-		return c.Key() + "/" + r.Name
-	}
-	sum := sha256.Sum256([]byte(r.String()))
-	return c.Key() + "#" + hex.EncodeToString(sum[:5])
-}
-
-// hashes reports whether a rule's identity is one of ruleID that has a hash of its text.
+// hashes reports whether a rule's identity has a hash of its text.
 func (c *Chain) hashes(r *Rule) bool {
 	return r.Name == "" && strings.HasPrefix(r.ID, c.Key()) && strings.HasPrefix(r.ID[len(c.Key()):], "#")
 }

@@ -1,6 +1,7 @@
 package ruleset
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"net/netip"
 	"slices"
@@ -75,12 +76,10 @@ func (r AddrRange) Prefix() (netip.Prefix, bool) {
 	if !r.Mask.IsValid() {
 		return netip.PrefixFrom(r.From, r.From.BitLen()), r.From == r.To
 	}
-	ones := 0
-	for _, b := range r.Mask.AsSlice() {
-		ones += bits.LeadingZeros8(^b)
-		if b != 0xff {
-			break
-		}
+	hi, lo := halves(r.Mask)
+	ones := bits.LeadingZeros64(^hi)
+	if ones == 64 {
+		ones += bits.LeadingZeros64(^lo)
 	}
 	if r.Mask != maskAddr(ones, r.From.BitLen()) {
 		return netip.Prefix{}, false
@@ -90,19 +89,35 @@ func (r AddrRange) Prefix() (netip.Prefix, bool) {
 
 // maskAddr is the netmask of n ones in an address of width bits (32 or 128).
 func maskAddr(n, width int) netip.Addr {
-	var b [16]byte
-	for i := range n {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	a, _ := netip.AddrFromSlice(b[:width/8])
-	return a
+	const all = ^uint64(0)
+	return fromHalves(all<<max(64-n, 0), all<<min(128-n, 64), width)
 }
 
+// and is what two addresses of one family have in common; the zero Addr of two families.
 func and(a, m netip.Addr) netip.Addr {
-	x, y := a.AsSlice(), m.AsSlice()
-	for i := range min(len(x), len(y)) {
-		x[i] &= y[i]
+	if a.BitLen() != m.BitLen() {
+		return netip.Addr{}
 	}
-	out, _ := netip.AddrFromSlice(x)
-	return out
+	hi, lo := halves(a)
+	mhi, mlo := halves(m)
+	return fromHalves(hi&mhi, lo&mlo, a.BitLen())
+}
+
+// halves are the bits of an address, the first one highest; of an IPv4 address the upper half of hi.
+func halves(a netip.Addr) (hi, lo uint64) {
+	if a.Is4() {
+		b := a.As4()
+		return uint64(binary.BigEndian.Uint32(b[:])) << 32, 0
+	}
+	b := a.As16()
+	return binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
+}
+
+// fromHalves is the address of so many bits (32 or 128).
+func fromHalves(hi, lo uint64, width int) netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], hi)
+	binary.BigEndian.PutUint64(b[8:], lo)
+	a, _ := netip.AddrFromSlice(b[:width/8])
+	return a
 }

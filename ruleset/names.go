@@ -2,6 +2,7 @@ package ruleset
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 )
 
@@ -37,6 +38,9 @@ func BitList(f FieldID, v uint64) (list string, ok bool) {
 	if v == 0 {
 		return "none", true
 	}
+	if i := bits.TrailingZeros64(v); v == 1<<i && i < len(BitNames[f]) {
+		return BitNames[f][i], true
+	}
 	var names []string
 	for i, name := range BitNames[f] {
 		if v&(1<<i) != 0 {
@@ -64,13 +68,17 @@ var ProtoNames = map[uint8]string{
 
 // ProtoByName is the number of a protocol of ProtoNames.
 func ProtoByName(name string) (uint8, bool) {
-	for n, s := range ProtoNames {
-		if s == name {
-			return n, true
-		}
-	}
-	return 0, false
+	n, ok := protoNumbers[name]
+	return n, ok
 }
+
+var protoNumbers = func() map[string]uint8 {
+	numbers := map[string]uint8{}
+	for n, name := range ProtoNames {
+		numbers[name] = n
+	}
+	return numbers
+}()
 
 // nth is the name of a value of a closed list, or its number: rulesets may come from files, and be printed before they are checked.
 func nth[T ~uint8](i T, names ...string) string {

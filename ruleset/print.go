@@ -55,22 +55,33 @@ func (r *Rule) remark() string {
 
 // String is what a rule does, without name and place: `tcp from 10.0.0.0/8 to port 22: log "ssh", accept`.
 // Identities are hashes of this text: where it changes, counters start anew.
-func (r *Rule) String() string {
-	when := make([]string, len(r.Matches))
+func (r *Rule) String() string { return string(r.appendTo(nil)) }
+
+// appendTo puts the text behind b: it is made of every rule of a file.
+func (r *Rule) appendTo(b []byte) []byte {
 	for i := range r.Matches {
-		when[i] = r.Matches[i].String()
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = r.Matches[i].appendTo(b)
 	}
-	if len(when) == 0 {
-		when = []string{"all"}
+	if len(r.Matches) == 0 {
+		b = append(b, "all"...)
 	}
-	var do []string
-	for _, s := range r.Statements {
-		do = append(do, s.String())
+	b = append(b, ": "...)
+	for i, s := range r.Statements {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(b, s.String()...)
 	}
-	if r.Verdict.Kind != Continue || len(do) == 0 {
-		do = append(do, r.Verdict.String())
+	if len(r.Statements) > 0 && r.Verdict.Kind != Continue {
+		b = append(b, ", "...)
 	}
-	return strings.Join(when, " ") + ": " + strings.Join(do, ", ")
+	if len(r.Statements) == 0 || r.Verdict.Kind != Continue {
+		b = append(b, r.Verdict.String()...)
+	}
+	return b
 }
 
 // String is the verdict in words.
@@ -120,44 +131,72 @@ var leads = map[FieldID]string{
 }
 
 // String is the match in words: `to port 22,80-90`, `from not 10.0.0.0/8`.
-func (m *Match) String() string {
-	if m.Field == FieldProto && !m.Not && protoName(m.operands()) {
-		return m.operands()
+func (m *Match) String() string { return string(m.appendTo(nil)) }
+
+func (m *Match) appendTo(b []byte) []byte {
+	start := len(b)
+	if m.Field == FieldProto && !m.Not {
+		b = m.appendOperands(b)
+		if _, alone := protoNumbers[string(b[start:])]; alone {
+			return b
+		}
+		b = b[:start]
 	}
-	s, ok := leads[m.Field]
-	if !ok {
-		s = m.Field.String()
-	}
-	if len(m.Parts) > 0 {
-		s = FieldsText(m.Parts)
+	switch lead, ok := leads[m.Field]; {
+	case len(m.Parts) > 0:
+		b = append(b, FieldsText(m.Parts)...)
+	case ok:
+		b = append(b, lead...)
+	default:
+		b = append(b, m.Field.String()...)
 	}
 	if m.Not {
-		s += " not"
+		b = append(b, " not"...)
 	}
 	if m.Field == FieldElement {
-		s += " in"
+		b = append(b, " in"...)
 	}
-	return s + " " + m.operands()
+	return m.appendOperands(append(b, ' '))
 }
 
-// operands is the operands, comma separated, in their order.
-func (m *Match) operands() string {
-	var out []string
+// appendOperands puts the operands behind b, comma separated, in their order.
+func (m *Match) appendOperands(b []byte) []byte {
+	start := len(b)
+	next := func() {
+		if len(b) > start {
+			b = append(b, ',')
+		}
+	}
 	for _, r := range m.Ranges {
-		out = append(out, m.Field.rangeText(r))
+		next()
+		b = m.Field.appendRange(b, r)
 	}
 	for _, k := range m.Masked {
-		out = append(out, m.Field.maskedText(k))
+		next()
+		b = append(b, m.Field.maskedText(k)...)
 	}
-	if len(m.Addrs) > 0 {
-		out = append(out, list(m.Addrs))
+	for _, a := range m.Addrs {
+		next()
+		b = a.appendTo(b)
 	}
 	for _, name := range m.sets() {
-		out = append(out, "@"+word(name))
+		next()
+		b = append(append(b, '@'), word(name)...)
 	}
 	for _, n := range m.Names {
-		out = append(out, word(n))
+		next()
+		b = append(b, word(n)...)
 	}
+	if s := m.rateText(); s != "" {
+		next()
+		b = append(b, s...)
+	}
+	return b
+}
+
+// rateText is the operand of a field that remembers packets, "" of others.
+func (m *Match) rateText() string {
+	var out []string
 	if m.Limit != nil {
 		out = append(out, m.Limit.String())
 	}
@@ -176,34 +215,32 @@ func (m *Match) operands() string {
 	return strings.Join(out, ",")
 }
 
-// protoName reports whether s names one protocol, so that it can stand for a match alone.
-func protoName(s string) bool {
-	_, ok := ProtoByName(s)
-	return ok
-}
-
-// rangeText is a number, or the first and last of a range.
-func (f FieldID) rangeText(r Range) string {
-	if r.From == r.To {
-		return f.numberText(r.From)
+// appendRange puts a number, or the first and last of a range, behind b.
+func (f FieldID) appendRange(b []byte, r Range) []byte {
+	b = f.appendNumber(b, r.From)
+	if r.From != r.To {
+		b = f.appendNumber(append(b, '-'), r.To)
 	}
-	return f.numberText(r.From) + "-" + f.numberText(r.To)
+	return b
 }
 
-func (f FieldID) numberText(v uint64) string {
-	switch name := ProtoNames[uint8(v)]; {
+func (f FieldID) appendNumber(b []byte, v uint64) []byte {
+	switch {
 	case f == FieldSrcMAC && v < 1<<48:
-		return MAC(v)
-	case f == FieldProto && v < 256 && name != "":
-		return name
+		return append(b, MAC(v)...)
+	case f == FieldProto && v < 256 && ProtoNames[uint8(v)] != "":
+		return append(b, ProtoNames[uint8(v)]...)
 	}
-	return strconv.FormatUint(v, 10)
+	return strconv.AppendUint(b, v, 10)
 }
 
 // maskedText is names of bits where they say it all, else value/mask in hexadecimal.
 func (f FieldID) maskedText(k Masked) string {
 	value, ok := BitList(f, k.Value)
-	mask, all := BitList(f, k.Mask)
+	mask, all := value, ok
+	if k.Mask != k.Value {
+		mask, all = BitList(f, k.Mask)
+	}
 	switch {
 	case !ok || !all || BitNames[f] == nil:
 		return fmt.Sprintf("%#x/%#x", k.Value, k.Mask)
@@ -232,12 +269,26 @@ func (r AddrRange) String() string {
 	return r.From.String() + "-" + r.To.String()
 }
 
-func list(addrs []AddrRange) string {
-	out := make([]string, len(addrs))
-	for i, a := range addrs {
-		out[i] = a.String()
+func (r AddrRange) appendTo(b []byte) []byte {
+	switch p, ok := r.Prefix(); {
+	case !ok || !p.IsValid():
+		return append(b, r.String()...)
+	case p.IsSingleIP():
+		return r.From.AppendTo(b)
+	default:
+		return p.AppendTo(b)
 	}
-	return strings.Join(out, ",")
+}
+
+func list(addrs []AddrRange) string {
+	var b []byte
+	for i, a := range addrs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = a.appendTo(b)
+	}
+	return string(b)
 }
 
 // word is a name as it is, or quoted and escaped if anything in it could be taken for something else: names come from files.

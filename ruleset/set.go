@@ -194,7 +194,7 @@ func (l *Live) problem() string {
 
 // change checks that a rule can change a set.
 func (c *checker) change(chain *Chain, r *Rule, ch *SetChange) {
-	s := c.rs.Set(ch.Set)
+	s := c.bySetName[ch.Set]
 	switch {
 	case s == nil:
 		c.errs.Add(r.Pos, "set %q: there is no such set", ch.Set)
