@@ -91,10 +91,16 @@ func (in *Input) iptables(names []string, opt Options) error {
 }
 
 func (in *Input) finish(rs *ruleset.Ruleset) error {
-	if err := rs.Check(); err != nil {
+	named := make(chan struct{})
+	go func() {
+		rs.AssignIDs()
+		close(named)
+	}()
+	err := rs.Check()
+	<-named
+	if err != nil {
 		return err
 	}
-	rs.AssignIDs()
 	in.Ruleset = rs
 	return nil
 }

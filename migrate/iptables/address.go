@@ -44,12 +44,11 @@ func parseMask(s string, f ruleset.Family) (netip.Addr, bool) {
 
 // ones is the mask of n ones in an address of width bits.
 func ones(n, width int) netip.Addr {
-	var b [16]byte
-	for i := range n {
-		b[i/8] |= 0x80 >> (i % 8)
+	zero := netip.IPv6Unspecified()
+	if width == 32 {
+		zero = netip.IPv4Unspecified()
 	}
-	a, _ := netip.AddrFromSlice(b[:width/8])
-	return a
+	return ruleset.Prefix(netip.PrefixFrom(zero, n)).Mask
 }
 
 // parseNetwork reads "address", "address/length" or "address/mask". A host name gives the zero AddrRange.

@@ -65,7 +65,7 @@ func importOne(t *testing.T, path, sub string) (result, detail string) {
 	if err := rs.Check(); err != nil {
 		t.Errorf("%s: the ruleset: %v", path, err)
 	}
-	if got := detect(string(text)); got != family {
+	if got := detect(strings.Split(string(text), "\n")); got != family {
 		t.Logf("%s: taken for %s", path, got)
 	}
 	if n := report.Lost(); n > 0 {

@@ -246,19 +246,35 @@ func matchesText(a alternative) string { return (&ruleset.Rule{Matches: a}).Stri
 
 // places is the rule's addresses: one alternative for each pair of a source and a destination, at least one.
 func (l *lowering) places(r *rule) []alternative {
-	return product(product([]alternative{l.place[:0]}, eachAddress(r.src, ruleset.FieldSrcAddr)), eachAddress(r.dst, ruleset.FieldDstAddr))
+	all := []alternative{l.place[:0]}
+	all = eachAddress(all, r.src, ruleset.FieldSrcAddr)
+	return eachAddress(all, r.dst, ruleset.FieldDstAddr)
 }
 
-func eachAddress(u *use, f ruleset.FieldID) []alternative {
-	if u == nil {
-		return nil
+// eachAddress is what holds if all and one of the addresses of an option do.
+func eachAddress(all []alternative, u *use, f ruleset.FieldID) []alternative {
+	if u == nil || !u.not && slices.ContainsFunc(u.val.addrs, everyAddress) {
+		return all
 	}
-	out := make([]alternative, 0, len(u.val.addrs))
-	for i, a := range u.val.addrs {
-		if p, ok := a.Prefix(); ok && p.Bits() == 0 && !u.not {
-			return []alternative{{}}
+	if len(u.val.addrs) == 1 {
+		for i := range all {
+			all[i] = append(all[i], u.address(f, 0))
 		}
-		out = append(out, alternative{{Field: f, Not: u.not, Addrs: u.val.addrs[i : i+1 : i+1], Pos: u.pos}})
+		return all
 	}
-	return out
+	var each []alternative
+	for i := range u.val.addrs {
+		each = append(each, alternative{u.address(f, i)})
+	}
+	return product(all, each)
+}
+
+// address is the match of the address i of an option.
+func (u *use) address(f ruleset.FieldID, i int) ruleset.Match {
+	return ruleset.Match{Field: f, Not: u.not, Addrs: u.val.addrs[i : i+1 : i+1], Pos: u.pos}
+}
+
+func everyAddress(a ruleset.AddrRange) bool {
+	p, ok := a.Prefix()
+	return ok && p.Bits() == 0
 }

@@ -29,12 +29,11 @@ type parser struct {
 
 // parse reads a file in the form of iptables-save.
 func parse(s Source) (*file, ruleset.ErrorList) {
-	text := string(s.Text)
+	lines := strings.Split(string(s.Text), "\n")
 	p := &parser{file: &file{name: s.Name, family: s.Family}, workers: make([]lineParser, runtime.GOMAXPROCS(0))}
 	if s.Family == ruleset.FamilyAny {
-		p.file.family = detect(text)
+		p.file.family = detect(lines)
 	}
-	lines := strings.Split(text, "\n")
 	for i := 0; i < len(lines); {
 		if n := appended(lines[i:]); p.open != nil && n > 0 {
 			p.appendRules(lines[i:i+n], i+1)
