@@ -32,7 +32,13 @@ type table struct {
 	hooks  map[*chain]uint32 // the built-in chains from which each is reached, as bits; known once the table is checked
 }
 
-func (t *table) chain(name string) *chain { return t.byName[name] }
+// chain is the chain of a name; nil if there is none, as there is of "".
+func (t *table) chain(name string) *chain {
+	if name == "" {
+		return nil
+	}
+	return t.byName[name]
+}
 
 func (t *table) addChain(c *chain) {
 	t.chains = append(t.chains, c)

@@ -134,7 +134,7 @@ func (l *lineParser) jump(c byte, arg token, u *use) *ruleset.Error {
 		return fail(arg.pos, "name a target or chain", "target %q: starts with %q", arg.text, arg.text[:1])
 	}
 	u.val.text, l.rule.jump, l.rule.isGoto = arg.text, u, c == 'g'
-	if _, ok := standard[arg.text]; ok || c == 'g' || l.table.chain(arg.text) != nil {
+	if _, ok := standard(arg.text); ok || c == 'g' || l.table.chain(arg.text) != nil {
 		return nil
 	}
 	if ext := findTarget(arg.text, l.family); ext != nil {

@@ -134,7 +134,8 @@ func (l *lowering) action(r *rule) action {
 	case r.target != nil:
 		return action{lost: "-j " + r.target.ext.name + ": " + r.target.ext.why}
 	case r.chainName() == "":
-		return action{verdict: ruleset.Verdict{Kind: standard[r.jump.val.text]}}
+		kind, _ := standard(r.jump.val.text)
+		return action{verdict: ruleset.Verdict{Kind: kind}}
 	case r.isGoto:
 		return action{verdict: ruleset.Verdict{Kind: ruleset.Goto, Chain: l.names[r.chainName()]}}
 	}

@@ -170,7 +170,7 @@ func (r *rule) chainName() string {
 	if r.jump == nil || r.target != nil {
 		return ""
 	}
-	if _, ok := standard[r.jump.val.text]; ok && !r.isGoto {
+	if _, ok := standard(r.jump.val.text); ok && !r.isGoto {
 		return ""
 	}
 	return r.jump.val.text

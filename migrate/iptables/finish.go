@@ -108,13 +108,23 @@ func (l *lineParser) finishRule() *ruleset.Error {
 	return l.checkJump(r)
 }
 
-// standard are the targets that are neither chains nor extensions.
-var standard = map[string]ruleset.VerdictKind{"ACCEPT": ruleset.Accept, "DROP": ruleset.Drop, "RETURN": ruleset.Return}
+// standard is what a target does that is neither a chain nor an extension.
+func standard(name string) (does ruleset.VerdictKind, ok bool) {
+	switch name {
+	case "ACCEPT":
+		return ruleset.Accept, true
+	case "DROP":
+		return ruleset.Drop, true
+	case "RETURN":
+		return ruleset.Return, true
+	}
+	return ruleset.Continue, false
+}
 
 // checkJump refuses a jump to a chain that is not there, or that cannot be jumped to.
 func (l *lineParser) checkJump(r *rule) *ruleset.Error {
 	name := r.jump.val.text
-	if _, ok := standard[name]; ok && !r.isGoto {
+	if _, ok := standard(name); ok && !r.isGoto {
 		return nil
 	}
 	switch c := l.table.chain(name); {

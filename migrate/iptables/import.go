@@ -38,10 +38,7 @@ func Import(sources []Source, opts Options) (*ruleset.Ruleset, *Report, error) {
 	if err := errs.Err(); err != nil {
 		return nil, nil, err
 	}
-	l := &lowering{
-		ruleset: &ruleset.Ruleset{}, report: newReport(), sets: sets,
-		condition: make(alternative, 0, usualMatches), place: make(alternative, 0, 2),
-	}
+	l := &lowering{ruleset: &ruleset.Ruleset{}, report: newReport(), sets: sets, workbench: newWorkbench()}
 	for _, f := range files {
 		l.file(f)
 	}

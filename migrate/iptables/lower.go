@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"runtime"
 	"slices"
 	"strings"
 
@@ -15,22 +16,33 @@ type lowering struct {
 
 	wants     *setChain        // of the rule at hand
 	setChains []*ruleset.Chain // made of sets
-
-	rules     slab[ruleset.Rule]
-	matches   slab[ruleset.Match]
-	condition alternative     // room for that of the rule at hand
-	place     alternative     // and for its addresses
-	out       []*ruleset.Rule // room for what becomes of it
+	notes     []string         // of what is different in the rule at hand
+	workbench
 
 	hashes  map[string]*module // of -m hashlimit, the first by name
 	recents map[string]*module // of -m recent
-	notes   []string           // of what is different in the rule at hand
 
 	family ruleset.Family
 	table  *table
 	names  map[string]string // the chains of the table, by the names that they get
 	hooks  uint32            // from which the chain at hand is reached
 	marked bool              // the kernel's table mangle sets marks on received packets
+}
+
+// workbench is where rules are put together.
+type workbench struct {
+	rules     slab[ruleset.Rule]
+	matches   slab[ruleset.Match]
+	condition alternative     // room for that of the rule at hand
+	place     alternative     // and for its addresses
+	out       []*ruleset.Rule // and for what becomes of it
+}
+
+// usualMatches is how many matches rules rarely have more of.
+const usualMatches = 8
+
+func newWorkbench() workbench {
+	return workbench{condition: make(alternative, 0, usualMatches), place: make(alternative, 0, 2)}
 }
 
 // baseChain is where a built-in chain runs and what it is called.
@@ -102,15 +114,37 @@ func (l *lowering) chain(c *chain, e *effects) *ruleset.Chain {
 		out.Hook = baseChains[l.table.name][c.name].hook
 	}
 	l.hooks = l.table.hooks[c]
-	out.Rules = make([]*ruleset.Rule, 0, len(c.rules))
-	for i, r := range c.rules {
-		rules, entry := l.rule(r)
-		entry.Table, entry.Chain, entry.Pos, entry.Text = l.table.name, c.name, r.pos, r.text
-		if entry.Status == NotDone {
-			entry.Effect = e.ofLosing(c, i)
+	entries := l.report.room(len(c.rules))
+	workers := l.workers(len(c.rules))
+	parts := make([][]*ruleset.Rule, len(workers))
+	inParts(len(c.rules), len(workers), func(part, from, to int) {
+		for i, r := range c.rules[from:to] {
+			rules, entry := workers[part].rule(r)
+			entry.Table, entry.Chain, entry.Pos, entry.Text = l.table.name, c.name, r.pos, r.text
+			entries[from+i] = entry
+			parts[part] = append(parts[part], rules...)
 		}
-		l.report.add(entry)
-		out.Rules = append(out.Rules, rules...)
+	})
+	for i := range entries {
+		if entries[i].Status == NotDone {
+			entries[i].Effect = e.ofLosing(c, i)
+		}
+		l.report.count(entries[i])
+	}
+	out.Rules = slices.Concat(parts...)
+	return out
+}
+
+// workers are for the rules of a chain. Sets are taken into the ruleset by one after the other.
+func (l *lowering) workers(rules int) []*lowering {
+	out := []*lowering{l}
+	if len(l.sets) > 0 || rules < fewLines {
+		return out
+	}
+	for range runtime.GOMAXPROCS(0) - 1 {
+		w := *l
+		w.workbench = newWorkbench()
+		out = append(out, &w)
 	}
 	return out
 }
@@ -191,9 +225,6 @@ func (l *lowering) changes(r *rule, conditions, places int, a action) string {
 	}
 	return strings.Join(notes, "; ")
 }
-
-// usualMatches is how many matches rules rarely have more of.
-const usualMatches = 8
 
 // A rule becomes at most maxAlternatives rules because of its conditions, and maxPlaces because of its addresses.
 const maxAlternatives, maxPlaces = 64, 4096

@@ -151,7 +151,7 @@ func (ch *chain) setPolicy(policy string, pos ruleset.Pos) *ruleset.Error {
 }
 
 func badChainName(name string) (bad, help string) {
-	switch _, isTarget := standard[name]; {
+	switch _, isTarget := standard(name); {
 	case name == "":
 		return "the name is empty", "name it"
 	case !printable(name):

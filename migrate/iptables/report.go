@@ -85,6 +85,16 @@ func (r *Report) addFile(f *file) {
 
 func (r *Report) add(e Entry) {
 	r.Rules = append(r.Rules, e)
+	r.count(e)
+}
+
+// room is n entries that are to be filled in and counted.
+func (r *Report) room(n int) []Entry {
+	r.Rules = append(r.Rules, make([]Entry, n)...)
+	return r.Rules[len(r.Rules)-n:]
+}
+
+func (r *Report) count(e Entry) {
 	switch e.Status {
 	case Exact:
 		r.Summary.Exact++
