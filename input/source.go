@@ -1,6 +1,7 @@
 package input
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +25,7 @@ func (s Sources) read(name string, stdin io.Reader) error {
 	}
 	read := func() ([]byte, error) { return ReadFile(name) }
 	if name == Stdin {
-		read = func() ([]byte, error) { return readAll(displayName(name), stdin) }
+		read = func() ([]byte, error) { return readAll(displayName(name), stdin, 0) }
 	}
 	text, err := read()
 	if err == nil {
@@ -47,7 +48,7 @@ func ReadFile(name string) ([]byte, error) {
 		return nil, plain(name, err)
 	}
 	defer f.Close()
-	return readAll(name, f)
+	return readAll(name, f, info.Size())
 }
 
 // plain is the error without the name of the system call.
@@ -59,11 +60,13 @@ func plain(name string, err error) error {
 	return err
 }
 
-func readAll(name string, r io.Reader) ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
-	if err != nil {
+// readAll reads all of what is probably of that size.
+func readAll(name string, r io.Reader, size int64) ([]byte, error) {
+	b := bytes.NewBuffer(make([]byte, 0, min(size, MaxSize)+bytes.MinRead))
+	if _, err := b.ReadFrom(io.LimitReader(r, MaxSize+1)); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	text := b.Bytes()
 	if len(text) > MaxSize {
 		return nil, fmt.Errorf("%s: longer than %d MiB", name, MaxSize>>20)
 	}

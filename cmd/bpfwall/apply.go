@@ -37,6 +37,7 @@ confirm under [safety], the generation before comes back unless you confirm in t
 			if err != nil {
 				return err
 			}
+			in.Report = nil // its warnings are printed, and of many rules it is large
 			return a.applyInput(cmd.Context(), in, f)
 		},
 	}
@@ -70,11 +71,12 @@ func (a *app) applyInput(ctx context.Context, in *input.Input, f applyFlags) err
 		_, err := a.printPlan(fw, in)
 		return err
 	}
-	before, err := liveRules(fw)
-	if err != nil {
-		return err
+	var changes []ruleset.Change
+	if !f.yes || a.json { // else nobody gets to see them
+		if changes, err = changesTo(fw, in.Ruleset); err != nil {
+			return err
+		}
 	}
-	changes := ruleset.Diff(before, in.Ruleset)
 	if err := a.keepSession(fw, in.Ruleset, f.lose); err != nil {
 		return err
 	}

@@ -37,6 +37,15 @@ func liveRules(fw *dataplane.Dataplane) (*ruleset.Ruleset, error) {
 	return rs, err
 }
 
+// changesTo is what rules would change of those in force.
+func changesTo(fw *dataplane.Dataplane, rs *ruleset.Ruleset) ([]ruleset.Change, error) {
+	before, err := liveRules(fw)
+	if err != nil {
+		return nil, err
+	}
+	return ruleset.Diff(before, rs), nil
+}
+
 // meta is what the history remembers of a change; in is nil if it comes from no file.
 func (a *app) meta(in *input.Input, note string) dataplane.Meta {
 	m := dataplane.Meta{Time: time.Now(), User: a.getenv("SUDO_USER"), Command: strings.Join(os.Args, " "), Note: note}

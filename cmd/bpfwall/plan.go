@@ -49,14 +49,14 @@ func (a *app) plan() *cobra.Command {
 // printPlan compares rules with those in force, and reports whether there is a difference. It compiles them, so that what the compiler
 // refuses is known.
 func (a *app) printPlan(fw *dataplane.Dataplane, in *input.Input) (changed bool, err error) {
-	before, err := liveRules(fw)
+	changes, err := changesTo(fw, in.Ruleset)
 	if err != nil {
 		return false, err
 	}
 	if _, err := translator.Translate(in.Ruleset, translator.Slots{}); err != nil {
 		return false, err
 	}
-	answer := planAnswer{schema: schemaOf("plan"), Changes: ruleset.Diff(before, in.Ruleset)}
+	answer := planAnswer{schema: schemaOf("plan"), Changes: changes}
 	var failed ruleset.ErrorList
 	if in.Policy != nil {
 		for _, r := range in.Policy.RunTests(nil) {
