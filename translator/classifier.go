@@ -50,7 +50,7 @@ const (
 	maxBoxes   = 64        // ranges of source ports times those of destination ports
 )
 
-var classifiableKinds = map[ruleset.Kind]bool{
+var classifiableKinds = [256]bool{
 	ruleset.KindNumber: true, ruleset.KindBits: true, ruleset.KindFlags: true, ruleset.KindAddr: true, ruleset.KindIface: true,
 }
 
@@ -83,6 +83,7 @@ func (e *engines) newClassifier(f ruleset.Family, steps []*step, like *classify.
 // gather takes as many rules as there is room for; rest is the others.
 func (c *classifier) gather(steps []*step) (rules []classify.Rule, rest []*step) {
 	s := newSpanner(c.family)
+	rules = make([]classify.Rule, 0, len(steps))
 	weight := 0
 	for i, st := range steps {
 		static, others := st.divided()
@@ -134,8 +135,9 @@ func (c *classifier) answer(r *classify.Rule, st *step, others []*test) {
 	}
 }
 
-// rule is a rule's addresses and ports, and its other tests. Never: no packet of the family meets it.
+// rule is a rule's addresses and ports, and its other tests, which are good until the next call. Never: no packet of the family meets it.
 func (s *spanner) rule(static []*test) (r classify.Rule, tests []*test, never bool) {
+	tests = s.tests[:0]
 	for _, t := range static {
 		switch {
 		case t.spannable():
@@ -152,7 +154,7 @@ func (s *spanner) rule(static []*test) (r classify.Rule, tests []*test, never bo
 			}
 			*to = t.ports(*to)
 			never = never || len(*to) == 0
-			tests = append(tests, hasPort(t.Field))
+			tests = append(tests, s.hasPort(t.Field))
 		case t.Field == ruleset.FieldFamily:
 			never = never || t.number(uint64(s.family)) == t.Not
 		default:
@@ -163,12 +165,16 @@ func (s *spanner) rule(static []*test) (r classify.Rule, tests []*test, never bo
 		r.SrcPorts = nil
 		tests = append(tests, static[slices.IndexFunc(static, func(t *test) bool { return t.Field == ruleset.FieldSrcPort })])
 	}
+	s.tests = tests
 	return r, tests, never
 }
 
 // hasPort is a test for a port, whichever. Packets without ports pass those of a classifier.
-func hasPort(f ruleset.FieldID) *test {
-	return &test{Match: ruleset.Match{Field: f, Ranges: []ruleset.Range{{To: 0xffff}}}}
+func (s *spanner) hasPort(f ruleset.FieldID) *test {
+	if s.ports[f] == nil {
+		s.ports[f] = &test{Match: &ruleset.Match{Field: f, Ranges: []ruleset.Range{{To: 0xffff}}}}
+	}
+	return s.ports[f]
 }
 
 // fill makes the map's contents: the table, and the fields' tables.

@@ -115,7 +115,7 @@ func (s *step) String() string {
 
 // String is the test in words: the maps in place of the addresses that are in them.
 func (t *test) String() string {
-	m := t.Match
+	m := *t.Match
 	if len(t.sets) == 0 && len(t.live) == 0 {
 		return m.String()
 	}

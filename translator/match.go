@@ -79,7 +79,7 @@ func (m *matcher) operands(t *test) cond {
 	case ruleset.KindFlows:
 		return flows{id: t.flows, flows: t.Flows}
 	case ruleset.KindRecent:
-		return recent{&t.Match}
+		return recent{t.Match}
 	case ruleset.KindQuota:
 		return quota{slot: t.limitSlot, bytes: t.Quota.Bytes}
 	}

@@ -53,8 +53,10 @@ func ownFamily(b *block, s *step) bool {
 // mergeOperands sorts ranges and joins those that overlap or touch, and takes out addresses that another operand covers.
 func mergeOperands(_ *block, s *step) bool {
 	for _, t := range s.tests {
-		t.Ranges = mergeRanges(t.Ranges)
-		t.Addrs = mergeAddrs(t.Addrs)
+		if len(t.Ranges) > 1 || len(t.Addrs) > 1 {
+			m := t.own()
+			m.Ranges, m.Addrs = mergeRanges(m.Ranges), mergeAddrs(m.Addrs)
+		}
 	}
 	return true
 }

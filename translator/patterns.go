@@ -13,6 +13,7 @@ import (
 // of them a packet meets is found out once: small fields say it by a table, other tests by a comparison each.
 type patterns struct {
 	ids   map[string]uint8
+	known map[uint64][]knownPattern // by a hash of the tests: most rules ask for what others asked for, in the same order
 	list  []*pattern
 	tests []*test // that are no tables: comparisons
 	masks []uint64
@@ -30,7 +31,9 @@ const (
 	maxComparisons = 24
 )
 
-func newPatterns() *patterns { return &patterns{ids: map[string]uint8{}} }
+func newPatterns() *patterns {
+	return &patterns{ids: map[string]uint8{}, known: map[uint64][]knownPattern{}}
+}
 
 // key tells tests apart.
 func (t *test) key() string {
@@ -44,8 +47,53 @@ func tabled(f ruleset.FieldID) bool {
 		(info.Kind == ruleset.KindNumber || info.Kind == ruleset.KindFlags || info.Kind == ruleset.KindBits)
 }
 
+// knownPattern is tests whose bit has been asked for before.
+type knownPattern struct {
+	tests []*test
+	bit   uint8
+}
+
 // add is the bit of some tests; false if there is no room for one more.
 func (p *patterns) add(tests []*test) (bit uint8, ok bool) {
+	hash := uint64(14695981039346656037)
+	for _, t := range tests {
+		hash = t.hash(hash)
+	}
+	for _, k := range p.known[hash] {
+		if slices.EqualFunc(k.tests, tests, (*test).same) {
+			return k.bit, true
+		}
+	}
+	tests = slices.Clone(tests)
+	if bit, ok = p.addNew(tests); ok {
+		p.known[hash] = append(p.known[hash], knownPattern{tests, bit})
+	}
+	return bit, ok
+}
+
+// same reports whether two tests have the same key.
+func (t *test) same(as *test) bool {
+	return t.Field == as.Field && t.Not == as.Not && slices.Equal(t.Ranges, as.Ranges) && slices.Equal(t.Masked, as.Masked) &&
+		slices.Equal(t.Names, as.Names) && slices.Equal(t.Addrs, as.Addrs)
+}
+
+// hash goes on with a hash (FNV-1a, by words) of the smaller operands.
+func (t *test) hash(h uint64) uint64 {
+	add := func(v uint64) { h = (h ^ v) * 1099511628211 }
+	add(uint64(t.Field))
+	for _, r := range t.Ranges {
+		add(r.From)
+		add(r.To)
+	}
+	for _, m := range t.Masked {
+		add(m.Value)
+		add(m.Mask)
+	}
+	return h
+}
+
+// addNew is add for tests that are not known in this order.
+func (p *patterns) addNew(tests []*test) (bit uint8, ok bool) {
 	one := &pattern{tests: tests}
 	for _, t := range tests {
 		one.keys = append(one.keys, t.key())

@@ -68,9 +68,9 @@ const (
 	verbClassify             // with the first of many rules that the packet meets
 )
 
-// test is a match, with what the plan has found out about it.
+// test is a match, with what the plan has found out about it. The match is the rule's until own is called.
 type test struct {
-	ruleset.Match
+	*ruleset.Match
 	limitSlot uint32
 	meter     uint64         // the identity of its keys' buckets
 	cgroups   uint64         // the bits of Names
@@ -125,8 +125,10 @@ func (p *plan) add(c *ruleset.Chain, seen map[*ruleset.Chain]*block) *block {
 		b.slot = p.slots.Counters[c.PolicyID()]
 	}
 	seen[c] = b
+	from := newArena(c)
+	b.steps = make([]*step, 0, len(c.Rules))
 	for _, r := range c.Rules {
-		s := p.step(r)
+		s := p.step(r, from)
 		if s.verb == verbJump {
 			s.target = p.add(p.rs.Chain(r.Verdict.Chain, c.Family), seen)
 		}
@@ -136,11 +138,42 @@ func (p *plan) add(c *ruleset.Chain, seen map[*ruleset.Chain]*block) *block {
 	return b
 }
 
+// arena is the steps and tests of a chain, each in one piece of memory.
+type arena struct {
+	steps []step
+	tests []test
+	refs  []*test
+}
+
+func newArena(c *ruleset.Chain) *arena {
+	n := 0
+	for _, r := range c.Rules {
+		n += len(r.Matches)
+	}
+	return &arena{make([]step, len(c.Rules)), make([]test, n), make([]*test, n)}
+}
+
+// take is room for a step and its tests.
+func (a *arena) take(tests int) *step {
+	s := &a.steps[0]
+	s.tests = a.refs[:tests:tests]
+	for i := range s.tests {
+		s.tests[i] = &a.tests[i]
+	}
+	a.steps, a.tests, a.refs = a.steps[1:], a.tests[tests:], a.refs[tests:]
+	return s
+}
+
 // step makes a rule's step.
-func (p *plan) step(r *ruleset.Rule) *step {
-	s := &step{rule: r, slot: p.slots.Counters[r.ID]}
-	for i, m := range r.Matches {
-		s.tests = append(s.tests, &test{Match: m, limitSlot: p.slots.Limits[LimitID(r, i)], meter: meterID(r, i), flows: flowsID(r, i), cgroups: p.cgroupBits(&m)})
+func (p *plan) step(r *ruleset.Rule, from *arena) *step {
+	s := from.take(len(r.Matches))
+	s.rule, s.slot = r, p.slots.Counters[r.ID]
+	for i, t := range s.tests {
+		m := &r.Matches[i]
+		*t = test{Match: m, meter: meterID(r, i), flows: flowsID(r, i), cgroups: p.cgroupBits(m)}
+		if slotted(m) {
+			t.limitSlot = p.slots.Limits[LimitID(r, i)]
+		}
 	}
 	for _, st := range r.Statements {
 		a := action{Statement: st, log: uint32(len(p.logs))}
@@ -175,6 +208,13 @@ func (p *plan) cgroupBits(m *ruleset.Match) (bits uint64) {
 // verdictCode is a verdict as functions return it.
 func verdictCode(k ruleset.VerdictKind, with ruleset.RejectWith) uint32 {
 	return uint32(k) | uint32(with)<<8
+}
+
+// own is the match, from now on a copy that the test may change.
+func (t *test) own() *ruleset.Match {
+	m := *t.Match
+	t.Match = &m
+	return t.Match
 }
 
 // ends reports whether no step after this one can be reached.

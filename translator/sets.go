@@ -61,6 +61,11 @@ func setMaps(p *plan) error {
 
 // resolve puts a set's members in place of its name, without those that the chain's packets cannot have.
 func (p *plan) resolve(b *block, t *test) {
+	if t.Set == "" && len(t.Live) == 0 {
+		return
+	}
+	m := t.own()
+	m.Addrs = slices.Clone(m.Addrs)
 	for _, name := range append([]string{t.Set}, t.Live...) {
 		set := p.rs.Set(name)
 		if set == nil {
@@ -72,11 +77,11 @@ func (p *plan) resolve(b *block, t *test) {
 		}
 		for _, a := range mergeAddrs(set.Members) {
 			if b.chain.Family.Covers(familyOf(a.From)) {
-				t.Addrs = append(t.Addrs, a)
+				m.Addrs = append(m.Addrs, a)
 			}
 		}
 	}
-	t.Set, t.Live = "", nil
+	m.Set, m.Live = "", nil
 }
 
 // resolveTuple puts a set of several parts in place of its name.
@@ -89,11 +94,14 @@ func (p *plan) resolveTuple(t *test, made map[string]*SetMap) {
 	if len(set.Tuples) > 0 {
 		t.sets = append(t.sets, p.tupleMap(set, made))
 	}
-	t.Set = ""
+	t.own().Set = ""
 }
 
 // moveAddrs moves the prefixes among a test's addresses into maps, family by family, if they are many.
 func (p *plan) moveAddrs(t *test, made map[string]*SetMap) {
+	if len(t.Addrs) <= inlineAddrs {
+		return
+	}
 	for _, f := range t.families() {
 		var move []netip.Prefix
 		keep := slices.DeleteFunc(slices.Clone(t.Addrs), func(a ruleset.AddrRange) bool {
@@ -107,7 +115,7 @@ func (p *plan) moveAddrs(t *test, made map[string]*SetMap) {
 		if len(t.Addrs)-len(keep) <= inlineAddrs {
 			continue
 		}
-		t.Addrs = keep
+		t.own().Addrs = keep
 		t.sets = append(t.sets, p.setMap(t.named, f, move, made))
 	}
 }

@@ -1,6 +1,7 @@
 package translator
 
 import (
+	"encoding/binary"
 	"math"
 	"net/netip"
 	"slices"
@@ -13,13 +14,17 @@ import (
 type spanner struct {
 	family ruleset.Family
 	top    classify.Addr // the last address
+
+	tests []*test                   // of the last rule
+	ports map[ruleset.FieldID]*test // by what they say is there
+	room  []classify.Span           // for those of the next rules
 }
 
 func newSpanner(f ruleset.Family) *spanner {
 	if f == ruleset.FamilyIPv4 {
-		return &spanner{f, classify.Addr{Hi: math.MaxUint32}}
+		return &spanner{family: f, top: classify.Addr{Hi: math.MaxUint32}, ports: map[ruleset.FieldID]*test{}}
 	}
-	return &spanner{f, classify.Addr{Hi: math.MaxUint64, Lo: math.MaxUint64}}
+	return &spanner{family: f, top: classify.Addr{Hi: math.MaxUint64, Lo: math.MaxUint64}, ports: map[ruleset.FieldID]*test{}}
 }
 
 // spannable reports whether a test asks for addresses that are intervals.
@@ -30,16 +35,15 @@ func (t *test) spannable() bool {
 
 // spans is the addresses of the family that a test holds for, sorted and apart.
 func (s *spanner) spans(t *test) []classify.Span {
+	if len(t.Addrs) == 1 && len(t.sets) == 0 && !t.Not {
+		return s.one(t.Addrs[0])
+	}
 	out := []classify.Span{}
 	for _, a := range t.Addrs {
 		if familyOf(a.From) != s.family {
 			continue
 		}
-		last := a.To
-		if p, ok := prefixOf(a); ok {
-			last = lastAddr(p)
-		}
-		out = append(out, classify.Span{From: numeric(a.From), To: numeric(last)})
+		out = append(out, span(a))
 	}
 	for _, set := range t.sets {
 		if set.Family != s.family {
@@ -56,13 +60,45 @@ func (s *spanner) spans(t *test) []classify.Span {
 	return out
 }
 
+// one is the span of one operand, if it is of the family.
+func (s *spanner) one(a ruleset.AddrRange) []classify.Span {
+	if familyOf(a.From) != s.family {
+		return []classify.Span{}
+	}
+	if len(s.room) == 0 {
+		s.room = make([]classify.Span, 512)
+	}
+	out := s.room[:1:1]
+	s.room = s.room[1:]
+	out[0] = span(a)
+	return out
+}
+
+// span is an operand as an interval.
+func span(a ruleset.AddrRange) classify.Span {
+	v := classify.Span{From: numeric(a.From)}
+	p, ok := prefixOf(a)
+	switch host := a.From.BitLen() - p.Bits(); {
+	case !ok:
+		v.To = numeric(a.To)
+	case a.From.Is4():
+		v.To = classify.Addr{Hi: v.From.Hi | (1<<host - 1)}
+	case host > 64:
+		v.To = classify.Addr{Hi: v.From.Hi | (1<<(host-64) - 1), Lo: math.MaxUint64}
+	default:
+		v.To = classify.Addr{Hi: v.From.Hi, Lo: v.From.Lo | (1<<host - 1)}
+	}
+	return v
+}
+
 // numeric is an address as a number.
 func numeric(a netip.Addr) classify.Addr {
-	w := hostWords(a.AsSlice())
-	if len(w) == 1 {
-		return classify.Addr{Hi: w[0]}
+	if a.Is4() {
+		b := a.As4()
+		return classify.Addr{Hi: uint64(binary.BigEndian.Uint32(b[:]))}
 	}
-	return classify.Addr{Hi: w[0], Lo: w[1]}
+	b := a.As16()
+	return classify.Addr{Hi: binary.BigEndian.Uint64(b[:8]), Lo: binary.BigEndian.Uint64(b[8:])}
 }
 
 // joined is spans sorted, those that overlap as one.
@@ -167,7 +203,10 @@ func (t *test) ports(before []classify.Ports) []classify.Ports {
 		of = append(of, classify.Ports{From: uint16(from), To: math.MaxUint16})
 	}
 	if before == nil {
-		return append([]classify.Ports{}, of...)
+		if of == nil {
+			of = []classify.Ports{}
+		}
+		return of
 	}
 	out := []classify.Ports{}
 	for _, x := range before {

@@ -34,6 +34,9 @@ func (t *test) static() bool {
 
 // divided is the tests of a rule that a table can hold, and the others. What stands behind a test that takes tokens must not be asked before it.
 func (s *step) divided() (static, others []*test) {
+	if !slices.ContainsFunc(s.tests, func(t *test) bool { return !t.static() }) {
+		return s.tests[:len(s.tests):len(s.tests)], nil
+	}
 	for i, t := range s.tests {
 		if t.stateful() {
 			return static, append(others, s.tests[i:]...)
