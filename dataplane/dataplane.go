@@ -20,6 +20,9 @@ type Config struct {
 	RunDir   string        // locks; default /run/bpfwall
 	LockWait time.Duration // how long to wait for another bpfwall; default 10 s
 	Keep     int           // generations to keep on disk; default 20, at least 2
+
+	// Progress is told of each step of a change as it begins, for those who wait; nil: nobody is.
+	Progress func(step string, number, of int)
 }
 
 // Dataplane is the firewall of one network namespace. It holds no kernel object open between calls and may be used by several goroutines.

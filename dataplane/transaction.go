@@ -73,7 +73,10 @@ func (t *transaction) warn(format string, args ...any) {
 func (d *Dataplane) run(ctx context.Context, steps []step, t *transaction) (*Result, error) {
 	t.d, t.began = d, time.Now()
 	defer t.close()
-	for _, s := range steps {
+	for i, s := range steps {
+		if d.cfg.Progress != nil {
+			d.cfg.Progress(s.name, i+1, len(steps))
+		}
 		if err := t.take(ctx, s); err != nil {
 			t.rollBack()
 			return nil, err

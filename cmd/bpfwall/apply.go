@@ -83,7 +83,9 @@ func (a *app) applyInput(ctx context.Context, in *input.Input, f applyFlags) err
 	if err := a.confirm(ctx, f.yes, "Apply?", func() { a.printChanges(a.stderr, changes) }); err != nil {
 		return err
 	}
+	end := a.waiting("applying %s", count(in.Rules(), "rule"))
 	res, err := fw.Apply(ctx, in.Ruleset, a.meta(in, f.note), f.options)
+	end()
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func (a *app) firewall() (*dataplane.Dataplane, error) {
 }
 
 func (a *app) config() dataplane.Config {
-	cfg := dataplane.Config{Netns: a.netns}
+	cfg := dataplane.Config{Netns: a.netns, Progress: a.step}
 	if a.root != "" {
 		cfg.BPFFS = filepath.Join(a.root, "sys/fs/bpf")
 		cfg.StateDir = filepath.Join(a.root, "var/lib/bpfwall")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +26,9 @@ func (f *importFlags) options(a *app) input.Options {
 
 // load reads and checks rule files, prints their warnings, and keeps their text for error messages.
 func (a *app) load(files []string, f importFlags) (*input.Input, error) {
+	end := a.waiting("reading %s", strings.Join(files, " "))
 	in, err := input.Load(files, f.options(a))
+	end()
 	a.sources = in.Sources
 	if err == nil {
 		a.warnings(in.Warnings())

@@ -53,7 +53,10 @@ func (a *app) printPlan(fw *dataplane.Dataplane, in *input.Input) (changed bool,
 	if err != nil {
 		return false, err
 	}
-	if _, err := translator.Translate(in.Ruleset, translator.Slots{}); err != nil {
+	end := a.waiting("compiling %s", count(in.Rules(), "rule"))
+	_, err = translator.Translate(in.Ruleset, translator.Slots{})
+	end()
+	if err != nil {
 		return false, err
 	}
 	answer := planAnswer{schema: schemaOf("plan"), Changes: changes}

@@ -25,16 +25,7 @@ back to unless their generation is named.`,
 			if err != nil {
 				return err
 			}
-			var res *dataplane.Result
-			if len(args) == 0 {
-				res, err = a.rollbackToGood(cmd.Context(), fw)
-			} else {
-				n, bad := strconv.ParseUint(args[0], 10, 32)
-				if bad != nil {
-					return fail(exitUsage, "generation %q: not a number", args[0]).withHelp("`bpfwall history` lists them")
-				}
-				res, err = fw.Restore(cmd.Context(), uint32(n), a.meta(nil, ""))
-			}
+			res, err := a.back(cmd.Context(), fw, args)
 			if err != nil {
 				return err
 			}
@@ -44,6 +35,19 @@ back to unless their generation is named.`,
 			return a.printResult("rollback", res, nil)
 		},
 	}
+}
+
+// back goes back to the generation that the arguments name, or else to the one before.
+func (a *app) back(ctx context.Context, fw *dataplane.Dataplane, args []string) (*dataplane.Result, error) {
+	defer a.waiting("going back")()
+	if len(args) == 0 {
+		return a.rollbackToGood(ctx, fw)
+	}
+	n, err := strconv.ParseUint(args[0], 10, 32)
+	if err != nil {
+		return nil, fail(exitUsage, "generation %q: not a number", args[0]).withHelp("`bpfwall history` lists them")
+	}
+	return fw.Restore(ctx, uint32(n), a.meta(nil, ""))
 }
 
 // rollbackToGood goes back to the generation before the live one, or further if that was tried and found wanting.

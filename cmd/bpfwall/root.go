@@ -24,6 +24,7 @@ type app struct {
 	started              bool // the command line was right, the verb runs
 	sources              input.Sources
 	lines                *bufio.Reader // of stdin, once somebody was asked
+	progress             *progress     // of what is being done; nil: nobody is told
 }
 
 // run runs one command line and returns the exit code.
