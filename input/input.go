@@ -53,8 +53,9 @@ func (in *Input) policy(name string) error {
 	if err != nil {
 		return err
 	}
-	in.Policy = pol
-	return in.finish(pol.Ruleset)
+	in.Policy, in.Ruleset = pol, pol.Ruleset // Parse has checked it
+	in.Ruleset.AssignIDs()
+	return nil
 }
 
 // readSet reads a file with addresses, and keeps it for error messages.
@@ -87,22 +88,17 @@ func (in *Input) iptables(names []string, opt Options) error {
 	if report.Lost() > 0 && !opt.Partial {
 		return &IncompleteError{report}
 	}
-	return in.finish(rs)
-}
-
-func (in *Input) finish(rs *ruleset.Ruleset) error {
 	named := make(chan struct{})
 	go func() {
 		rs.AssignIDs()
 		close(named)
 	}()
-	err := rs.Check()
+	err = rs.Check()
 	<-named
-	if err != nil {
-		return err
+	if err == nil {
+		in.Ruleset = rs
 	}
-	in.Ruleset = rs
-	return nil
+	return err
 }
 
 // Warnings are about what is allowed and probably not meant.

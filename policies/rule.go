@@ -223,6 +223,9 @@ func (b *builder) compare(t table) []ruleset.Match {
 	var out []ruleset.Match
 	for i := range conditions {
 		c := &conditions[i]
+		if !t.has(c.key) {
+			continue
+		}
 		found := b.p.matches(c, t.texts(c.key))
 		for j := range found {
 			b.collect(c.key, &found[j])

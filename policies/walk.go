@@ -1,8 +1,9 @@
 package policies
 
 import (
+	"cmp"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 
@@ -176,13 +177,12 @@ func (f form) String() string {
 // keys lists the keys in the order of the file.
 func (t table) keys() []string {
 	out := make([]string, 0, len(t.m))
+	start := make(map[string]int, len(t.m))
 	for k := range t.m {
 		out = append(out, k)
+		start[k] = t.p.src.places[t.at(k)].key.start
 	}
-	sort.Slice(out, func(i, j int) bool {
-		a, b := t.p.src.places[t.at(out[i])].key.start, t.p.src.places[t.at(out[j])].key.start
-		return a < b || a == b && out[i] < out[j]
-	})
+	slices.SortFunc(out, func(a, b string) int { return cmp.Or(start[a]-start[b], strings.Compare(a, b)) })
 	return out
 }
 
@@ -205,7 +205,10 @@ func (t table) has(key string) bool { _, ok := t.m[key]; return ok }
 // text reads a string.
 func (t table) text(key string) (text, bool) {
 	s, ok := t.m[key].(string)
-	return text{s, t.pos(key)}, ok
+	if !ok {
+		return text{}, false
+	}
+	return text{s, t.pos(key)}, true
 }
 
 // texts reads a string, a list of strings, or a truth value as the string "true" or "false".
