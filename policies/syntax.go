@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"bytes"
 	"errors"
 	"regexp"
 	"strings"
@@ -12,7 +13,7 @@ import (
 // decode reads the TOML and indexes it. What is wrong with the syntax is said in the words of a policy's author.
 func (p *parser) decode() (map[string]any, bool) {
 	var data map[string]any
-	if strings.HasPrefix(string(p.src.text), "\ufeff") {
+	if bytes.HasPrefix(p.src.text, []byte("\ufeff")) {
 		p.errs.Add(p.src.pos(span{}), "syntax: the file begins with a byte order mark").Help = "save it as UTF-8 without one"
 		return nil, false
 	}
