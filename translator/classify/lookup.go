@@ -5,12 +5,27 @@ import "encoding/binary"
 // Lookup is the first rule from one on that a key meets; false if it meets none. It reads the table's bytes as generated code does. The
 // key meets no rule in front of from but open ones.
 func (t *Table) Lookup(k Key, from uint32, order binary.ByteOrder) (rule uint32, ok bool) {
-	r := &reader{t, order, k, from, none}
+	r := &reader{Table: t, order: order, key: k, from: from, best: none}
+	r.find()
+	return r.best, r.best != none
+}
+
+// Steps is how many cells and items a lookup compares.
+func (t *Table) Steps(k Key, order binary.ByteOrder) int {
+	r := &reader{Table: t, order: order, key: k, best: none}
+	r.find()
+	return r.steps
+}
+
+// find finds the best rule.
+func (r *reader) find() {
+	t, k := r.Table, r.key
 	src, dst := r.record(t.Src, k.Src), r.record(t.Dst, k.Dst)
 	for i, s := range t.Subsets {
 		if s.First >= r.best {
 			break
 		}
+		r.steps++
 		row, class := r.u32(src+4*i), r.u32(dst+4*i)
 		if uint64(row)+uint64(class) >= s.Size {
 			continue
@@ -19,7 +34,6 @@ func (t *Table) Lookup(k Key, from uint32, order binary.ByteOrder) (rule uint32,
 			r.cell(s.Cells + ItemSize*cell)
 		}
 	}
-	return r.best, r.best != none
 }
 
 // reader is a lookup on its way.
@@ -29,6 +43,7 @@ type reader struct {
 	key   Key
 	from  uint32
 	best  uint32
+	steps int
 }
 
 func (r *reader) u16(off int) uint16 { return r.order.Uint16(r.Data[off:]) }
@@ -112,6 +127,7 @@ func (r *reader) list(ref uint32) {
 }
 
 func (r *reader) meets(off int) bool {
+	r.steps++
 	return r.u32(off+RuleOffset) >= r.from && r.key.Patterns>>r.Data[off+PatternOffset]&1 != 0 &&
 		r.key.SrcPort-r.u16(off) <= r.u16(off+2) && r.key.DstPort-r.u16(off+4) <= r.u16(off+6)
 }

@@ -294,36 +294,58 @@ func (b *vectorBuilder) answers() []uint64 {
 
 // Lookup is the first rule from one on that a key meets; false if it meets none. It reads the bytes as generated code does.
 func (v *Vectors) Lookup(k Key, from uint32, order binary.ByteOrder) (rule uint32, ok bool) {
-	records := make([]int, len(v.Dims))
-	for i, d := range v.Dims {
-		r := &reader{Table: &Table{Family: d.family(v.Family), Data: v.Data}, order: order}
-		records[i] = r.record(d.Search, d.value(k))
+	r := &rowReader{Vectors: v, order: order}
+	rule = r.find(k, from)
+	return rule, rule != none
+}
+
+// Steps is how many words of each dimension a lookup reads.
+func (v *Vectors) Steps(k Key, order binary.ByteOrder) int {
+	r := &rowReader{Vectors: v, order: order}
+	r.find(k, 0)
+	return r.steps
+}
+
+// rowReader is a lookup on its way.
+type rowReader struct {
+	*Vectors
+	order binary.ByteOrder
+	rows  []int // of the block
+	steps int
+}
+
+// find is the first rule from one on that a key meets, or none.
+func (r *rowReader) find(k Key, from uint32) uint32 {
+	records := make([]int, len(r.Dims))
+	for i, d := range r.Dims {
+		one := &reader{Table: &Table{Family: d.family(r.Family), Data: r.Data}, order: r.order}
+		records[i] = one.record(d.Search, d.value(k))
 	}
-	for block := int(from) / v.Block; block < v.Blocks; block++ {
-		rows := make([]int, len(records))
-		for i, at := range records {
-			rows[i] = v.Rows + 8*int(order.Uint32(v.Data[at+4*block:]))
+	for block := int(from) / r.Block; block < r.Blocks; block++ {
+		r.rows = r.rows[:0]
+		for _, at := range records {
+			r.rows = append(r.rows, r.Rows+8*int(r.order.Uint32(r.Data[at+4*block:])))
 		}
-		for left := v.and(rows, 0, order); left != 0; left &= left - 1 {
+		for left := r.and(0); left != 0; left &= left - 1 {
 			w := bits.TrailingZeros64(left)
-			first := block*v.Block + 64*w
-			word := v.and(rows, 8+8*w, order)
+			first, word := block*r.Block+64*w, r.and(8+8*w)
 			if behind := int(from) - first; behind > 0 {
 				word &= ^uint64(0) << behind
 			}
 			if word != 0 {
-				return uint32(first + bits.TrailingZeros64(word)), true
+				return uint32(first + bits.TrailingZeros64(word))
 			}
 		}
 	}
-	return none, false
+	return none
 }
 
 // and is the words of all rows at an offset.
-func (v *Vectors) and(rows []int, off int, order binary.ByteOrder) uint64 {
+func (r *rowReader) and(off int) uint64 {
+	r.steps++
 	word := ^uint64(0)
-	for _, at := range rows {
-		word &= order.Uint64(v.Data[at+off:])
+	for _, at := range r.rows {
+		word &= r.order.Uint64(r.Data[at+off:])
 	}
 	return word
 }
