@@ -39,12 +39,13 @@ func ParseEngine(name string) (Engine, error) {
 // not. A classifier of 50 or of 100,000 rules takes 10 to 20 ns while its lines are in the cache, and 40 to 60 for packets that all differ
 // (10,000 rules; 100,000: 150 to 300, since its lines are not in the cache): about codeCost comparisons.
 const (
-	codeCost    = 32  // what may stand in code: rules one after the other, or the longest way through forks over them
-	forksUpTo   = 512 // rules that forks are tried for: making and verifying them takes more than linear time
-	forcedFrom  = 3   // rules of a run from which a forced classifier is made
-	maxParts    = 8   // classifiers that a run becomes, for one family
-	classifyMin = 17  // rules of a run from which one may pay
-	manyStops   = 20  // one rule of so many is a stop: then forks are tried for longer runs too, since each stop costs a lookup
+	codeCost    = 32      // what may stand in code: rules one after the other, or the longest way through forks over them
+	forksUpTo   = 512     // rules that forks are tried for: making and verifying them takes more than linear time
+	forcedFrom  = 3       // rules of a run from which a forced classifier is made
+	maxParts    = 8       // classifiers that a run becomes, for one family
+	mostInCode  = 1 << 15 // what may stand in code where nothing else holds the rules
+	classifyMin = 17      // rules of a run from which one may pay
+	manyStops   = 20      // one rule of so many is a stop: then forks are tried for longer runs too, since each stop costs a lookup
 )
 
 // engines chooses, for every run of rules that a classifier can take, what finds the first one: it is left to the forks, or becomes
@@ -54,6 +55,7 @@ type engines struct {
 	forced Engine
 	forks  *indexer
 	marks  bool // rules change packets' marks
+	err    error
 }
 
 // chooseEngines makes classifiers and forks.
@@ -65,7 +67,7 @@ func chooseEngines(p *plan) error {
 	for _, b := range p.blocks {
 		b.steps = e.chain(b.chain.Family, b.steps)
 	}
-	return nil
+	return e.err
 }
 
 // chain is a chain's steps with classifiers in place of runs of them where these pay, and forks in what is between.
@@ -109,12 +111,12 @@ func (e *engines) classifiers(family ruleset.Family, run []*step) []*step {
 		if !family.Covers(f) {
 			continue
 		}
-		parts, err := e.held(f, run, len(made))
+		parts, err := e.held(f, run, made)
 		if err == nil && len(parts) > 2 && e.forced == EngineAuto {
 			err = e.cheaper(family, run, len(parts))
 		}
 		if err != nil {
-			e.plan.refused = append(e.plan.refused, fmt.Sprintf("%s: no classifier: %v", fromTo(run), err))
+			e.refuse(run, err)
 			return nil
 		}
 		for _, c := range parts {
@@ -125,35 +127,71 @@ func (e *engines) classifiers(family ruleset.Family, run []*step) []*step {
 	return e.steps(made)
 }
 
+// refuse notes that no classifier holds a run of rules, and is an error if code would not either: most of what can be compiled is left to it,
+// however slow.
+func (e *engines) refuse(run []*step, why error) {
+	e.plan.refused = append(e.plan.refused, fmt.Sprintf("%s: no classifier: %v", fromTo(run), why))
+	if n := longest(run); n > mostInCode && e.err == nil {
+		e.err = &LimitError{Pos: run[0].rule.Pos, What: fmt.Sprintf("%s: no engine holds them: %v; in code they are %d comparisons, more than %d", fromTo(run), why, n, mostInCode),
+			Help: "fewer rules, or sets in place of rules that differ in addresses only"}
+	}
+}
+
 // like is the shape that the classifier of the same number had before, if these rules take the place of others.
-func (e *engines) like(made int) *classify.Shape {
-	if n := len(e.plan.classifiers) + made; n < len(e.plan.shapes) {
+func (e *engines) like(before []*classifier) *classify.Shape {
+	if n := len(e.plan.classifiers) + len(before); n < len(e.plan.shapes) {
 		return &e.plan.shapes[n]
 	}
 	return nil
 }
 
-// held is a run of rules as classifiers for the packets of a family: as tables, or as bit vectors where tables are refused.
-func (e *engines) held(f ruleset.Family, run []*step, before int) ([]*classifier, error) {
-	if e.forced == EngineVectors {
-		return e.parts(f, run, before, newVectors)
+// held is a run of rules as classifiers for the packets of a family: as tables, or as bit vectors where tables are refused or dearer.
+func (e *engines) held(f ruleset.Family, run []*step, before []*classifier) ([]*classifier, error) {
+	switch e.forced {
+	case EngineClassifiers:
+		return e.parts(f, run, before, newTable, 2*maxParts)
+	case EngineVectors:
+		return e.parts(f, run, before, newVectors, 2*maxParts)
 	}
-	made, err := e.parts(f, run, before, newTable)
-	if err != nil && e.forced == EngineAuto {
-		return e.parts(f, run, before, newVectors)
+	tables, refused := e.parts(f, run, before, newFewPairs, 0)
+	if refused == nil && sum(tables) <= len(tables)*cheapTable {
+		return tables, nil
 	}
-	return made, err
+	vectors, err := e.parts(f, run, before, newVectors, 2*maxParts)
+	switch {
+	case err != nil && refused != nil:
+		if tables, err := e.parts(f, run, before, newTable, 2*maxParts); err == nil {
+			return tables, nil
+		}
+		return nil, fmt.Errorf("%s; %s", refused, err)
+	case err != nil || refused == nil && sum(tables) <= sum(vectors):
+		return tables, nil
+	case refused == nil:
+		refused = fmt.Errorf("a lookup in tables would take %d ns, in these %d", sum(tables), sum(vectors))
+	}
+	for _, c := range vectors {
+		c.instead = refused.Error()
+	}
+	return vectors, nil
+}
+
+// sum is what lookups in all of some classifiers take.
+func sum(all []*classifier) (ns int) {
+	for _, c := range all {
+		ns += c.cost
+	}
+	return ns
 }
 
 // parts is a run of rules as classifiers for the packets of a family: one, or several in order where one has no room for the rules'
-// patterns or stops, or their addresses overlap too much for one. So many are made before.
-func (e *engines) parts(f ruleset.Family, run []*step, before int, build builder) (made []*classifier, err error) {
+// patterns or stops, or, halved so often, their addresses overlap too much for one. Others are made before.
+func (e *engines) parts(f ruleset.Family, run []*step, before []*classifier, build builder, halvings int) (made []*classifier, err error) {
 	todo := [][]*step{run}
 	for tries := 0; len(todo) > 0; tries++ {
 		rest := todo[0]
-		c, left, err := e.newClassifier(f, rest, e.like(before+len(made)), build)
+		c, left, err := e.newClassifier(f, rest, slices.Concat(before, made), build)
 		switch {
-		case err != nil && (len(rest) < 2*classifyMin || tries > 2*maxParts):
+		case err != nil && (len(rest) < 2*classifyMin || tries >= halvings):
 			return nil, err
 		case err != nil:
 			half := len(rest) / 2
@@ -198,6 +236,15 @@ func (e *engines) steps(made []*classifier) []*step {
 		out = append(out, &step{verb: verbClassify, classifier: c})
 	}
 	return out
+}
+
+// room is how many bytes one more classifier may have.
+func (e *engines) room(before []*classifier) int {
+	sum := 0
+	for _, c := range slices.Concat(e.plan.classifiers, before) {
+		sum += len(c.data) + 64
+	}
+	return max(0, min(maxTable, e.plan.tables-sum))
 }
 
 // why says why a run is to become classifiers; "" if it is not.

@@ -24,6 +24,7 @@ type plan struct {
 
 	engine      Engine // to be used for all; EngineAuto: whichever is best
 	order       binary.ByteOrder
+	tables      int // bytes that all classifiers may be
 	classifiers []*classifier
 	shapes      []classify.Shape // that the classifiers had before
 	atConnect   bool             // see connectPlan

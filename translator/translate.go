@@ -50,6 +50,7 @@ type LogPoint struct {
 // Options say how to compile.
 type Options struct {
 	Engine Engine // for tests: what finds the first of many rules, whatever it costs
+	Tables int    // for tests: bytes that the tables of rules may be; 0: what the kernel takes
 }
 
 // Translate compiles a ruleset as Options{}.Translate does.
@@ -78,7 +79,7 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 		return nil, err
 	}
 	p := newPlan(rs, prev, obj.limits())
-	p.engine, p.order, p.shapes = o.Engine, spec.ByteOrder, prev.Shapes
+	p.engine, p.order, p.tables, p.shapes = o.Engine, spec.ByteOrder, cmp.Or(o.Tables, maxTables), prev.Shapes
 	for _, pass := range passes {
 		if err := pass.run(p); err != nil {
 			return nil, err

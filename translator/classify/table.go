@@ -14,6 +14,8 @@ type Options struct {
 	Covers [64]uint64
 	// MaxSubsets and MaxBytes are what a table may have; beyond them building it is an error.
 	MaxSubsets, MaxBytes int
+	// MaxPairs is how many pairs of classes the rules may cover in all, on which the time of building depends; 0: as many as there is memory for.
+	MaxPairs int
 
 	// Like is the shape of a table that this one takes the place of; nil: none.
 	Like *Shape
@@ -86,7 +88,14 @@ func Build(rules []Rule, opt Options) (*Table, error) {
 	b := &builder{opt: opt, rules: rules, lists: lists{ids: map[string]listID{}}}
 	b.lists.builder = b
 	b.dimensions()
-	subsets := b.merge(b.divide(b.all(), 0, &scratch{}))
+	if b.opt.MaxPairs == 0 {
+		b.opt.MaxPairs = opt.MaxBytes / 2
+	}
+	subsets := b.divide(b.all(), 0, &scratch{})
+	if err := b.affordable(subsets); err != nil {
+		return nil, err
+	}
+	subsets = b.merge(subsets)
 	slices.SortFunc(subsets, func(x, y *subset) int { return int(x.rules[0] - y.rules[0]) })
 	if err := b.check(subsets); err != nil {
 		return nil, err
@@ -112,15 +121,19 @@ func (b *builder) dimensions() {
 
 // check refuses what would become too large before it is made.
 func (b *builder) check(subsets []*subset) error {
-	cells := 0
-	for _, s := range subsets {
-		cells += s.cells
-		if s.cells >= tooMany || cells*8 > 4*b.opt.MaxBytes {
-			return limit("%d rules: their addresses overlap too much: more than %d pairs of classes", len(b.rules), b.opt.MaxBytes/2)
-		}
-	}
 	if len(subsets) > b.opt.MaxSubsets {
 		return limit("%d rules: their addresses overlap too much: %d subsets, more than %d", len(b.rules), len(subsets), b.opt.MaxSubsets)
+	}
+	return b.affordable(subsets)
+}
+
+// affordable refuses subsets that would have too many pairs of classes.
+func (b *builder) affordable(subsets []*subset) error {
+	sum := 0
+	for _, s := range subsets {
+		if sum += s.cells; s.cells >= tooMany || sum > b.opt.MaxPairs {
+			return limit("%d rules: their addresses overlap too much: more than %d pairs of classes", len(b.rules), b.opt.MaxPairs)
+		}
 	}
 	return nil
 }

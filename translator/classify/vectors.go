@@ -161,7 +161,7 @@ func (b *vectorBuilder) choose() error {
 			return nil
 		}
 	}
-	return limit("%d rules: bit vectors of them may take %d MB, more than %d", len(b.rules), least>>20, b.opt.MaxBytes>>20)
+	return limit("%d rules: bit vectors of them may take %d KB, more than %d", len(b.rules), least>>10, b.opt.MaxBytes>>10)
 }
 
 func (b *vectorBuilder) blocks() int { return (len(b.rules) + b.block - 1) / b.block }
