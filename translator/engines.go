@@ -149,18 +149,18 @@ func (e *engines) like(before []*classifier) *classify.Shape {
 func (e *engines) held(f ruleset.Family, run []*step, before []*classifier) ([]*classifier, error) {
 	switch e.forced {
 	case EngineClassifiers:
-		return e.parts(f, run, before, newTable, 2*maxParts)
+		return e.parts(f, [][]*step{run}, before, newTable, 2*maxParts)
 	case EngineVectors:
-		return e.parts(f, run, before, newVectors, 2*maxParts)
+		return e.parts(f, slices.Collect(slices.Chunk(run, classify.MaxVectorRules)), before, newVectors, 0)
 	}
-	tables, refused := e.parts(f, run, before, newFewPairs, 0)
+	tables, refused := e.parts(f, [][]*step{run}, before, newFewPairs, 0)
 	if refused == nil && sum(tables) <= len(tables)*cheapTable {
 		return tables, nil
 	}
-	vectors, err := e.parts(f, run, before, newVectors, 2*maxParts)
+	vectors, err := e.parts(f, slices.Collect(slices.Chunk(run, classify.MaxVectorRules)), before, newVectors, 0)
 	switch {
 	case err != nil && refused != nil:
-		if tables, err := e.parts(f, run, before, newTable, 2*maxParts); err == nil {
+		if tables, err := e.parts(f, [][]*step{run}, before, newTable, 2*maxParts); err == nil {
 			return tables, nil
 		}
 		return nil, fmt.Errorf("%s; %s", refused, err)
@@ -183,10 +183,9 @@ func sum(all []*classifier) (ns int) {
 	return ns
 }
 
-// parts is a run of rules as classifiers for the packets of a family: one, or several in order where one has no room for the rules'
+// parts is runs of rules, in order, as classifiers for the packets of a family: one, or several in order where one has no room for the rules'
 // patterns or stops, or, halved so often, their addresses overlap too much for one. Others are made before.
-func (e *engines) parts(f ruleset.Family, run []*step, before []*classifier, build builder, halvings int) (made []*classifier, err error) {
-	todo := [][]*step{run}
+func (e *engines) parts(f ruleset.Family, todo [][]*step, before []*classifier, build builder, halvings int) (made []*classifier, err error) {
 	for tries := 0; len(todo) > 0; tries++ {
 		rest := todo[0]
 		c, left, err := e.newClassifier(f, rest, slices.Concat(before, made), build)

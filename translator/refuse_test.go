@@ -30,7 +30,7 @@ func TestRefusedWithNumbers(t *testing.T) {
 			t.Errorf("%v: want %q", err, want)
 		}
 	}
-	o, err = Options{Tables: 12 << 20}.Translate(twoChains(5000), Slots{})
+	o, err = Options{Tables: 6 << 20}.Translate(twoChains(5000), Slots{})
 	if err != nil {
 		t.Fatal(err)
 	}
