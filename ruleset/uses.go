@@ -7,6 +7,28 @@ func (rs *Ruleset) Uses(f FieldID) bool {
 	return rs.any(func(m *Match) bool { return m.looksAt(f) })
 }
 
+// Used is fields, a bit for each.
+type Used uint64
+
+var _ [64 - fieldCount]struct{} // there are bits enough
+
+// Used is all the fields that Uses reports: for who asks for many of them.
+func (rs *Ruleset) Used() (all Used) {
+	rs.any(func(m *Match) bool {
+		all |= 1 << m.Field
+		for _, f := range m.Parts {
+			all |= 1 << f
+		}
+		return false
+	})
+	return all
+}
+
+// Has reports whether one of some fields is there.
+func (u Used) Has(fields ...FieldID) bool {
+	return slices.ContainsFunc(fields, func(f FieldID) bool { return u>>f&1 != 0 })
+}
+
 // PosOf is where the first rule that looks at a field does.
 func (rs *Ruleset) PosOf(f FieldID) (pos Pos) {
 	rs.any(func(m *Match) bool {

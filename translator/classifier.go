@@ -1,7 +1,6 @@
 package translator
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -212,21 +211,19 @@ func (s *spanner) hasPort(f ruleset.FieldID) *test {
 
 // fill makes the map's contents: the table, and the fields' tables.
 func (c *classifier) fill(table []byte) {
-	var b bytes.Buffer
-	b.Write(table)
+	c.data = table
 	for _, f := range c.patterns.fields() {
 		t := c.patterns.table(f)
-		c.fields = append(c.fields, fieldTable{f, c.append(&b, t), len(t)})
+		c.fields = append(c.fields, fieldTable{f, c.append(t), len(t)})
 	}
-	c.data = b.Bytes()
 }
 
-func (c *classifier) append(b *bytes.Buffer, array []uint64) (off int) {
-	if n := b.Len() % 64; n > 0 {
-		b.Write(make([]byte, 64-n))
+func (c *classifier) append(array []uint64) (off int) {
+	off = (len(c.data) + 63) &^ 63
+	c.data = append(c.data, make([]byte, off+8*len(array)-len(c.data))...)
+	for i, v := range array {
+		c.order.PutUint64(c.data[off+8*i:], v)
 	}
-	off = b.Len()
-	_ = binary.Write(b, c.order, array) // a buffer takes all
 	return off
 }
 
@@ -267,9 +264,12 @@ func (p *plan) classifierSpec() *ebpf.MapSpec {
 		return nil
 	}
 	last := p.classifiers[len(p.classifiers)-1]
-	data := make([]byte, last.base+len(last.data))
-	for _, c := range p.classifiers {
-		copy(data[c.base:], c.data)
+	data := last.data
+	if last.base > 0 {
+		data = make([]byte, last.base+len(last.data))
+		for _, c := range p.classifiers {
+			copy(data[c.base:], c.data)
+		}
 	}
 	return &ebpf.MapSpec{Name: classifierMap, Type: ebpf.Array, KeySize: 4, ValueSize: uint32(len(data)), MaxEntries: 1, Flags: bpfRdonlyProg,
 		Contents: []ebpf.MapKV{{Key: uint32(0), Value: data}}}

@@ -33,8 +33,8 @@ func meterID(r *ruleset.Rule, i int) uint64 {
 func (p *plan) sizeMeters(m *ebpf.MapSpec) {
 	for _, b := range p.rs.Chains {
 		for _, r := range b.Rules {
-			for _, match := range r.Matches {
-				if match.Limit != nil && match.Limit.Keyed() {
+			for i := range r.Matches {
+				if match := &r.Matches[i]; match.Limit != nil && match.Limit.Keyed() {
 					m.MaxEntries = meterEntries
 				}
 			}

@@ -31,8 +31,8 @@ func (p *plan) sizeRecents(maps map[string]*ebpf.MapSpec) (stamps uint32) {
 	used, hits := false, uint32(recentStamps)
 	for _, c := range p.rs.Chains {
 		for _, r := range c.Rules {
-			for _, m := range r.Matches {
-				if m.Recent != nil {
+			for i := range r.Matches {
+				if m := &r.Matches[i]; m.Recent != nil {
 					used, hits = true, max(hits, m.Recent.Hits)
 				}
 			}

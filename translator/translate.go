@@ -140,20 +140,21 @@ func (o *Output) finish() error {
 		return err
 	}
 	o.sizePlaces()
+	used, logs := rs.Used(), rs.Logs()
 	on := func(h ruleset.Hook) bool {
 		return len(rs.Base(h, ruleset.FamilyIPv4))+len(rs.Base(h, ruleset.FamilyIPv6)) > 0
 	}
 	for name, value := range map[string]bool{
 		"cfg_conntrack":       rs.UsesConntrack(),
-		"cfg_flows":           rs.Uses(ruleset.FieldFlows),
+		"cfg_flows":           used.Has(ruleset.FieldFlows),
 		"cfg_published":       rs.PublishedAsInput,
 		"cfg_prerouting":      on(ruleset.HookPrerouting),
 		"cfg_raw_output":      on(ruleset.HookRawOutput),
-		"cfg_ifnames":         rs.Uses(ruleset.FieldInIface) || rs.Uses(ruleset.FieldOutIface) || rs.Logs(),
-		"cfg_addrtypes":       rs.Uses(ruleset.FieldSrcType) || rs.Uses(ruleset.FieldDstType),
-		"cfg_tcp_options":     rs.Uses(ruleset.FieldTCPOption) || rs.Uses(ruleset.FieldTCPMSS),
-		"cfg_mac":             rs.Uses(ruleset.FieldSrcMAC) || rs.Logs(),
-		"cfg_owner":           rs.AsksSender() || rs.Logs(),
+		"cfg_ifnames":         used.Has(ruleset.FieldInIface, ruleset.FieldOutIface) || logs,
+		"cfg_addrtypes":       used.Has(ruleset.FieldSrcType, ruleset.FieldDstType),
+		"cfg_tcp_options":     used.Has(ruleset.FieldTCPOption, ruleset.FieldTCPMSS),
+		"cfg_mac":             used.Has(ruleset.FieldSrcMAC) || logs,
+		"cfg_owner":           rs.AsksSender() || logs,
 		"cfg_receiver":        rs.AsksReceiver(),
 		"cfg_cgroups":         len(o.Cgroups) > 0,
 		"cfg_synproxy":        rs.UsesSynProxy(),

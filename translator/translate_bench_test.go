@@ -1,6 +1,7 @@
 package translator
 
 import (
+	"bytes"
 	"fmt"
 	"runtime"
 	"testing"
@@ -56,4 +57,33 @@ func processorTime() time.Duration {
 	var u unix.Rusage
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &u) // of oneself it cannot fail
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// TestSameOutput: the same ruleset makes the same instructions and maps, byte for byte, whatever runs beside what.
+func TestSameOutput(t *testing.T) {
+	for _, p := range classbench.Profiles {
+		filters := classbench.Generate(p, 3000, 3)
+		var before *Output
+		for range 4 {
+			out, err := Translate(classbench.Ruleset("filters", filters), Slots{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if before != nil {
+				sameOutput(t, before, out)
+			}
+			before = out
+		}
+	}
+}
+
+func sameOutput(t *testing.T, a, b *Output) {
+	t.Helper()
+	if a.Listing() != b.Listing() {
+		t.Error("the instructions differ")
+	}
+	x, y := a.Spec.Maps[classifierMap].Contents[0].Value.([]byte), b.Spec.Maps[classifierMap].Contents[0].Value.([]byte)
+	if !bytes.Equal(x, y) {
+		t.Error("the tables differ")
+	}
 }

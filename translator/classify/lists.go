@@ -1,48 +1,59 @@
 package classify
 
-import (
-	"encoding/binary"
-	"sync"
-)
+import "slices"
 
 // listID is a list of rules, without those that cannot be reached: a rule alone, by its number, or an entry of lists behind these.
 type listID int32
 
-// lists is all lists of cells. Cells with the same rules share one.
+// lists is lists of cells. Cells with the same rules share one.
 type lists struct {
-	builder *builder
-	mu      sync.Mutex
-	ids     map[string]listID
-	all     [][]int32
+	alone listID // lists below are rules alone
+	ids   numbers
+	all   [][]int32
+	flat  []int32 // the room of the last ones
 }
 
-// of is the list of some rules, sorted. The rules that can be reached are put in scratch.
-func (l *lists) of(rules []int32, w *worker) listID {
-	reached := l.builder.reachable(rules, w)
-	if len(reached) == 1 {
-		return listID(reached[0])
+// of is the list of some rules.
+func (l *lists) of(rules []int32) listID {
+	if len(rules) == 1 {
+		return listID(rules[0])
 	}
-	w.key = w.key[:0]
-	for _, r := range reached {
-		w.key = binary.LittleEndian.AppendUint32(w.key, uint32(r))
+	hash := uint64(0)
+	for _, r := range rules {
+		hash = mix(hash, uint64(r))
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	id, ok := l.ids[string(w.key)]
-	if !ok {
-		id = listID(len(l.builder.rules) + len(l.all))
-		l.ids[string(w.key)] = id
-		l.all = append(l.all, append([]int32{}, reached...))
+	id, fresh := l.ids.of(hash, func(k int32) bool { return slices.Equal(l.all[k], rules) })
+	if fresh {
+		l.flat = append(l.flat, rules...)
+		l.all = append(l.all, l.flat[len(l.flat)-len(rules):])
 	}
-	return id
+	return l.alone + listID(id)
 }
 
 // rules is the rules of a list.
 func (l *lists) rules(id listID) []int32 {
-	if n := listID(len(l.builder.rules)); id >= n {
-		return l.all[id-n]
+	if id >= l.alone {
+		return l.all[id-l.alone]
 	}
 	return []int32{int32(id)}
+}
+
+// gather gives the lists of all matrices numbers in common, in the order of these.
+func (l *lists) gather(matrices []*matrix) {
+	for _, m := range matrices {
+		common := make([]listID, len(m.lists.all))
+		for i, rules := range m.lists.all {
+			common[i] = l.of(rules)
+		}
+		for _, row := range m.rows {
+			for i, c := range row {
+				if c.list >= l.alone {
+					row[i].list = common[c.list-l.alone]
+				}
+			}
+		}
+		m.lists = lists{}
+	}
 }
 
 // maxShadows is how many boxes a rule is compared with to find out that it cannot be reached.

@@ -1,7 +1,7 @@
 package classify
 
 import (
-	"encoding/binary"
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -18,7 +18,8 @@ type matrix struct {
 	src, dst *view
 	row      []int32 // by class of the source; -1: no rules
 	rows     [][]cell
-	size     int // cells
+	lists    lists // until they are gathered
+	size     int   // cells
 }
 
 // worker is the scratch space of one goroutine.
@@ -27,17 +28,17 @@ type worker struct {
 	rules   []int32
 	boxes   []box
 	reached []int32
-	key     []byte
 	cells   []cell
+	ids     numbers // of rows
+	flat    []cell  // the room of the last ones
 }
 
 // matrix makes the cells of a subset.
 func (b *builder) matrix(s *subset, in *scratch) *matrix {
 	m := &matrix{subset: s, src: in.sweep.view(b.src, s.src), dst: in.sweep.view(b.dst, s.dst)}
-	m.row = make([]int32, m.src.classes())
+	m.row, m.lists.alone = make([]int32, m.src.classes()), listID(len(b.rules))
 	bySrc, flat := group(s.rules, b.src.operand, b.src.n)
 	from, cover := m.dst.covers(b.dst.n)
-	ids := map[string]int32{}
 	var w worker
 	for class := range m.row {
 		w.pairs = w.pairs[:0]
@@ -49,7 +50,7 @@ func (b *builder) matrix(s *subset, in *scratch) *matrix {
 				}
 			}
 		}
-		m.row[class] = m.add(b.cells(&w), ids, &w)
+		m.row[class] = m.add(b.cells(m, &w), &w)
 	}
 	return m
 }
@@ -73,7 +74,7 @@ func group(rules, operand []int32, n int) (from, flat []int32) {
 }
 
 // cells is a row of pairs of a destination's class and a rule.
-func (b *builder) cells(w *worker) []cell {
+func (b *builder) cells(m *matrix, w *worker) []cell {
 	slices.Sort(w.pairs)
 	w.cells = w.cells[:0]
 	for i := 0; i < len(w.pairs); {
@@ -82,26 +83,24 @@ func (b *builder) cells(w *worker) []cell {
 		for ; i < len(w.pairs) && w.pairs[i]>>32 == class; i++ {
 			w.rules = append(w.rules, int32(uint32(w.pairs[i])))
 		}
-		w.cells = append(w.cells, cell{int32(class), b.lists.of(w.rules, w)})
+		w.cells = append(w.cells, cell{int32(class), m.lists.of(b.reachable(w.rules, w))})
 	}
 	return w.cells
 }
 
 // add finds the row with some cells, or makes it.
-func (m *matrix) add(cells []cell, ids map[string]int32, w *worker) int32 {
+func (m *matrix) add(cells []cell, w *worker) int32 {
 	if len(cells) == 0 {
 		return -1
 	}
-	w.key = w.key[:0]
+	hash := uint64(0)
 	for _, c := range cells {
-		w.key = binary.LittleEndian.AppendUint32(w.key, uint32(c.class))
-		w.key = binary.LittleEndian.AppendUint32(w.key, uint32(c.list))
+		hash = mix(hash, uint64(c.class)<<32|uint64(c.list))
 	}
-	id, ok := ids[string(w.key)]
-	if !ok {
-		id = int32(len(m.rows))
-		ids[string(w.key)] = id
-		m.rows = append(m.rows, slices.Clone(cells))
+	id, fresh := w.ids.of(hash, func(k int32) bool { return slices.Equal(m.rows[k], cells) })
+	if fresh {
+		w.flat = append(w.flat, cells...)
+		m.rows = append(m.rows, w.flat[len(w.flat)-len(cells):])
 		m.size += len(cells)
 	}
 	return id
@@ -126,13 +125,14 @@ const none = ^uint32(0)
 // is what tells them apart.
 func (m *matrix) pack() *packed {
 	p := &packed{base: make([]int32, len(m.rows))}
-	order := make([]int32, len(m.rows))
-	for i := range order {
-		order[i] = int32(i)
+	order := make([]uint64, len(m.rows))
+	for i, row := range m.rows {
+		order[i] = uint64(math.MaxUint32-len(row))<<32 | uint64(i)
 	}
-	slices.SortStableFunc(order, func(x, y int32) int { return len(m.rows[y]) - len(m.rows[x]) })
+	slices.Sort(order)
 	f := &fitter{}
-	for _, r := range order {
+	for _, o := range order {
+		r := uint32(o)
 		p.base[r] = int32(f.fit(m.rows[r]))
 	}
 	p.cells = make([]slot, f.used)

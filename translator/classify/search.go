@@ -49,7 +49,8 @@ type interval struct {
 func intervals(cuts []Addr, views []*view, word func(subset int, class int32) uint32) []interval {
 	next := make([]int, len(views))
 	record := make([]uint32, len(views))
-	var out []interval
+	out := make([]interval, 0, len(cuts))
+	flat := make([]uint32, 0, len(cuts)*len(views))
 	for cut, at := range cuts {
 		for k, v := range views {
 			for next[k] < len(v.runs) && int(v.runs[next[k]].cut) == cut {
@@ -58,7 +59,8 @@ func intervals(cuts []Addr, views []*view, word func(subset int, class int32) ui
 			}
 		}
 		if len(out) == 0 || !slices.Equal(out[len(out)-1].record, record) {
-			out = append(out, interval{at, slices.Clone(record)})
+			flat = append(flat, record...)
+			out = append(out, interval{at, flat[len(flat)-len(record):]})
 		}
 	}
 	return out
@@ -125,6 +127,9 @@ func (l *layout) rows(f Family, list []interval, stride int) []uint8 {
 
 // anchored begins an interval with every upper half: a lower half is searched from there on.
 func anchored(list []interval) (out []interval) {
+	if !slices.ContainsFunc(list, func(v interval) bool { return v.start.Lo != 0 }) {
+		return list
+	}
 	for i, v := range list {
 		if v.start.Lo != 0 && list[i-1].start.Hi != v.start.Hi {
 			out = append(out, interval{Addr{Hi: v.start.Hi}, list[i-1].record})

@@ -85,8 +85,7 @@ func Build(rules []Rule, opt Options) (*Table, error) {
 	if opt.cells == 0 {
 		opt.cells = max(1<<16, 8*len(rules))
 	}
-	b := &builder{opt: opt, rules: rules, lists: lists{ids: map[string]listID{}}}
-	b.lists.builder = b
+	b := &builder{opt: opt, rules: rules, lists: lists{alone: listID(len(rules))}}
 	b.dimensions()
 	if b.opt.MaxPairs == 0 {
 		b.opt.MaxPairs = opt.MaxBytes / 2
@@ -101,6 +100,7 @@ func Build(rules []Rule, opt Options) (*Table, error) {
 		return nil, err
 	}
 	b.matrices = parallel(len(subsets), func(i int, w *scratch) *matrix { return b.matrix(subsets[i], w) })
+	b.lists.gather(b.matrices)
 	return b.table()
 }
 
@@ -146,6 +146,7 @@ func (b *builder) table() (*Table, error) {
 	}
 	t := &Table{Family: b.opt.Family, Rules: len(b.rules)}
 	arrays := parallel(len(b.matrices), func(i int, _ *scratch) *packed { return b.matrices[i].pack() })
+	l.data = make([]byte, 0, b.bytes(arrays))
 	b.search(l, t, arrays)
 	firsts, err := b.items(l, t)
 	if err != nil {
@@ -153,20 +154,33 @@ func (b *builder) table() (*Table, error) {
 	}
 	for i, p := range arrays {
 		room := l.room(len(p.cells))
-		owners, cells := slices.Repeat([]uint32{none}, room), make([]Item, room)
+		owners := slices.Repeat([]uint32{none}, room)
 		for i, c := range p.cells {
-			if owners[i] = c.owner; c.owner != none {
-				cells[i] = firsts[c.list]
+			owners[i] = c.owner
+		}
+		t.Subsets = append(t.Subsets, Subset{Owners: put(l, owners, 0), Cells: put(l, []Item{}, room), Size: uint64(room),
+			First: l.firstRule(i, uint32(b.matrices[i].subset.rules[0]))})
+		cells := l.data[t.Subsets[i].Cells:]
+		for i, c := range p.cells {
+			if c.owner != none {
+				firsts[c.list].write(l.order, cells[ItemSize*i:])
 			}
 		}
-		t.Subsets = append(t.Subsets, Subset{Owners: put(l, owners, 0), Cells: put(l, cells, 0), Size: uint64(room),
-			First: l.firstRule(i, uint32(b.matrices[i].subset.rules[0]))})
 	}
-	t.Data, t.rooms = l.data.Bytes(), l.rooms
+	t.Data, t.rooms = l.data, l.rooms
 	if len(t.Data) > b.opt.MaxBytes {
 		return nil, limit("%d rules: their table is %d bytes, more than %d", len(b.rules), len(t.Data), b.opt.MaxBytes)
 	}
 	return t, nil
+}
+
+// bytes is about how large the table will be, rather more than less.
+func (b *builder) bytes(arrays []*packed) int {
+	n := (len(b.src.cuts) + len(b.dst.cuts)) * (12 + 4*len(arrays))
+	for _, p := range arrays {
+		n += len(p.cells) * (4 + ItemSize)
+	}
+	return n + n/4 + 1<<19
 }
 
 // search lays out both searches. Classes without cells have none for a word.

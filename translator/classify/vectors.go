@@ -218,7 +218,7 @@ func (b *vectorBuilder) build() (*Vectors, error) {
 	v.Rows, v.Units = put(l, b.words, 64), len(b.words)
 	v.Lowest = put(l, lowest(), 0)
 	v.Answers = put(l, b.answers(), 0)
-	v.Data = l.data.Bytes()
+	v.Data = l.data
 	if len(v.Data) > b.opt.MaxBytes {
 		return nil, limit("%d rules: their bit vectors are %d bytes, more than %d", len(b.rules), len(v.Data), b.opt.MaxBytes)
 	}
