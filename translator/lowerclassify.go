@@ -78,9 +78,12 @@ func (l *lookup) at(r, index asm.Register, off int, shift int32) {
 	l.put(asm.LoadMapValue(r, 0, uint32(l.classifier.base+off)).WithReference(classifierMap), asm.Add.Reg(r, index))
 }
 
-// setPatterns leaves the patterns that the packet meets on the stack.
+// setPatterns leaves the patterns that the packet meets on the stack. The verifier first follows the way on which the packet meets all of a test's:
+// it then knows least of them, and needs to follow no other one, where it would follow each combination of ways.
 func (l *lookup) setPatterns() {
+	l.load(l.layout.whole("length"))
 	l.put(asm.LoadImm(regBest, int64(l.patterns.all()), asm.DWord))
+	l.hide(regBest)
 	for _, f := range l.fields {
 		part := l.layout.whole(ruleset.Fields[f.field].Member)
 		l.load(part)
@@ -91,9 +94,11 @@ func (l *lookup) setPatterns() {
 		l.put(asm.LoadMem(asm.R2, asm.R2, 0, asm.DWord), asm.And.Reg(regBest, asm.R2))
 	}
 	for i, t := range l.patterns.tests {
-		met := l.newLabel("met")
+		met, unmet := l.newLabel("met"), l.newLabel("unmet")
 		m := &matcher{layout: l.layout, family: l.classifier.family}
-		m.cond(t).jumpIf(l.emitter, met)
+		m.cond(t).jumpUnless(l.emitter, unmet)
+		l.goTo(met)
+		l.place(unmet)
 		l.put(asm.LoadImm(regImm, int64(^l.patterns.masks[i]), asm.DWord), asm.And.Reg(regBest, regImm))
 		l.place(met)
 	}
