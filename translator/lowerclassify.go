@@ -157,12 +157,47 @@ func (l *lookup) window(s *classify.Search, size asm.Size, found string) {
 	if s.Shift > 0 {
 		l.put(asm.RSh.Imm(asm.R3, int32(s.Shift)))
 	}
-	inside := l.newLabel("inside")
-	l.put(asm.JLE.Imm(asm.R3, int32(s.Windows-1), inside), asm.Mov.Imm(asm.R3, int32(s.Windows-1)))
-	l.place(inside)
+	l.atMost(asm.R3, s.Windows-1)
 	l.at(asm.R2, asm.R3, s.Index, 2)
-	l.put(asm.LoadMem(asm.R0, asm.R2, 0, asm.Word), asm.LoadMem(asm.R4, asm.R2, 4, asm.Word), asm.Sub.Reg(asm.R4, asm.R0))
+	l.put(asm.LoadMem(asm.R0, asm.R2, 0, asm.Word))
+	divided, search := l.newLabel("divided"), l.newLabel("search")
+	if s.Divided {
+		l.put(asm.JSLT.Imm32(asm.R0, 0, divided))
+	}
+	l.put(asm.Mov.Reg(asm.R4, asm.R0), asm.RSh.Imm(asm.R4, classify.FewShift), asm.And.Imm(asm.R0, 1<<classify.FewShift-1))
+	if s.Divided {
+		l.goTo(search)
+		l.place(divided)
+		l.divided(s, size, found)
+		l.place(search)
+	}
 	l.halve(array{s.At, s.Stride, size, s.Starts}, s.Steps, found)
+}
+
+// atMost makes a number no larger than so much.
+func (l *lookup) atMost(r asm.Register, most uint64) {
+	inside := l.newLabel("inside")
+	l.put(asm.JLE.Imm(r, int32(most), inside), asm.Mov.Imm(r, int32(most)))
+	l.place(inside)
+}
+
+// divided leaves in R0 a start that is not above the value register, and in R4 how many behind it may be, for the entry of a divided window
+// in R0.
+func (l *lookup) divided(s *classify.Search, size asm.Size, found string) {
+	above, inside := l.newLabel("above"), l.newLabel("inside")
+	head := 4 * int16(l.table.Family.HeadWords())
+	l.put(asm.Mov.Reg(asm.R5, asm.R0), asm.And.Imm(asm.R5, classify.Divided-1), asm.JGT.Imm(asm.R5, int32(s.Words-l.table.Family.HeadWords()), found),
+		asm.Mov.Reg(asm.R2, asm.R5))
+	l.at(asm.R3, asm.R2, s.Index, 2)
+	l.put(asm.LoadMem(asm.R2, asm.R3, 0, size), asm.LoadMem(asm.R4, asm.R3, head-4, asm.Word),
+		asm.Mov.Reg(asm.R3, regVal), asm.JGE.Reg(asm.R3, asm.R2, above), asm.Mov.Reg(asm.R3, asm.R2))
+	l.place(above)
+	l.put(asm.Sub.Reg(asm.R3, asm.R2), asm.Mov.Reg(asm.R2, asm.R4), asm.And.Imm(asm.R2, 63), asm.RSh.Reg(asm.R3, asm.R2),
+		asm.RSh.Imm(asm.R4, classify.ShiftBits), asm.JLE.Reg(asm.R3, asm.R4, inside), asm.Mov.Reg(asm.R3, asm.R4))
+	l.place(inside)
+	l.put(asm.Add.Reg(asm.R3, asm.R5), asm.JGT.Imm(asm.R3, int32(s.Words-l.table.Family.HeadWords()-2), found))
+	l.at(asm.R2, asm.R3, s.Index+int(head), 2)
+	l.put(asm.LoadMem(asm.R0, asm.R2, 0, asm.Word), asm.LoadMem(asm.R4, asm.R2, 4, asm.Word), asm.Sub.Reg(asm.R4, asm.R0))
 }
 
 // halve finds the last of R0..R0+R4 whose number in an array is not above the value register. The first one's is not. It branches by what

@@ -69,14 +69,32 @@ func (r *reader) start(s *Search, a uint64) int {
 	if a < s.Base {
 		return 0
 	}
-	w := min((a-s.Base)>>s.Shift, s.Windows-1)
-	from, to := int(r.u32(s.Index+4*int(w))), int(r.u32(s.Index+4*int(w)+4))
-	return halve(from, to-from, func(i int) bool {
+	entry := r.u32(s.Index + 4*int(min((a-s.Base)>>s.Shift, s.Windows-1)))
+	from, n := int(entry&(1<<FewShift-1)), int(entry>>FewShift)
+	if entry&Divided != 0 {
+		from, n = r.divided(s.Index+4*int(entry&^Divided), a)
+	}
+	return halve(from, n, func(i int) bool {
 		if r.Family == IPv4 {
 			return uint64(r.u32(s.At+s.Stride*i)) <= a
 		}
 		return r.u64(s.At+s.Stride*i) <= a
 	})
+}
+
+// divided is the same of a divided window, whose index is at an offset: a start that is not above an address, and how many behind it may be.
+func (r *reader) divided(at int, a uint64) (from, n int) {
+	base := uint64(r.u32(at))
+	if r.Family == IPv6 {
+		base = r.u64(at)
+	}
+	at += 4 * (r.Family.HeadWords() - 1)
+	last, w := r.u32(at), uint64(0)
+	if a > base {
+		w = min((a-base)>>(last&(1<<ShiftBits-1)), uint64(last>>ShiftBits))
+	}
+	at += 4 + 4*int(w)
+	return int(r.u32(at)), int(r.u32(at+4) - r.u32(at))
 }
 
 // halve finds the last of from..from+n that holds; from does. The steps depend on n alone: that is what branch-free code needs.

@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"slices"
 )
@@ -8,13 +9,16 @@ import (
 // Search says how to find the record of an address. Records hold a word for each subset: for a source the place where the row of its
 // class begins, for a destination how far from there the cell is. They belong to intervals, which begin at starts; the first one
 // begins at 0. The starts (the upper halves of IPv6 addresses) are divided into windows of equal width, so that only those in the
-// window of an address have to be searched.
+// window of an address have to be searched. As starts come in clusters, a window with more than a few is divided once more, between the
+// first and the last of its starts.
 type Search struct {
 	Base    uint64 // where the first window begins
 	Shift   uint8  // width of a window: 1 << Shift
 	Windows uint64
 	Starts  uint64 // that there is room for; 1: there is one only
-	Index   int    // offset: for each window, and the end of the last, the last start that is not above its begin, uint32
+	Index   int    // offset: an entry for each window, and the indices of those that are divided, uint32
+	Words   int    // of Index, that there is room for
+	Divided bool   // some windows are
 	At      int    // offset: the starts, uint32 or (IPv6) uint64
 	Stride  int    // bytes from one start to the next
 	Steps   int    // halvings that the fullest window needs
@@ -81,7 +85,7 @@ func (l *layout) search(f Family, like *SearchShape, list []interval) *Search {
 		room = l.room(len(starts))
 	}
 	s.Starts = uint64(room)
-	s.windows(l, like, starts)
+	s.windows(l, f, like, starts)
 	k := len(list[0].record)
 	if slices.ContainsFunc(list, func(v interval) bool { return v.start.Lo != 0 }) {
 		s.Hosts = l.hosts(list, append(first, uint32(len(list))), like, room)
@@ -139,48 +143,127 @@ func anchored(list []interval) (out []interval) {
 	return out
 }
 
-// perStart is how many windows a start gets, about; maxWindows how many there are at most.
+// What an entry of the index says of a window: the last start that is not above its begin, and how many begin in it. Or, with Divided in
+// it, in which word of Index its own index is: where that begins (as wide as a start), its Shift and behind this (from ShiftBits on) its last
+// window, and then for each window and the end of the last the last start that is not above its begin.
 const (
-	perStart   = 4
+	FewShift  = 26
+	Divided   = 1 << 31
+	ShiftBits = 8
+)
+
+// few is how many starts a window may have that is not divided; perStart how many windows a start gets in one that is; maxWindows how many
+// there are at most beside those.
+const (
+	few        = 3
+	perStart   = 2
 	maxWindows = 1 << 18
 )
 
+// grid is windows of equal width, 1 << shift, from base on.
+type grid struct {
+	base  uint64
+	shift uint8
+	n     uint64
+}
+
+// gridOver is fewer windows than so many, from one address to another, that one included.
+func gridOver(from, to, fewer uint64) grid {
+	g := grid{base: from}
+	for (to-from)>>g.shift >= fewer {
+		g.shift++
+	}
+	g.n = (to-from)>>g.shift + 1
+	return g
+}
+
 // windows makes the index: as the table before has it, if that is about as good.
-func (s *Search) windows(l *layout, like *SearchShape, starts []uint64) {
-	begin, want := starts[min(1, len(starts)-1)], uint64(min(max(perStart*len(starts), 16), maxWindows))
-	s.Base, s.Shift, s.Windows = like.Base, like.Shift, like.Windows
-	if s.Windows > 0 && s.Base <= begin && s.Windows <= 2*want && s.Windows >= want/8 {
-		if index, fullest := s.index(starts); bits.Len(uint(fullest)) <= like.Steps {
-			s.Steps, s.Index = like.Steps, put(l, index, 0)
+func (s *Search) windows(l *layout, f Family, like *SearchShape, starts []uint64) {
+	begin, want := starts[min(1, len(starts)-1)], uint64(min(max(len(starts), 16), maxWindows))
+	if like.Windows > 0 && like.Base <= begin && like.Windows <= 2*want && like.Windows >= want/8 {
+		index, fullest := grid{like.Base, like.Shift, like.Windows}.index(l.order, f, starts)
+		divided := len(index) > int(like.Windows)
+		if bits.Len(uint(fullest)) <= like.Steps && (like.Divided || !divided) {
+			s.Base, s.Shift, s.Windows, s.Steps, s.Divided = like.Base, like.Shift, like.Windows, like.Steps, like.Divided
+			s.put(l, index)
 			return
 		}
 	}
-	width := starts[len(starts)-1] - begin
-	s.Base, s.Shift = begin, 0
-	for width>>s.Shift >= want {
-		s.Shift++
-	}
-	s.Windows = width>>s.Shift + 1
-	index, fullest := s.index(starts)
-	s.Steps, s.Index = halvings(fullest, like.Steps), put(l, index, 0)
+	g := gridOver(begin, starts[len(starts)-1], want)
+	index, fullest := g.index(l.order, f, starts)
+	s.Base, s.Shift, s.Windows = g.base, g.shift, g.n
+	s.Steps, s.Divided = halvings(fullest, like.Steps), len(index) > int(g.n)
+	s.put(l, index)
 }
 
-// index is the last start that is not above the begin of each window, and how many the fullest window has. The last window has all that
-// begin behind it.
-func (s *Search) index(starts []uint64) (index []uint32, fullest int) {
-	index = make([]uint32, s.Windows+1)
-	at := 0
-	for w := range index {
-		begin := s.Base + uint64(w)<<s.Shift
-		for at+1 < len(starts) && (starts[at+1] <= begin || w == len(index)-1) {
-			at++
+func (s *Search) put(l *layout, index []uint32) {
+	s.Words = len(index)
+	if s.Divided {
+		s.Words = l.room(len(index))
+	}
+	s.Index = put(l, index, s.Words-len(index))
+}
+
+// index is the entries of the windows, and the indices of those that are divided; fullest is how many starts have to be searched at most.
+func (g grid) index(order binary.ByteOrder, f Family, starts []uint64) (index []uint32, fullest int) {
+	firsts := g.firsts(starts)
+	index = make([]uint32, g.n)
+	for w, from := range firsts[:g.n] {
+		n := firsts[w+1] - from
+		if n <= few {
+			index[w] = n<<FewShift | from
+			fullest = max(fullest, int(n))
+			continue
 		}
-		index[w] = uint32(at)
-		if w > 0 {
-			fullest = max(fullest, at-int(index[w-1]))
+		if f == IPv6 && len(index)%2 == 1 {
+			index = append(index, 0) // a head begins with 8 bytes, which some machines load from multiples of 8 only
+		}
+		index[w] = Divided | uint32(len(index))
+		sub := gridOver(starts[from+1], starts[from+n], uint64(perStart*n))
+		sub.base -= min(sub.base, 1<<sub.shift) // so that the first window begins before the first start
+		sub.n = (starts[from+n]-sub.base)>>sub.shift + 1
+		index = append(index, sub.head(f, order)...)
+		for i, first := range sub.firsts(starts[from : from+n+1]) {
+			index = append(index, from+first)
+			if i > 0 {
+				fullest = max(fullest, int(from+first-index[len(index)-2]))
+			}
 		}
 	}
 	return index, fullest
+}
+
+// head is what stands in front of the index of a divided window.
+func (g grid) head(f Family, order binary.ByteOrder) []uint32 {
+	last := uint32(g.n-1)<<ShiftBits | uint32(g.shift)
+	if f == IPv4 {
+		return []uint32{uint32(g.base), last}
+	}
+	var base [8]byte
+	order.PutUint64(base[:], g.base)
+	return []uint32{order.Uint32(base[:]), order.Uint32(base[4:]), last}
+}
+
+// HeadWords is how many words that is.
+func (f Family) HeadWords() int {
+	if f == IPv4 {
+		return 2
+	}
+	return 3
+}
+
+// firsts is the last start that is not above the begin of each window, and the last of all. The last window has all that begin behind it.
+func (g grid) firsts(starts []uint64) []uint32 {
+	out := make([]uint32, g.n+1)
+	at := 0
+	for w := range out {
+		begin := g.base + uint64(w)<<g.shift
+		for at+1 < len(starts) && (starts[at+1] <= begin || w == len(out)-1) {
+			at++
+		}
+		out[w] = uint32(at)
+	}
+	return out
 }
 
 // hosts lays out the lower halves. first is the first interval of each start.

@@ -18,6 +18,7 @@ type SearchShape struct {
 	Base             uint64
 	Shift            uint8
 	Windows          uint64
+	Divided          bool
 	Steps, HostSteps int
 }
 
@@ -34,7 +35,7 @@ func (t *Table) Shape() Shape {
 }
 
 func (s *Search) shape() SearchShape {
-	of := SearchShape{Base: s.Base, Shift: s.Shift, Windows: s.Windows, Steps: s.Steps}
+	of := SearchShape{Base: s.Base, Shift: s.Shift, Windows: s.Windows, Divided: s.Divided, Steps: s.Steps}
 	if s.Hosts != nil {
 		of.HostSteps = s.Hosts.Steps
 	}
