@@ -43,9 +43,9 @@ func (s *Search) shape() SearchShape {
 }
 
 // room is how many elements an array is to have room for: as many as the one that it takes the place of, if that suffices and is not far
-// too much.
+// too much. Large ones are what a table's memory goes to, and rules come one by one.
 func (l *layout) room(n int) int {
-	room := n + n/8 + min(n/2, 1000) + 4
+	room := n + n/32 + min(n/2, 1000) + 4
 	if i := len(l.rooms); i < len(l.like.Rooms) && fits(n, l.like.Rooms[i]) {
 		room = l.like.Rooms[i]
 	}
