@@ -47,28 +47,4 @@ static __always_inline int is_whole(__u32 carried)
 	return (carried & (CARRY_INPUT | CARRY_PIECE)) == (CARRY_INPUT | CARRY_PIECE);
 }
 
-/*
- * Answers that re-enter at ingress carry this mark besides, which a packet loses when it changes network namespaces
- * (skb_scrub_packet), so that none comes in with it.
- */
-#define ANSWER_MARK 0xb9f3a11eU
-
-static __always_inline void mark_answer(struct __sk_buff *skb)
-{
-	skb->tc_index = CARRY_ANSWER;
-	skb->mark = ANSWER_MARK;
-}
-
-/* Reports 1 for an answer of ours, and takes the signs off, unless it is about to come in again by lo. */
-static __always_inline int take_answer(struct __sk_buff *skb, enum direction d)
-{
-	if (skb->tc_index != CARRY_ANSWER || skb->mark != ANSWER_MARK)
-		return 0;
-	if (d == EGRESS && skb->ifindex == LOOPBACK)
-		return 1;
-	skb->tc_index = 0;
-	skb->mark = 0;
-	return 1;
-}
-
 #endif

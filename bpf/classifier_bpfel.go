@@ -566,6 +566,8 @@ const (
 	ClassifierVarCfgDry            = "cfg_dry"
 	ClassifierVarCfgFlows          = "cfg_flows"
 	ClassifierVarCfgForwarding     = "cfg_forwarding"
+	ClassifierVarCfgIdleEgress     = "cfg_idle_egress"
+	ClassifierVarCfgIdleIngress    = "cfg_idle_ingress"
 	ClassifierVarCfgIfnames        = "cfg_ifnames"
 	ClassifierVarCfgLogBurst       = "cfg_log_burst"
 	ClassifierVarCfgLogRate        = "cfg_log_rate"
@@ -697,6 +699,8 @@ type ClassifierVariableSpecs struct {
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgFlows          *ebpf.VariableSpec `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
+	CfgIdleEgress     *ebpf.VariableSpec `ebpf:"cfg_idle_egress"`
+	CfgIdleIngress    *ebpf.VariableSpec `ebpf:"cfg_idle_ingress"`
 	CfgIfnames        *ebpf.VariableSpec `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.VariableSpec `ebpf:"cfg_log_rate"`
@@ -834,6 +838,8 @@ type ClassifierVariables struct {
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgFlows          *ebpf.Variable `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
+	CfgIdleEgress     *ebpf.Variable `ebpf:"cfg_idle_egress"`
+	CfgIdleIngress    *ebpf.Variable `ebpf:"cfg_idle_ingress"`
 	CfgIfnames        *ebpf.Variable `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.Variable `ebpf:"cfg_log_rate"`

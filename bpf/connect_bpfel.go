@@ -414,6 +414,8 @@ const (
 	ConnectVarCfgDry            = "cfg_dry"
 	ConnectVarCfgFlows          = "cfg_flows"
 	ConnectVarCfgForwarding     = "cfg_forwarding"
+	ConnectVarCfgIdleEgress     = "cfg_idle_egress"
+	ConnectVarCfgIdleIngress    = "cfg_idle_ingress"
 	ConnectVarCfgIfnames        = "cfg_ifnames"
 	ConnectVarCfgLogBurst       = "cfg_log_burst"
 	ConnectVarCfgLogRate        = "cfg_log_rate"
@@ -539,6 +541,8 @@ type ConnectVariableSpecs struct {
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgFlows          *ebpf.VariableSpec `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
+	CfgIdleEgress     *ebpf.VariableSpec `ebpf:"cfg_idle_egress"`
+	CfgIdleIngress    *ebpf.VariableSpec `ebpf:"cfg_idle_ingress"`
 	CfgIfnames        *ebpf.VariableSpec `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.VariableSpec `ebpf:"cfg_log_rate"`
@@ -657,6 +661,8 @@ type ConnectVariables struct {
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgFlows          *ebpf.Variable `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
+	CfgIdleEgress     *ebpf.Variable `ebpf:"cfg_idle_egress"`
+	CfgIdleIngress    *ebpf.Variable `ebpf:"cfg_idle_ingress"`
 	CfgIfnames        *ebpf.Variable `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.Variable `ebpf:"cfg_log_rate"`

@@ -62,6 +62,8 @@ static __always_inline __u32 believed(__u32 in, __u32 carried)
 /* At egress. Ingress noted the last byte. */
 static __always_inline __u32 came_in_by(const struct __sk_buff *skb)
 {
+	if (cfg_idle_ingress)
+		return skb->ingress_ifindex;
 	if (skb->ingress_ifindex || !(skb->tc_index & CARRY_INPUT))
 		return skb->ingress_ifindex;
 	return fw_find_interface(skb->tc_index);
@@ -133,6 +135,18 @@ __noinline int fw_complete(struct fw_pkt *pkt, enum direction d)
 static __always_inline int is_piece(const struct fw_pkt *pkt)
 {
 	return pkt->frag || pkt->more_frags;
+}
+
+/*
+ * At egress, where no ingress marks packets: all that one can carry is of somebody else's making. Fragments that the stack makes of a
+ * forwarded IPv6 packet may lack the interface, but there are none unless the kernel has put that packet together. They have a fragment
+ * header, even if it is one fragment, and no socket. What is such may be this host's own (a tunnel's) all the same; it counts as received.
+ */
+static __always_inline __u32 unmarked(struct __sk_buff *skb, const struct fw_pkt *pkt)
+{
+	if (pkt->family == 4 || skb->ingress_ifindex || pkt->l4_off == pkt->l3_off + sizeof(struct ipv6hdr) || skb->sk || !cfg_casts)
+		return 0;
+	return ipv6_defrag_users(skb) ? CARRY_INPUT : 0;
 }
 
 /* At egress: notes what became of a first fragment. */

@@ -15,15 +15,21 @@ struct netns_ipv4 {
 	_Bool fib_has_custom_rules;	/* CONFIG_IP_MULTIPLE_TABLES */
 } RELOCATED;
 
+struct ipv6_devconf { __s32 forwarding; } RELOCATED;
+
 struct netns_ipv6 {
+	struct ipv6_devconf *devconf_all;
 	atomic_t fib6_sernum;
 	_Bool fib6_has_custom_rules;	/* CONFIG_IPV6_MULTIPLE_TABLES */
 	unsigned int fib6_routes_require_src; /* CONFIG_IPV6_SUBTREES */
 } RELOCATED;
 
+struct netns_nf { unsigned int defrag_ipv6_users; } RELOCATED;
+
 struct net {
 	struct netns_ipv4 ipv4;
 	struct netns_ipv6 ipv6;
+	struct netns_nf nf;
 } RELOCATED;
 
 typedef struct { struct net *net; } possible_net_t;
@@ -142,5 +148,20 @@ enum { STATUS_SRC_NAT = 1 << 4, STATUS_DST_NAT = 1 << 5 };
 extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
 extern void *bpf_rdonly_cast(const void *p, __u32 type) __ksym __weak;
 extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *p) __ksym __weak;
+
+#define IS_THERE(field) __builtin_preserve_field_info(field, 2) /* BPF_FIELD_EXISTS */
+
+/*
+ * For how many the kernel puts IPv6 fragments together before it routes them, in the packet's network namespace; -1: it does not tell.
+ * 0 where it forwards none.
+ */
+static __always_inline int ipv6_defrag_users(struct __sk_buff *skb)
+{
+	struct net *net = ((struct sk_buff *)bpf_cast_to_kern_ctx(skb))->dev->nd_net.net;
+
+	if (!net->ipv6.devconf_all->forwarding)
+		return 0;
+	return IS_THERE(net->nf.defrag_ipv6_users) ? (int)net->nf.defrag_ipv6_users : -1;
+}
 
 #endif

@@ -119,7 +119,8 @@ static __always_inline int back_to_ingress(struct __sk_buff *skb, const struct f
 /* Received: back out of the interface. Sent: into it, as if the other end had answered. Forwarded: to where it came from. */
 static __always_inline int send_answer(struct __sk_buff *skb, const struct fw_pkt *pkt)
 {
-	mark_answer(skb);
+	if (will_take(skb, pkt))
+		mark_answer(skb);
 	if (pkt->hook == FW_HOOK_FORWARD)
 		return back_to_ingress(skb, pkt);
 	swap_macs(skb);

@@ -27,8 +27,6 @@ struct {
 	__type(value, struct route_note);
 } route_notes SEC(".maps");
 
-#define IS_THERE(field) __builtin_preserve_field_info(field, 2) /* BPF_FIELD_EXISTS */
-
 /* Whether the way of a packet depends on more than its destination and where it came in. */
 static __always_inline int routed_by_more(struct net *net, __u8 family)
 {

@@ -8,6 +8,8 @@ volatile const __u8 cfg_forwarding;		/* the host forwards: ask the routing table
 volatile const __u8 cfg_route_notes;		/* the routing table's answers are kept as long as they hold; needs Linux 6.2 */
 volatile const __u8 cfg_defrag;			/* without NAT: what comes in fragments is judged at netfilter's hooks, put together */
 volatile const __u8 cfg_casts;			/* what the kernel has of a packet can be read; needs Linux 6.2 */
+volatile const __u8 cfg_idle_ingress;		/* nothing is to be decided at tc ingress, where nothing is attached then */
+volatile const __u8 cfg_idle_egress;		/* the same at tc egress */
 volatile const __u8 cfg_named;			/* only interfaces in judged_names are judged */
 volatile const __u8 cfg_nat;			/* the kernel translates addresses: see nat.h */
 volatile const __u8 cfg_published;		/* what DNAT sends on from this host is input and output, not forward: see published.h */

@@ -23,6 +23,7 @@
 #include "log.h"
 #include "hooks.h"
 #include "carry.h"
+#include "sign.h"
 #include "seal.h"
 #include "head.h"
 #include "above.h"
@@ -220,13 +221,16 @@ static __always_inline int unseal(struct __sk_buff *skb, struct fw_pkt *pkt)
 	return s->said & SEAL_VERDICT;
 }
 
+/* What egress is to know of a packet that passes through, if it judges any. */
+static __always_inline __u32 carry_onward(const struct __sk_buff *skb) { return cfg_idle_egress ? 0 : carry_received(skb); }
+
 /* A packet that passes through is judged at egress, where both interfaces are known. */
 static __always_inline int pass_through(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
 	if (cfg_conntrack && pkt->more_frags)
 		fw_remember_first(pkt, INGRESS);
 	remember_mac(pkt);
-	skb->tc_index = carry_received(skb) | (pkt->notrack ? CARRY_NOTRACK : 0);
+	skb->tc_index = carry_onward(skb) | (pkt->notrack ? CARRY_NOTRACK : 0);
 	return pass(skb, pkt);
 }
 
@@ -256,6 +260,10 @@ int tc_ingress(struct __sk_buff *skb)
 	enum route route;
 	int rc, sealed;
 
+	if (cfg_idle_ingress) {
+		skb->tc_index = 0;
+		return PASS;
+	}
 	if (!pkt)
 		return drop(FW_STAT_INTERNAL);
 	keep_helpers(pkt);
@@ -270,7 +278,7 @@ int tc_ingress(struct __sk_buff *skb)
 		return unparsed(rc);
 	route = noted_route(skb, pkt);
 	if (route == ROUTE_ONWARD && only_passes(pkt)) {
-		skb->tc_index = carry_received(skb);
+		skb->tc_index = carry_onward(skb);
 		return PASS;
 	}
 	if (cfg_route_notes)
@@ -408,6 +416,8 @@ int tc_egress(struct __sk_buff *skb)
 	struct fw_pkt *pkt = scratch_pkt();
 	int rc;
 
+	if (cfg_idle_egress)
+		return PASS;
 	if (!pkt)
 		return drop(FW_STAT_INTERNAL);
 	keep_helpers(pkt);
@@ -417,7 +427,7 @@ int tc_egress(struct __sk_buff *skb)
 	rc = fw_parse(skb, pkt);
 	if (rc != PARSE_OK)
 		return unparsed(rc);
-	skb->tc_index = believed(skb->ingress_ifindex, skb->tc_index);
+	skb->tc_index = cfg_idle_ingress ? unmarked(skb, pkt) : believed(skb->ingress_ifindex, skb->tc_index);
 	set_interfaces(pkt, came_in_by(skb), skb->ifindex);
 	if (!pkt->in_ifindex)
 		set_owner(skb, pkt);

@@ -455,6 +455,8 @@ const (
 	XdpVarCfgDry            = "cfg_dry"
 	XdpVarCfgFlows          = "cfg_flows"
 	XdpVarCfgForwarding     = "cfg_forwarding"
+	XdpVarCfgIdleEgress     = "cfg_idle_egress"
+	XdpVarCfgIdleIngress    = "cfg_idle_ingress"
 	XdpVarCfgIfnames        = "cfg_ifnames"
 	XdpVarCfgLogBurst       = "cfg_log_burst"
 	XdpVarCfgLogRate        = "cfg_log_rate"
@@ -574,6 +576,8 @@ type XdpVariableSpecs struct {
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgFlows          *ebpf.VariableSpec `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
+	CfgIdleEgress     *ebpf.VariableSpec `ebpf:"cfg_idle_egress"`
+	CfgIdleIngress    *ebpf.VariableSpec `ebpf:"cfg_idle_ingress"`
 	CfgIfnames        *ebpf.VariableSpec `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.VariableSpec `ebpf:"cfg_log_rate"`
@@ -693,6 +697,8 @@ type XdpVariables struct {
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgFlows          *ebpf.Variable `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
+	CfgIdleEgress     *ebpf.Variable `ebpf:"cfg_idle_egress"`
+	CfgIdleIngress    *ebpf.Variable `ebpf:"cfg_idle_ingress"`
 	CfgIfnames        *ebpf.Variable `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.Variable `ebpf:"cfg_log_rate"`

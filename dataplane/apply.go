@@ -40,6 +40,7 @@ var applySteps = []step{
 	{"compile", (*transaction).compile},      // rules that stay keep their counters' slots
 	{"open maps", (*transaction).openMaps},   // flows, counters, …: shared with the live generation
 	{"defrag", (*transaction).chooseDefrag},  // whoever is to put fragments together
+	{"hooks", (*transaction).chooseHooks},    // those with nothing to decide are not attached
 	{"load", (*transaction).load},            // aside; the verifier speaks here
 	{"save", (*transaction).save},            // on disk, for boot, history and rollback
 	{"fill slot", (*transaction).fillSlot},   // the one of the two that is not live

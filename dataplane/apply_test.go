@@ -47,13 +47,13 @@ func TestApply(t *testing.T) {
 func TestCountersFollowRules(t *testing.T) {
 	w := newWorld(t)
 	w.serve(80)
-	w.apply(inputRules(80), Options{})
+	w.apply(onlyInput(80), Options{})
 	w.reaches(80)
 	before := w.settled("input/port-80")
 	if before == 0 {
 		t.Fatal("nothing counted")
 	}
-	res := w.apply(inputRules(81, 80), Options{})
+	res := w.apply(onlyInput(81, 80), Options{})
 	if got := w.counter("input/port-80"); got != before {
 		t.Errorf("%d packets after the swap, want %d", got, before)
 	}
@@ -63,8 +63,8 @@ func TestCountersFollowRules(t *testing.T) {
 	if res.Rules != 3 || res.Kept != 2 {
 		t.Errorf("%d of %d kept, want 2 of 3", res.Kept, res.Rules)
 	}
-	w.apply(inputRules(82), Options{})
-	w.apply(inputRules(80), Options{})
+	w.apply(onlyInput(82), Options{})
+	w.apply(onlyInput(80), Options{})
 	if got := w.counter("input/port-80"); got != 0 {
 		t.Errorf("%d packets on a rule that was gone in between, want 0", got)
 	}

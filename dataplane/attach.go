@@ -155,12 +155,15 @@ func namesOf(ifaces []iface) []string {
 	return names
 }
 
-// hooks are both hooks of every interface.
-func hooks(ifaces []iface) map[hook]iface {
+// hooks are those of every interface where the next generation has something to decide.
+func (t *transaction) hooks() map[hook]iface {
 	all := map[hook]iface{}
-	for _, i := range ifaces {
-		all[hook{i.index, ingress}] = i
-		all[hook{i.index, egress}] = i
+	for _, i := range t.ifaces {
+		for _, dir := range both {
+			if !t.next.idle(dir) {
+				all[hook{i.index, dir}] = i
+			}
+		}
 	}
 	return all
 }
@@ -201,7 +204,7 @@ func (t *transaction) attachAs(mode Mode, disp *dispatchers) error {
 		return err
 	}
 	t.result.Hooks = nil
-	for h, i := range hooks(t.ifaces) {
+	for h, i := range t.hooks() {
 		err := t.attachOne(h, disp, i.l2, has[h])
 		if errors.Is(err, unix.ENODEV) && len(t.opts.Interfaces) == 0 {
 			continue // gone since it was listed
@@ -258,10 +261,11 @@ func errKernelKeep(err error) error {
 	return errKernel(err)
 }
 
-// detachUnwanted detaches from interfaces that the live generation does not judge, and what is attached in another mode.
+// detachUnwanted detaches from interfaces that the live generation does not judge, from hooks where it has nothing to decide, and what is
+// attached in another mode.
 func (t *transaction) detachUnwanted() {
 	want := map[hook]bool{}
-	for h := range hooks(t.ifaces) {
+	for h := range t.hooks() {
 		want[h] = true
 	}
 	for mode, a := range t.d.attachers() {

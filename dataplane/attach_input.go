@@ -10,6 +10,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfwall/bpfwall/ruleset"
 )
 
 // netfilterHook is a hook of netfilter that has a dispatcher, for what ingress leaves to it.
@@ -37,7 +39,7 @@ func (l layout) netfilterPin(h netfilterHook) string { return filepath.Join(l.li
 // (Beside NAT the kernel's own connection tracking does.)
 // Where the kernel cannot, before Linux 6.6, later fragments are judged by their first one.
 func (t *transaction) chooseDefrag() error {
-	t.next.Defrag = !t.next.NAT && (t.rs.UsesConntrack() || t.rs.AsksReceiver())
+	t.next.Defrag = !t.next.NAT && asksWhole(t.rs)
 	err := t.attachNetfilter()
 	if err == nil || t.next.NAT {
 		return err
@@ -46,6 +48,9 @@ func (t *transaction) chooseDefrag() error {
 	t.warn("%s", t.next.fragments())
 	return nil
 }
+
+// asksWhole reports whether rules have to do with datagrams rather than with fragments.
+func asksWhole(rs *ruleset.Ruleset) bool { return rs.UsesConntrack() || rs.AsksReceiver() }
 
 // fragments tells what is not as it should be with fragments; "": nothing.
 func (g *Generation) fragments() string {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/bpfwall/bpfwall/bpf"
 	"github.com/bpfwall/bpfwall/ruleset"
-	"github.com/bpfwall/bpfwall/translator"
 )
 
 // Decider is what can decide about a packet: a rule, or (Rule nil) the policy of a base chain.
@@ -21,6 +20,7 @@ type Decider struct {
 type Counter struct {
 	Decider
 	Packets, Bytes uint64
+	Idle           bool // not counted now: a policy at a hook where there is nothing to decide
 }
 
 // Live is the generation in force and its rules. Returns ErrNotLoaded.
@@ -55,7 +55,7 @@ func (d *Dataplane) Counters() ([]Counter, error) {
 		var all []Counter
 		again := false
 		err = d.look(func() error {
-			if all, err = d.readCounters(rs, g.Slots); err != nil {
+			if all, err = d.readCounters(rs, g); err != nil {
 				return err
 			}
 			n, err := d.liveNumber()
@@ -68,7 +68,7 @@ func (d *Dataplane) Counters() ([]Counter, error) {
 	}
 }
 
-func (d *Dataplane) readCounters(rs *ruleset.Ruleset, slots translator.Slots) ([]Counter, error) {
+func (d *Dataplane) readCounters(rs *ruleset.Ruleset, g *Generation) ([]Counter, error) {
 	m, err := d.openPinned("counters")
 	if err != nil {
 		return nil, err
@@ -76,11 +76,11 @@ func (d *Dataplane) readCounters(rs *ruleset.Ruleset, slots translator.Slots) ([
 	defer m.Close()
 	var all []Counter
 	for _, who := range deciders(rs) {
-		slot, ok := slots.Counters[who.ID]
+		slot, ok := g.Slots.Counters[who.ID]
 		if !ok {
 			continue
 		}
-		c := Counter{Decider: who}
+		c := Counter{Decider: who, Idle: who.Rule == nil && !g.counts(rs, who.Chain)}
 		if c.Packets, c.Bytes, err = readCounter(m, slot); err != nil {
 			return nil, fmt.Errorf("counter of %s: %w", who.ID, errKernel(err))
 		}

@@ -40,6 +40,8 @@ type Generation struct {
 	NAT        bool   `json:"nat,omitempty"`         // it judges beside the kernel's NAT
 	Defrag     bool   `json:"defrag,omitempty"`      // fragments that arrive are judged at netfilter's hooks, when they are put together
 	NoDefrag   string `json:"no_defrag,omitempty"`   // why they are not, though the rules read the state
+	// Idle is the hooks of tc where it has nothing to decide, "ingress" and "egress", so that nothing is attached there.
+	Idle []string `json:"idle,omitempty"`
 	// Guard: there are prerouting rules. NoXDP says why XDP judges them nowhere, XDP why not on an interface, "" on those where it does.
 	Guard bool   `json:"guard,omitempty"`
 	NoXDP string `json:"no_xdp,omitempty"`

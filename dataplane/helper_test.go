@@ -201,13 +201,24 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// inputRules is an input chain that drops all but these TCP ports.
-func inputRules(ports ...uint64) *ruleset.Ruleset {
+// onlyInput is an input chain that drops all but these TCP ports.
+func onlyInput(ports ...uint64) *ruleset.Ruleset {
 	c := &ruleset.Chain{Name: "input", Hook: ruleset.HookInput, Policy: ruleset.Drop}
 	for _, port := range ports {
 		c.Rules = append(c.Rules, allowPort(port))
 	}
 	return &ruleset.Ruleset{Chains: []*ruleset.Chain{c}}
+}
+
+// inputRules is the same, with an output chain that has something to decide too.
+func inputRules(ports ...uint64) *ruleset.Ruleset {
+	rs := onlyInput(ports...)
+	rs.Chains = append(rs.Chains, &ruleset.Chain{Name: "output", Hook: ruleset.HookOutput, Policy: ruleset.Accept, Rules: []*ruleset.Rule{{
+		Name:    "no-discard",
+		Matches: []ruleset.Match{{Field: ruleset.FieldDstPort, Ranges: []ruleset.Range{{From: 9, To: 9}}}},
+		Verdict: ruleset.Verdict{Kind: ruleset.Drop},
+	}}})
+	return rs
 }
 
 func allowPort(port uint64) *ruleset.Rule {

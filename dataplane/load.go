@@ -28,7 +28,7 @@ func setSwitches(spec *ebpf.CollectionSpec, g *Generation, seal uint64) error {
 		"cfg_comm":       g.Notes,
 		"cfg_forwarding": g.Forwarding, "cfg_nat": g.NAT, "cfg_defrag": g.Defrag,
 		"cfg_casts": canCast(), "cfg_checksums": checksums() && canCast(), "cfg_route_notes": g.Forwarding && canCast(),
-		"cfg_named": len(g.Options.Interfaces) > 0,
+		"cfg_named": len(g.Options.Interfaces) > 0, "cfg_idle_ingress": g.idle(ingress), "cfg_idle_egress": g.idle(egress),
 	} {
 		v := spec.Variables[name]
 		if v == nil {

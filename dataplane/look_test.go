@@ -234,7 +234,7 @@ func (w *world) nft(rules string) {
 // TestTwin asks the twin about packets, and looks whether that leaves a trace on the live firewall.
 func TestTwin(t *testing.T) {
 	w := newWorld(t)
-	rs := inputRules(80)
+	rs := onlyInput(80)
 	rs.Chains = append(rs.Chains, &ruleset.Chain{Name: "raw", Hook: ruleset.HookPrerouting, Policy: ruleset.Accept, Rules: []*ruleset.Rule{{
 		Name: "bad", Matches: []ruleset.Match{{Field: ruleset.FieldDstPort, Ranges: []ruleset.Range{{From: 99, To: 99}}}},
 		Verdict: ruleset.Verdict{Kind: ruleset.Drop},

@@ -17,6 +17,7 @@ import (
 type Status struct {
 	Generation *Generation
 	Hooks      []Hook            // those that should be attached, and whether they are
+	Idle       []string          // "ingress", "egress": hooks of tc that are not attached, as there is nothing to decide
 	Missing    []string          // interfaces that the generation names and that are not there
 	Stats      map[string]uint64 // what is counted beside the rules, by name
 	Flows      int               // in the conntrack maps
@@ -78,7 +79,10 @@ func (d *Dataplane) hookStatus(s *Status) error {
 		if i.enslaved != "" || len(names) > 0 && !slices.Contains(names, i.name) {
 			continue
 		}
-		for _, dir := range []direction{ingress, egress} {
+		for _, dir := range both {
+			if s.Generation.idle(dir) {
+				continue
+			}
 			mode, ok := modes[hook{i.index, dir}]
 			s.Hooks = append(s.Hooks, Hook{Interface: i.name, Ifindex: i.index, Direction: string(dir), Mode: mode, Attached: ok})
 		}
@@ -125,12 +129,13 @@ func (h Hook) inXDP() bool { return h.Mode == Mode(xdpNative) || h.Mode == Mode(
 // hostStatus looks for what changed on the host since the apply and matters.
 func (d *Dataplane) hostStatus(s *Status) error {
 	d.natStatus(s)
+	d.idleStatus(s)
 	s.tcpStatus()
 	s.Connect, s.Send = d.connectStatus(s.Generation)
 	if rs, err := d.at.readRuleset(s.Generation.Number); err == nil {
 		d.cgroupStatus(s, rs)
 	}
-	if forwarding() && !s.Generation.Forwarding {
+	if forwarding() && !s.Generation.Forwarding && !s.Generation.idle(ingress) {
 		s.warn("this host began to forward packets after the apply: apply again, so that forwarded packets are told from local ones")
 	}
 	if stale, err := d.staleHost(s.Generation); err == nil && stale {

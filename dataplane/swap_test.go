@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 // helper is another bpfwall: "open BPFFS", "nobody" (an apply that must not come far), or "apply NETNS BPFFS STATE RUN PORT STEP", which dies in front of a step. Port 0 applies one
-// ruleset and another in turn, for ever; port "back" rolls back.
+// ruleset and another in turn, for ever; port "back" rolls back, "out81" applies rules for another hook.
 func helper(args []string) error {
 	switch args[0] {
 	case "open":
@@ -64,6 +64,10 @@ func helper(args []string) error {
 	}
 	if args[5] == "back" {
 		_, err := d.Rollback(context.Background(), Meta{})
+		return err
+	}
+	if args[5] == "out81" {
+		_, err := d.Apply(context.Background(), outputRules(81), Meta{}, Options{})
 		return err
 	}
 	for n := uint64(0); ; n++ {
@@ -163,7 +167,7 @@ func TestKilledAtSyscalls(t *testing.T) {
 	if os.Getenv("BPFWALL_KILL_ALL") != "" {
 		stride = 1
 	}
-	for _, port := range []string{"81", "back"} {
+	for _, port := range []string{"81", "out81", "back"} {
 		kills, changed := 0, 0
 		for _, calls := range []string{"bpf", "renameat,symlinkat,mkdirat,unlinkat,fsync"} {
 			for k := 1; w.killedAt(port, calls, k, &changed); k += stride {
@@ -209,6 +213,15 @@ func (w *world) whole() {
 			w.tb.Errorf("not attached: %+v", h)
 		}
 	}
+	w.in(w.host, func() error {
+		modes, err := d.modes()
+		for h := range modes {
+			if !slices.ContainsFunc(s.Hooks, func(o Hook) bool { return o.Ifindex == h.ifindex && (o.Direction == string(h.dir) || o.inXDP()) }) {
+				w.tb.Errorf("attached for nothing: %+v", h)
+			}
+		}
+		return err
+	})
 	want := map[string]bool{}
 	for _, n := range []uint32{s.Generation.Number, s.Generation.Previous} {
 		want[d.at.programs(n)] = true

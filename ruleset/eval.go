@@ -10,10 +10,11 @@ import (
 // tested against it, and it means what netfilter means. The ruleset must have passed Check; p is not changed.
 //
 // The hook's base chains that cover the packet's family run in order, and each of them must accept. Without one the packet is accepted.
+// Nothing is asked of a packet, not even that it be well-formed, where all that there is are chains without rules that accept.
 func (rs *Ruleset) Eval(h Hook, p *Packet, st *State) (Verdict, Trace) {
 	e := &evaluation{rs: rs, state: st, trace: Trace{Hook: h, Packet: *p}}
 	bases := rs.Base(h, p.Family)
-	if len(bases) > 0 && p.Malformed && rs.ReadsTransport() {
+	if p.Malformed && slices.ContainsFunc(bases, (*Chain).Decides) && rs.ReadsTransport() {
 		e.trace.Reason = ReasonMalformed
 		return Verdict{Kind: Drop}, e.trace
 	}

@@ -1,5 +1,7 @@
 package ruleset
 
+import "slices"
+
 // Ruleset is everything one generation of the firewall decides with.
 type Ruleset struct {
 	Name   string   `json:"name,omitempty"`
@@ -171,6 +173,14 @@ func (rs *Ruleset) UsesSynProxy() bool {
 		}
 	}
 	return false
+}
+
+// Decides reports whether a base chain does anything but accept.
+func (c *Chain) Decides() bool { return len(c.Rules) > 0 || c.Policy != Accept }
+
+// Decides reports whether packets of a hook meet a chain that does.
+func (rs *Ruleset) Decides(h Hook) bool {
+	return slices.ContainsFunc(rs.Chains, func(c *Chain) bool { return c.Hook == h && c.Decides() })
 }
 
 // Chain finds a chain by name, as a jump from a chain of family f does; nil if there is none.

@@ -65,6 +65,12 @@ func (rs *Ruleset) Logs() bool {
 	return false
 }
 
+// AsksForwardedMAC reports whether a rule for forwarded packets looks at the source MAC, or logs it.
+func (rs *Ruleset) AsksForwardedMAC() bool {
+	onward := &Ruleset{Chains: rs.ReachedFrom(HookForward)}
+	return onward.Uses(FieldSrcMAC) || onward.Logs()
+}
+
 // any reports whether a condition holds for any match of any rule, or for what a rule changes in a set, as if it were one.
 func (rs *Ruleset) any(cond func(*Match) bool) bool {
 	for _, c := range rs.Chains {

@@ -131,7 +131,9 @@ func (w *lowering) hook() {
 		next := w.newLabel("next")
 		w.family = ruleset.FamilyAny
 		w.only(b.chain.Family, next)
-		w.malformed()
+		if b.chain.Decides() {
+			w.malformed()
+		}
 		if b.fn == nil {
 			w.base(b)
 		} else {

@@ -141,15 +141,12 @@ func (o *Output) finish() error {
 	}
 	o.sizePlaces()
 	used, logs := rs.Used(), rs.Logs()
-	on := func(h ruleset.Hook) bool {
-		return len(rs.Base(h, ruleset.FamilyIPv4))+len(rs.Base(h, ruleset.FamilyIPv6)) > 0
-	}
 	for name, value := range map[string]bool{
 		"cfg_conntrack":       rs.UsesConntrack(),
 		"cfg_flows":           used.Has(ruleset.FieldFlows),
 		"cfg_published":       rs.PublishedAsInput,
-		"cfg_prerouting":      on(ruleset.HookPrerouting),
-		"cfg_raw_output":      on(ruleset.HookRawOutput),
+		"cfg_prerouting":      rs.Decides(ruleset.HookPrerouting),
+		"cfg_raw_output":      rs.Decides(ruleset.HookRawOutput),
 		"cfg_ifnames":         used.Has(ruleset.FieldInIface, ruleset.FieldOutIface) || logs,
 		"cfg_addrtypes":       used.Has(ruleset.FieldSrcType, ruleset.FieldDstType),
 		"cfg_tcp_options":     used.Has(ruleset.FieldTCPOption, ruleset.FieldTCPMSS),

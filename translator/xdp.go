@@ -13,10 +13,10 @@ import (
 // addXDP puts the prerouting rules into the XDP program too, if there are any and none asks for what XDP does not have.
 func (o *Output) addXDP() error {
 	rs := o.plan.rs
-	chains := rs.ReachedFrom(ruleset.HookPrerouting)
-	if len(chains) == 0 {
+	if !rs.Decides(ruleset.HookPrerouting) {
 		return nil
 	}
+	chains := rs.ReachedFrom(ruleset.HookPrerouting)
 	if o.NoXDP = needsSkb(chains); o.NoXDP != "" {
 		return nil
 	}

@@ -36,7 +36,7 @@ func (p places) of(h ruleset.Hook, in string) string {
 		if p.gen != nil && p.gen.NAT {
 			return "netfilter LOCAL_IN"
 		}
-		return "tc ingress"
+		return p.tc("ingress")
 	case ruleset.HookRawOutput, ruleset.HookOutput:
 		if p.gen != nil && p.gen.Connect {
 			return "connect() and sendto(), then tc egress"
@@ -45,7 +45,15 @@ func (p places) of(h ruleset.Hook, in string) string {
 	if h == ruleset.HookListen {
 		return "bind()"
 	}
-	return "tc egress"
+	return p.tc("egress")
+}
+
+// tc is a hook of tc.
+func (p places) tc(direction string) string {
+	if p.gen != nil && slices.Contains(p.gen.Idle, direction) {
+		return "tc " + direction + ", not attached"
+	}
+	return "tc " + direction
 }
 
 // all is where the rules of a hook run on all interfaces.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,9 +16,10 @@ import (
 // planAnswer is the answer of plan, and of apply -n.
 type planAnswer struct {
 	schema
-	Changes []ruleset.Change `json:"changes"`
-	Passed  int              `json:"tests_passed"`
-	Failed  int              `json:"tests_failed"`
+	Changes []ruleset.Change    `json:"changes"`
+	Hooks   []dataplane.HookUse `json:"hooks"` // of tc
+	Passed  int                 `json:"tests_passed"`
+	Failed  int                 `json:"tests_failed"`
 }
 
 func (a *app) plan() *cobra.Command {
@@ -59,7 +62,11 @@ func (a *app) printPlan(fw *dataplane.Dataplane, in *input.Input) (changed bool,
 	if err != nil {
 		return false, err
 	}
-	answer := planAnswer{schema: schemaOf("plan"), Changes: changes}
+	hooks, err := fw.Uses(in.Ruleset)
+	if err != nil {
+		return false, err
+	}
+	answer := planAnswer{schema: schemaOf("plan"), Changes: changes, Hooks: hooks}
 	var failed ruleset.ErrorList
 	if in.Policy != nil {
 		for _, r := range in.Policy.RunTests(nil) {
@@ -72,6 +79,7 @@ func (a *app) printPlan(fw *dataplane.Dataplane, in *input.Input) (changed bool,
 	}
 	err = a.emit(answer, func() {
 		a.printChanges(a.stdout, answer.Changes)
+		a.printIdle(hooks)
 		a.printf("tests: %d passed, %d failed\n", answer.Passed, answer.Failed)
 		r := a.renderer()
 		for _, p := range failed {
@@ -82,4 +90,19 @@ func (a *app) printPlan(fw *dataplane.Dataplane, in *input.Input) (changed bool,
 		err = &codeError{code: exitTest, err: fmt.Errorf("%s failed", count(answer.Failed, "test")), said: a.json}
 	}
 	return len(answer.Changes) > 0, err
+}
+
+// printIdle says where nothing will be attached, and why there is something elsewhere.
+func (a *app) printIdle(hooks []dataplane.HookUse) {
+	idle := func(h dataplane.HookUse) bool { return len(h.For) == 0 }
+	if !slices.ContainsFunc(hooks, idle) {
+		return
+	}
+	for _, h := range hooks {
+		if idle(h) {
+			a.printf("tc %s: not attached, there is nothing to decide; what policies accept there is not counted\n", h.Direction)
+			continue
+		}
+		a.printf("tc %s: attached, for %s\n", h.Direction, strings.Join(h.For, ", "))
+	}
 }

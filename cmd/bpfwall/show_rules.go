@@ -22,6 +22,7 @@ type ruleAnswer struct {
 	Verdict string       `json:"verdict"`
 	Packets uint64       `json:"packets"`
 	Bytes   uint64       `json:"bytes"`
+	Idle    bool         `json:"not_counted,omitempty"` // a policy at a hook where there is nothing to decide
 	Pos     *ruleset.Pos `json:"pos,omitempty"`
 
 	hook ruleset.Hook
@@ -91,7 +92,7 @@ func ruleAnswers(counters []dataplane.Counter, chains []string, unused bool, sor
 }
 
 func ruleAnswerOf(c dataplane.Counter) ruleAnswer {
-	answer := ruleAnswer{hook: c.Chain.Hook, Chain: c.Chain.Key(), ID: c.ID, Packets: c.Packets, Bytes: c.Bytes}
+	answer := ruleAnswer{hook: c.Chain.Hook, Chain: c.Chain.Key(), ID: c.ID, Packets: c.Packets, Bytes: c.Bytes, Idle: c.Idle}
 	if c.Chain.Hook != ruleset.HookNone {
 		answer.Hook = c.Chain.Hook.String()
 	}
@@ -116,8 +117,12 @@ func (a *app) printRules(list []ruleAnswer, heads bool, at places) {
 		if !heads {
 			where = r.Chain
 		}
+		packets, bytes := grouped(r.Packets), amount(r.Bytes)
+		if r.Idle {
+			packets, bytes = "-", "-"
+		}
 		rows = append(rows, []string{
-			fmt.Sprintf("%12s", grouped(r.Packets)), fmt.Sprintf("%10s", amount(r.Bytes)), escape(where),
+			fmt.Sprintf("%12s", packets), fmt.Sprintf("%10s", bytes), escape(where),
 			p.bold(escape(r.Name)), escape(ruleText(r)), p.dim(place(r.Pos)),
 		})
 	}

@@ -18,6 +18,7 @@ type statusAnswer struct {
 	On         bool              `json:"on"`
 	Generation *generation       `json:"generation"`
 	Hooks      []hookAnswer      `json:"hooks"`
+	Idle       []string          `json:"idle,omitempty"` // directions of tc that are not attached, for there is nothing to decide
 	Missing    []string          `json:"missing_interfaces,omitempty"`
 	Connect    string            `json:"connect,omitempty"`
 	Send       string            `json:"send,omitempty"`
@@ -56,7 +57,7 @@ func answerOf(s *dataplane.Status) statusAnswer {
 	g := s.Generation
 	return statusAnswer{
 		schemaOf("status"), true, &generation{g.Number, true, g.Time, g.User, g.Confirmed, g.RollbackTo, fileNames(g), g.Note},
-		hookAnswers(s.Hooks), s.Missing, s.Connect, s.Send, s.Flows, s.Stats, s.Warnings,
+		hookAnswers(s.Hooks), s.Idle, s.Missing, s.Connect, s.Send, s.Flows, s.Stats, s.Warnings,
 	}
 }
 
@@ -80,6 +81,9 @@ func (a *app) printStatus(s *dataplane.Status) {
 			state = p.error("NOT ATTACHED: packets pass unjudged; run bpfwall refresh")
 		}
 		rows = append(rows, []string{"  " + strings.TrimSpace(escape(h.Interface)+" "+h.Direction), string(h.Mode), state})
+	}
+	for _, dir := range s.Idle {
+		rows = append(rows, []string{"  " + dir, "-", "not attached: there is nothing to decide"})
 	}
 	for _, name := range s.Missing {
 		rows = append(rows, []string{"  " + escape(name), "-", "no such interface now"})

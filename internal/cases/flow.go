@@ -73,9 +73,14 @@ var flowCases = []Case{
 		Allowed: []string{"udp -> :53 in eth0", "udp -> :53 out eth0", "tcp out eth0"},
 		Dropped: []string{"udp -> :54 in eth0", "udp -> :54 out eth0", "udp -> :53 in eth0 out eth1", "tcp in eth0"}},
 	{Name: "malformed where ports are read", Chains: []*ruleset.Chain{
-		base(ruleset.HookInput, ruleset.Accept), base(ruleset.HookForward, ruleset.Accept, rule(drop, is(dport, 23)))},
+		base(ruleset.HookInput, ruleset.Accept, rule(drop, udp)), base(ruleset.HookForward, ruleset.Accept, rule(drop, is(dport, 23)))},
 		Allowed: []string{"tcp in eth0", "tcp malformed out eth0"},
 		Dropped: []string{"tcp malformed in eth0", "tcp malformed in eth0 out eth1"}},
+	{Name: "malformed where nothing is asked", Chains: []*ruleset.Chain{
+		base(ruleset.HookInput, ruleset.Accept), base(ruleset.HookForward, ruleset.Accept, rule(drop, is(dport, 23))),
+		base(ruleset.HookOutput, ruleset.Drop)},
+		Allowed: []string{"tcp malformed in eth0"},
+		Dropped: []string{"tcp malformed in eth0 out eth1", "tcp malformed out eth0"}},
 	{Name: "malformed where nothing is read", Chains: []*ruleset.Chain{base(ruleset.HookInput, ruleset.Accept, rule(drop, udp))},
 		Allowed: []string{"tcp malformed in eth0"},
 		Dropped: []string{"udp malformed in eth0"}},

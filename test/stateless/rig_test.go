@@ -33,7 +33,8 @@ type rig struct {
 	watch *watch
 	load  func(r *rig, rules [2]string, ipsets string) error
 	dir   string
-	ready bool // there are rules
+	ready bool   // there are rules
+	only  string // hook that has them; "": all
 }
 
 func newRig(t *testing.T, cpu int, load func(r *rig, rules [2]string, ipsets string) error) *rig {

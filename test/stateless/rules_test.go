@@ -13,6 +13,7 @@ import (
 type generator struct {
 	rng     *rand.Rand
 	six     bool
+	only    string                    // hook that has rules; "": all
 	members map[bool][][]netip.Prefix // of the sets
 }
 
@@ -43,6 +44,7 @@ type chain struct {
 // family is the rules of one family.
 type family struct {
 	six    bool
+	only   string // as of the generator
 	chains []*chain
 	policy map[string]string
 	text   string
@@ -86,7 +88,7 @@ func (g *generator) ipsets() string {
 const userChains = 4 // of each hook
 
 func (g *generator) family(n int) *family {
-	f := &family{six: g.six, policy: map[string]string{}}
+	f := &family{six: g.six, only: g.only, policy: map[string]string{}}
 	for _, hook := range []string{"PREROUTING", "OUTPUT"} {
 		c := &chain{name: hook, hook: hook, table: "raw"}
 		f.chains = append(f.chains, c)
@@ -97,6 +99,9 @@ func (g *generator) family(n int) *family {
 	for _, hook := range []string{"INPUT", "FORWARD", "OUTPUT"} {
 		base := &chain{name: hook, hook: hook, table: "filter"}
 		f.policy[hook] = g.pick("ACCEPT", "DROP")
+		if !f.has("filter", hook) {
+			f.policy[hook] = "ACCEPT"
+		}
 		var users []*chain
 		for i := range userChains {
 			users = append(users, &chain{name: fmt.Sprintf("%s-%d", strings.ToLower(hook), i), hook: hook, table: "filter"})
@@ -113,6 +118,11 @@ func (g *generator) family(n int) *family {
 	}
 	f.text = f.save()
 	return f
+}
+
+// has reports whether chains of a hook have their rules in the file.
+func (f *family) has(table, hook string) bool {
+	return f.only == "" || table == "filter" && hook == f.only
 }
 
 // save is the rules as iptables-save prints them. What the firewalls send themselves has a TTL of 64: the kernel judges it in OUTPUT, bpfwall
@@ -135,9 +145,17 @@ func (f *family) save() string {
 				fmt.Fprintf(&b, ":%s %s [0:0]\n", c.name, policy)
 			}
 		}
-		b.WriteString(own + map[string]string{"raw": "-A PREROUTING -i lo -j ACCEPT\n", "filter": "-A INPUT -i lo -j ACCEPT\n"}[table])
+		if f.has(table, "OUTPUT") {
+			b.WriteString(own)
+		}
+		if f.has(table, "PREROUTING") {
+			b.WriteString("-A PREROUTING -i lo -j ACCEPT\n")
+		}
+		if table == "filter" && f.has(table, "INPUT") {
+			b.WriteString("-A INPUT -i lo -j ACCEPT\n")
+		}
 		for _, c := range f.chains {
-			if c.table != table {
+			if c.table != table || !f.has(table, c.hook) {
 				continue
 			}
 			for _, r := range c.rules {
@@ -203,7 +221,7 @@ func (g *generator) conditions(c *chain) []condition {
 				e = &extensions[g.rng.IntN(len(extensions))]
 			}
 		}
-		if !e.usable(g.six, proto, received, c.hook == "OUTPUT") || slices.ContainsFunc(out, func(o condition) bool { return strings.HasPrefix(o.text, " -m "+e.name+" ") }) {
+		if g.only != "" && e.name == "mac" || !e.usable(g.six, proto, received, c.hook == "OUTPUT") || slices.ContainsFunc(out, func(o condition) bool { return strings.HasPrefix(o.text, " -m "+e.name+" ") }) {
 			continue
 		}
 		cond := e.forms[g.rng.IntN(len(e.forms))](g)
@@ -233,7 +251,7 @@ func (g *generator) target(c *chain, r *rule, to []*chain, jump func(string, *ch
 		return " -j MARK" + g.pick(" --set-xmark ", " --set-mark ") + g.markText()
 	case n == 16:
 		return fmt.Sprintf(" -j MARK%s0x%x", g.pick(" --and-mark ", " --or-mark ", " --xor-mark "), g.rng.IntN(16))
-	case n == 17:
+	case n == 17 && g.only == "":
 		return g.pick(" -j LOG --log-prefix x", "", " -j NFLOG --nflog-group 7")
 	case n == 18:
 		return " -j RETURN"

@@ -91,11 +91,7 @@ func TestStateless(t *testing.T) {
 		lab.Engine
 	}{{"nft", lab.Nft}, {"legacy", lab.Legacy}}
 	rigs := [2]*rig{newRig(t, 0, nil), newRig(t, 1, loadBpfwall)}
-	first := *seed
-	if first == 0 {
-		first = rand.Uint64N(1 << 32)
-	}
-	t.Logf("seed %d", first)
+	first := firstSeed(t)
 	sum := &sums{explained: map[string]int{}}
 	start := time.Now()
 	for s := first; sum.rulesets < *rulesets && !t.Failed(); s++ {
@@ -106,10 +102,54 @@ func TestStateless(t *testing.T) {
 	sum.report(t, time.Since(start))
 }
 
+// TestOneHook does the same with rules for one hook alone, where bpfwall is attached at one hook of tc only. What a neighbour has put into
+// its packets' tc_index makes no difference.
+func TestOneHook(t *testing.T) {
+	for _, c := range []struct {
+		only, idle string
+		tcIndex    int32
+	}{
+		{"FORWARD", "ingress", 0}, {"FORWARD", "ingress", 0x1100}, {"FORWARD", "ingress", 0xffff},
+		{"OUTPUT", "ingress", 0x2000}, {"INPUT", "egress", 0xffff},
+	} {
+		t.Run(fmt.Sprintf("%s %#x", c.only, c.tcIndex), func(t *testing.T) {
+			rigs := [2]*rig{newRig(t, 0, loadKernel(lab.Nft)), newRig(t, 1, loadBpfwall)}
+			rigs[1].only = c.only
+			for _, far := range []*lab.NS{rigs[1].world.Client, rigs[1].world.Server} {
+				if err := rigs[1].watch.forge(far, c.tcIndex); err != nil {
+					t.Fatal(err)
+				}
+			}
+			sum := &sums{explained: map[string]int{}}
+			start, first := time.Now(), firstSeed(t)
+			for s := first; sum.rulesets < max(1, *rulesets/3) && !t.Failed(); s++ {
+				compare(t, rigs, s, "nft", lab.Nft, sum)
+			}
+			sum.report(t, time.Since(start))
+			status, err := rigs[1].world.DUT.Bpfwall("status", "--json")
+			if err != nil || !strings.Contains(strings.Join(strings.Fields(status), ""), `"idle":["`+c.idle+`"]`) {
+				t.Errorf("%v: %s not idle: %s", err, c.idle, status)
+			}
+		})
+	}
+}
+
+// firstSeed is -seed, or a new one.
+func firstSeed(t *testing.T) uint64 {
+	t.Helper()
+	first := *seed
+	if first == 0 {
+		first = rand.Uint64N(1 << 32)
+	}
+	t.Logf("seed %d", first)
+	return first
+}
+
 // compare plays one ruleset's packets.
 func compare(t *testing.T, rigs [2]*rig, seed uint64, engine string, e lab.Engine, sum *sums) {
 	start := time.Now()
 	g := &generator{rng: rand.New(rand.NewPCG(seed, 2))}
+	g.only = rigs[1].only
 	rules := newRules(g, 50<<g.rng.IntN(4)+g.rng.IntN(50))
 	each := min(*packets / *rulesets, 130_000) / 2
 	probes := append(g.probes(rules[0], each), g.probes(rules[1], each)...)

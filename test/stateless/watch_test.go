@@ -102,6 +102,22 @@ func (v *watch) attach(n *lab.NS, iface string, code asm.Instructions) error {
 	return err
 }
 
+// forge has a namespace put a value into the tc_index of all that it sends, which a veth hands over.
+func (v *watch) forge(n *lab.NS, value int32) error {
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, License: "GPL", Instructions: asm.Instructions{
+		asm.Mov.Imm(asm.R2, value),
+		asm.StoreMem(asm.R1, 44, asm.R2, asm.Word), // __sk_buff.tc_index
+		asm.Mov.Imm(asm.R0, -1),                    // TCX_NEXT
+		asm.Return(),
+	}})
+	if err != nil {
+		return err
+	}
+	defer prog.Close()
+	_, err = v.tcx(n, "eth0", ebpf.AttachTCXEgress, prog)
+	return err
+}
+
 func (v *watch) tcx(n *lab.NS, iface string, at ebpf.AttachType, prog *ebpf.Program) (l link.Link, err error) {
 	err = n.Do(func() error {
 		dev, err := netlink.LinkByName(iface)
@@ -351,9 +367,17 @@ func (v *watch) refill(w *lab.World) error {
 	return nil
 }
 
-// errorBucket is the map error_rate of the generation in force.
+// errorBucket is the map error_rate of the generation in force, by one of its programs: one that lets everything pass does not have it.
 func errorBucket(name string) (*ebpf.Map, error) {
-	progs, err := filepath.Glob(filepath.Join("/sys/fs/bpf/bpfwall/netns", name, "progs/gen-*/tc_ingress"))
+	m, err := bucketOf(name, "tc_ingress")
+	if m == nil && err == nil {
+		m, err = bucketOf(name, "tc_egress")
+	}
+	return m, err
+}
+
+func bucketOf(name, program string) (*ebpf.Map, error) {
+	progs, err := filepath.Glob(filepath.Join("/sys/fs/bpf/bpfwall/netns", name, "progs/gen-*", program))
 	if err != nil || len(progs) == 0 {
 		return nil, fmt.Errorf("no program of bpfwall in %s: %w", name, err)
 	}
