@@ -50,7 +50,7 @@ func TestAdversarial(t *testing.T) {
 				if len(o.plan.classifiers) == 0 {
 					t.Fatal(o.plan.refused)
 				}
-				exact(t, filters)
+				exact(t, filters, EngineAuto)
 			})
 		}
 	}

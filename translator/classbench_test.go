@@ -38,7 +38,9 @@ func TestClassBench(t *testing.T) {
 			}
 			null := cost(t, classbench.Ruleset("null", nil), filters)
 			full := cost(t, classbench.Ruleset("filters", filters), filters)
-			exact(t, filters)
+			for _, e := range []Engine{EngineAuto, EngineClassifiers, EngineVectors} {
+				exact(t, filters, e)
+			}
 			for i, kind := range classbench.Kinds {
 				t.Logf("%-8s %6.1f ns over %.1f", kind, full[i]-null[i], null[i])
 			}
@@ -87,10 +89,10 @@ func cost(t testing.TB, rs *ruleset.Ruleset, filters []classbench.Filter) (out [
 }
 
 // exact judges headers by a filter set and compares all counters with what the filters say.
-func exact(t *testing.T, filters []classbench.Filter) {
+func exact(t *testing.T, filters []classbench.Filter, e Engine) {
 	t.Helper()
 	rs := classbench.Ruleset("filters", filters)
-	o, err := Translate(rs, Slots{})
+	o, err := Options{Engine: e}.Translate(rs, Slots{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,5 +126,5 @@ func exact(t *testing.T, filters []classbench.Filter) {
 			}
 		}
 	}
-	t.Logf("%d packets, %d counters wrong", n, wrong)
+	t.Logf("%s: %d packets, %d counters wrong", engineNames[e], n, wrong)
 }

@@ -114,7 +114,7 @@ func TestShapes(t *testing.T) {
 				bigger := newGen(100*uint64(i) + s).Ruleset()
 				bigger.AssignIDs() // before expanding: rules keep their IDs
 				x.expand(bigger)
-				j := newJudge(t, bigger)
+				j := newJudgeOf(t, bigger, []Engine{EngineAuto, EngineVectors}[s%2])
 				for range 40 {
 					p, h := g.Packet(), pick(g, ruleset.Hooks...)
 					if want, got := eval(plain, &p, h, nil), j.run(t, &p, h); want != got {

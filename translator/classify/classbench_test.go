@@ -64,18 +64,24 @@ func compareSet(t *testing.T, path string) {
 	}
 	t.Logf("%d rules: %v, %.2f MB, %d subsets, cells %v, lists up to %d, ports %+v", len(rules), time.Since(start).Round(time.Millisecond),
 		float64(len(table.Data))/1e6, len(table.Subsets), cells, table.MaxList, table.Ports)
+	vectors, err := BuildVectors(rules, kindGroups(kinds), opt)
+	if err != nil {
+		t.Log(err)
+	}
 	n := 2_000_000 / len(filters)
 	for _, kind := range []classbench.Traffic{classbench.Uniform, classbench.Mixed} {
 		for _, h := range classbench.Headers(filters, kind, n, 5) {
 			k := Key{Src: Addr{Hi: uint64(h.Src)}, Dst: Addr{Hi: uint64(h.Dst)}, SrcPort: uint16(max(h.SrcPort, 0)), DstPort: uint16(max(h.DstPort, 0))}
-			for i, p := range kinds {
-				if p.MeetsKind(h) {
-					k.Patterns |= 1 << i
-				}
-			}
+			k.Patterns = metKinds(kinds, h)
 			want := classbench.Match(filters, h)
 			if got, ok := table.Lookup(k, 0, order); ok != (want >= 0) || ok && int(got) != want {
 				t.Fatalf("%+v: rule %d, want %d", h, got, want)
+			}
+			if vectors == nil {
+				continue
+			}
+			if got, ok := vectors.Lookup(k, 0, order); ok != (want >= 0) || ok && int(got) != want {
+				t.Fatalf("%+v: bit vectors say %d, want %d", h, got, want)
 			}
 		}
 	}
@@ -120,4 +126,33 @@ func span(p netip.Prefix) []Span {
 	a := p.Masked().Addr().As4()
 	from := uint64(binary.BigEndian.Uint32(a[:]))
 	return []Span{{Addr{Hi: from}, Addr{Hi: from | (1<<(32-p.Bits()) - 1)}}}
+}
+
+// kindGroups is what headers may meet of kinds.
+func kindGroups(kinds []classbench.Filter) []PatternGroup {
+	g := PatternGroup{Mask: ^uint64(0)}
+	for proto := range 256 {
+		for flags := range 257 {
+			h := classbench.Header{Proto: uint8(proto), TCPFlags: flags, SrcPort: ruleset.Absent, DstPort: ruleset.Absent}
+			if flags == 256 || proto != 6 {
+				h.TCPFlags = ruleset.Absent
+			}
+			for _, port := range []int{ruleset.Absent, 1} {
+				h.SrcPort, h.DstPort = port, port
+				g.Values = append(g.Values, metKinds(kinds, h))
+			}
+		}
+	}
+	slices.Sort(g.Values)
+	g.Values = slices.Compact(g.Values)
+	return []PatternGroup{g}
+}
+
+func metKinds(kinds []classbench.Filter, h classbench.Header) (out uint64) {
+	for i, p := range kinds {
+		if p.MeetsKind(h) {
+			out |= 1 << i
+		}
+	}
+	return out
 }

@@ -113,6 +113,65 @@ func TestMutations(t *testing.T) {
 	}
 }
 
+// vectorMutations are the same of bit vectors.
+var vectorMutations = []struct {
+	name   string
+	change func(*Vectors)
+}{
+	{"aggregates leave words out", func(v *Vectors) {
+		v.eachRow(func(row []byte) { order.PutUint64(row, order.Uint64(row)&^(1<<3)) })
+	}},
+	{"a rule's bit is in no row", func(v *Vectors) {
+		v.eachRow(func(row []byte) { order.PutUint64(row[8:], order.Uint64(row[8:])&^(1<<9)) })
+	}},
+	{"a rule's bit is in every row", func(v *Vectors) {
+		v.eachRow(func(row []byte) { order.PutUint64(row[8:], order.Uint64(row[8:])|1<<9) })
+	}},
+	{"values of a dimension have the row of their neighbours", func(v *Vectors) {
+		s := v.Dims[len(v.Dims)-1].Search
+		for i := int(s.Starts) - 1; i > 0; i-- {
+			copy(v.Data[s.Records+s.Record*i:][:4*v.Blocks], v.Data[s.Records+s.Record*(i-1):])
+		}
+	}},
+	{"a dimension is left out", func(v *Vectors) { v.Dims = v.Dims[1:] }},
+	{"all blocks but the first are left out", func(v *Vectors) { v.Blocks = 1 }},
+	{"a bit's place is wrong", func(v *Vectors) { v.Data[v.Lowest+DeBruijn<<5%(1<<64)>>58] ^= 1 }},
+}
+
+// eachRow visits the bytes of all rows.
+func (v *Vectors) eachRow(visit func(row []byte)) {
+	size := 8 * (1 + v.Block/64)
+	for at := v.Rows; at+size <= v.Rows+8*v.Units; at += size {
+		visit(v.Data[at:][:size])
+	}
+}
+
+func TestVectorMutations(t *testing.T) {
+	for _, m := range vectorMutations {
+		t.Run(m.name, func(t *testing.T) {
+			found := 0
+			for seed := range uint64(6) {
+				g := generator{rand.New(rand.NewPCG(seed, 99)), Family(seed % 2)}
+				rules := g.rules(1300)
+				opt := testOptions(g.family)
+				opt.block = 512
+				v, err := BuildVectors(rules, testGroups(7), opt)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if v.Blocks < 2 {
+					t.Fatalf("%d block", v.Blocks)
+				}
+				m.change(v)
+				found += differences(g, rules, v, 2000)
+			}
+			if found == 0 {
+				t.Error("nothing was noticed")
+			}
+		})
+	}
+}
+
 // differences is how many of n lookups say something else than the rules.
 func differences(g generator, rules []Rule, table finder, n int) (count int) {
 	for range n {

@@ -21,6 +21,7 @@ type Options struct {
 	Like *Shape
 
 	cells int // that all subsets may have, about
+	block int // rules of a block of bit vectors; 0: as memory allows
 }
 
 // Table is a classifier.

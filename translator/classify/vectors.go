@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"math/bits"
@@ -156,7 +157,7 @@ func (g *PatternGroup) spans() (out [64][]Span) {
 func (b *vectorBuilder) choose() error {
 	least := 0
 	for _, size := range blocks {
-		b.block = min(size, (len(b.rules)+63)&^63)
+		b.block = min(cmp.Or(b.opt.block, size), (len(b.rules)+63)&^63)
 		if least = b.estimate(); least <= b.opt.MaxBytes {
 			return nil
 		}

@@ -33,7 +33,7 @@ func TestVectors(t *testing.T) {
 			rules := g.rules([]int{1, 2, 64, 65, 200, 1500}[i%6])
 			opt := testOptions(f)
 			if i%2 == 1 {
-				opt.MaxBytes = 1 << 20 // small blocks
+				opt.block = 64 << (i % 4)
 			}
 			v, err := BuildVectors(rules, testGroups([]int{7, 3, 2}[i%3]), opt)
 			if err != nil {
