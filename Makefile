@@ -34,6 +34,7 @@ FLOODFOR ?= 60s
 FLOODLEAST ?= 75000
 KILLS ?= 500
 CORPUS ?= ../shared/corpus
+CLASSBENCH ?=
 
 .PHONY: help
 help: ## this list
@@ -118,7 +119,7 @@ diff: comparisons ## everything that is compared with the kernel's firewall or w
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSwapUnderLoad|TestKilledApply|Flood' ./test/netns -swaps $(SWAPS) -kills $(KILLS)
 
 .PHONY: diff-long
-diff-long: comparisons soak ## PACKETS packets through RULESETS random rulesets without state, STEPS packets of flows, SEQUENCES sequences of states, FRAMES damaged frames, floods, SWAPS swaps, KILLS kills, BULK MB each way
+diff-long: comparisons soak ## PACKETS packets through RULESETS random rulesets without state, STEPS packets of flows and through each engine, SEQUENCES sequences of states, FRAMES damaged frames, floods, SWAPS swaps, KILLS kills, BULK MB each way
 
 .PHONY: comparisons
 comparisons: setup
@@ -127,8 +128,15 @@ comparisons: setup
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSameAsIptables|TestRig|TestRandomRules|TestCasesInKernel|TestOddFrames|TestFragments' ./test/netns \
 		-packets $(STEPS) -mutants $(MUTANTS_OF_RULES) -rulesets $(RULESETS)
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestRandom ./translator -long
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestEnginesAgree ./translator -long -packets $(STEPS)
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v ./test/volume -frames $(FRAMES) -each 40000
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestBulk|TestPathMTU' ./test/netns -bulk $(BULK)
+
+.PHONY: classes
+classes: setup ## every engine that finds the first of many rules beside Go, STEPS packets a ruleset, on filter sets too: CLASSBENCH for their folder
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestEnginesAgree|TestAdversarial|TestShapes|TestRefused' ./translator -long -packets $(STEPS)
+	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'Test(Random|Vectors|.*Mutations)' ./translator/classify -long
+	@[ -z "$(CLASSBENCH)" ] || $(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestClassBench ./translator ./translator/classify -sets '*' -classbench $(abspath $(CLASSBENCH))
 
 .PHONY: mutate
 mutate: setup ## change the C one constant or comparison at a time and list what no test notices; MUTANTS=100 for a sample

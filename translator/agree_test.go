@@ -1,6 +1,7 @@
 package translator
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -14,6 +15,8 @@ import (
 	"github.com/bpfwall/bpfwall/internal/random"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
+
+var agreePackets = flag.Int("packets", bulk, "packets of each ruleset that all engines are tried with")
 
 // allEngines are what every ruleset is tried under.
 var allEngines = []Engine{EngineCode, EngineForks, EngineClassifiers, EngineVectors}
@@ -131,12 +134,9 @@ func shrunk(t *testing.T, rs *ruleset.Ruleset, p ruleset.Packet, engine string) 
 
 // TestEnginesAgree compares every engine with the evaluator on rules that overlap: verdicts, marks, who decided, and all counters.
 func TestEnginesAgree(t *testing.T) {
-	first, packets := *seed, bulk
+	first := *seed
 	if first == 0 {
 		first = rand.Uint64N(1 << 32)
-	}
-	if *long {
-		packets = 1_000_000
 	}
 	for i := range 10 {
 		s := first + uint64(i)
@@ -152,16 +152,16 @@ func TestEnginesAgree(t *testing.T) {
 					return eval(rs, p, ruleset.HookInput, nil)
 				},
 				ends: func(t *testing.T, s *subject) { s.judge.counted(t, rs, want) }}
-			a.run(t, packets)
+			a.run(t, *agreePackets)
 		})
 	}
 }
 
 // TestEnginesAgreeOnHostile compares every engine on hostile rules with the evaluator, and with what these rules mean as boxes.
 func TestEnginesAgreeOnHostile(t *testing.T) {
-	n, packets := 300, bulk
+	n := 300
 	if *long {
-		n, packets = 1500, 1_000_000
+		n = 1500
 	}
 	for kind, h := range random.Hostile {
 		for _, f := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
@@ -184,7 +184,7 @@ func TestEnginesAgreeOnHostile(t *testing.T) {
 						points = points[:0]
 						return r
 					}}
-				a.run(t, packets)
+				a.run(t, *agreePackets)
 			})
 		}
 	}

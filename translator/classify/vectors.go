@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"math"
-	"math/bits"
 	"slices"
 )
 
@@ -328,17 +327,22 @@ func (r *rowReader) find(k Key, from uint32) uint32 {
 			r.rows = append(r.rows, r.Rows+8*int(r.order.Uint32(r.Data[at+4*block:])))
 		}
 		for left := r.and(0); left != 0; left &= left - 1 {
-			w := bits.TrailingZeros64(left)
+			w := r.lowest(left)
 			first, word := block*r.Block+64*w, r.and(8+8*w)
 			if behind := int(from) - first; behind > 0 {
 				word &= ^uint64(0) << behind
 			}
 			if word != 0 {
-				return uint32(first + bits.TrailingZeros64(word))
+				return uint32(first + r.lowest(word))
 			}
 		}
 	}
 	return none
+}
+
+// lowest is the place of the lowest bit.
+func (r *rowReader) lowest(word uint64) int {
+	return int(r.Data[r.Lowest+int(word&-word*DeBruijn>>58)])
 }
 
 // and is the words of all rows at an offset.
