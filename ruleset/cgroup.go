@@ -84,13 +84,19 @@ func (c *checker) cgroups() {
 
 // AsksSender reports whether a rule for what this host sends looks at who owns a packet's socket.
 func (rs *Ruleset) AsksSender() bool {
-	return rs.asks(1<<HookRawOutput|1<<HookOutput, FieldSocket, FieldUID, FieldGID)
+	return rs.asks(1<<HookRawOutput|1<<HookOutput, SenderFields...)
 }
 
 // AsksReceiver reports whether a rule for what this host receives looks at the socket that will get a packet.
 func (rs *Ruleset) AsksReceiver() bool {
-	return rs.asks(1<<HookInput, FieldSocket, FieldUID, FieldGID, FieldConnected, FieldCgroup)
+	return rs.asks(1<<HookInput, ReceiverFields...)
 }
+
+// SenderFields are what AsksSender looks for, ReceiverFields what AsksReceiver does.
+var (
+	SenderFields   = []FieldID{FieldSocket, FieldUID, FieldGID}
+	ReceiverFields = []FieldID{FieldSocket, FieldUID, FieldGID, FieldConnected, FieldCgroup}
+)
 
 // AsksSenderCgroup reports whether a rule for what this host sends looks at the control group of a packet's socket.
 func (rs *Ruleset) AsksSenderCgroup() bool {

@@ -21,7 +21,7 @@ const leaveToTC = uint32(ruleset.Reject) | 0xff<<8
 // send to somebody it is not connected to: as far as they can be known to drop or reject the first packet. It does so if any rule asks for sockets; what cannot be compiled is left to tc.
 func (o *Output) addConnect(prev Slots) error {
 	rs := o.plan.rs
-	if !rs.AsksSender() && !rs.AsksSenderCgroup() {
+	if !o.plan.asksSender() && !(o.plan.used.Has(ruleset.FieldCgroup) && rs.AsksSenderCgroup()) {
 		return nil
 	}
 	spec, err := bpf.Connect.Spec()
@@ -71,8 +71,8 @@ func (p *plan) compile(obj *object, at *layout) ([]*code, error) {
 // connectPlan is the plan of the chains that locally made packets meet, with the steps that connect() can tell. Sets have the names
 // that they have in the plan of everything, since those passes do the same there.
 func connectPlan(rs *ruleset.Ruleset, prev Slots, l limits, order binary.ByteOrder) (*plan, error) {
-	p := newPlan(rs, prev, l)
-	p.engine, p.order, p.atConnect = EngineForks, order, true
+	p := newPlan(rs, prev)
+	p.limits, p.engine, p.order, p.atConnect = l, EngineForks, order, true
 	for _, pass := range passes {
 		if pass.name == "cheap first" {
 			p.onlySent()

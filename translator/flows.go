@@ -39,14 +39,20 @@ func (c flows) jump(e *emitter, op asm.JumpOp, label string) {
 }
 
 // countsFlows reports whether flows of anybody are counted.
-func countsFlows(rs *ruleset.Ruleset) bool {
-	return rs.Uses(ruleset.FieldFlows) || rs.Conntrack != nil && rs.Conntrack.PerSource != 0
+func (p *plan) countsFlows() bool {
+	return p.used.Has(ruleset.FieldFlows) || p.rs.Conntrack != nil && p.rs.Conntrack.PerSource != 0
 }
+
+// tracks reports whether flows are tracked, as rs.UsesConntrack does.
+func (p *plan) tracks() bool { return p.used.Has(ruleset.FieldState) || p.countsFlows() }
+
+// asksSender is rs.AsksSender.
+func (p *plan) asksSender() bool { return p.used.Has(ruleset.SenderFields...) && p.rs.AsksSender() }
 
 // sizePlaces makes room to count as many flows as the tables have.
 func (o *Output) sizePlaces() {
 	maps := o.Spec.Maps
-	if countsFlows(o.plan.rs) {
+	if o.plan.countsFlows() {
 		maps["conncount_places"].MaxEntries = maps["ct"].MaxEntries + maps["ct_new"].MaxEntries
 		maps["conncounts"].MaxEntries = maps["ct_new"].MaxEntries
 	}

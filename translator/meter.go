@@ -31,6 +31,9 @@ func meterID(r *ruleset.Rule, i int) uint64 {
 
 // sizeMeters makes room for the buckets of keys.
 func (p *plan) sizeMeters(m *ebpf.MapSpec) {
+	if !p.used.Has(ruleset.FieldLimit) {
+		return
+	}
 	for _, b := range p.rs.Chains {
 		for _, r := range b.Rules {
 			for i := range r.Matches {

@@ -11,6 +11,7 @@ import (
 // plan is what is to be compiled, as data: chains as blocks of steps, and in the end the functions they are divided into.
 type plan struct {
 	rs        *ruleset.Ruleset
+	used      ruleset.Used // by its rules
 	slots     Slots
 	limits    limits
 	blocks    []*block // reachable chains, each after the chains that jump to it; base chains in their order
@@ -104,8 +105,11 @@ type function struct {
 func (f *function) piece() bool { return f.part != nil }
 
 // newPlan takes the chains that packets can reach into the plan as they are.
-func newPlan(rs *ruleset.Ruleset, prev Slots, limits limits) *plan {
-	p := &plan{rs: rs, slots: assignSlots(rs, prev), limits: limits, cgroups: rs.Cgroups(), live: liveSets(rs)}
+func newPlan(rs *ruleset.Ruleset, prev Slots) *plan {
+	p := &plan{rs: rs, used: rs.Used(), slots: assignSlots(rs, prev), live: liveSets(rs)}
+	if p.used.Has(ruleset.FieldCgroup) {
+		p.cgroups = rs.Cgroups()
+	}
 	seen := map[*ruleset.Chain]*block{}
 	for _, c := range slices.Backward(rs.Chains) {
 		if c.Hook != ruleset.HookNone {

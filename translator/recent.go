@@ -30,6 +30,9 @@ func RecentID(list string) uint64 {
 func (p *plan) sizeRecents(maps map[string]*ebpf.MapSpec) (stamps uint32) {
 	used, hits := false, uint32(recentStamps)
 	for _, c := range p.rs.Chains {
+		if !p.used.Has(ruleset.FieldRecent) {
+			break
+		}
 		for _, r := range c.Rules {
 			for i := range r.Matches {
 				if m := &r.Matches[i]; m.Recent != nil {

@@ -34,7 +34,11 @@ func slotted(m *ruleset.Match) bool {
 
 // assignSlots keeps the slots of identities that were there before, and gives new ones the lowest that are free.
 func assignSlots(rs *ruleset.Ruleset, prev Slots) Slots {
-	var counters, limits []string
+	n := len(rs.Chains)
+	for _, c := range rs.Chains {
+		n += len(c.Rules)
+	}
+	counters, limits := make([]string, 0, n), []string(nil)
 	for _, c := range rs.Chains {
 		if c.Hook != ruleset.HookNone {
 			counters = append(counters, c.PolicyID())
@@ -54,9 +58,11 @@ func assignSlots(rs *ruleset.Ruleset, prev Slots) Slots {
 // assign gives slots to identities. A slot that an identity gave up is free for the generation after the next only, since packets
 // still run through the programs of the previous one while its successor takes over.
 func assign(ids []string, prev map[string]uint32) map[string]uint32 {
-	taken := map[uint32]bool{}
-	for slot := range maps.Values(prev) {
-		taken[slot] = true
+	taken := make([]bool, len(prev)+len(ids)+1) // so many are never all taken
+	for _, slot := range prev {
+		if int(slot) < len(taken) {
+			taken[slot] = true
+		}
 	}
 	out := make(map[string]uint32, len(ids))
 	next := uint32(0)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/cilium/ebpf"
 
@@ -61,24 +62,19 @@ func Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 // Translate compiles a ruleset, which it checks and whose rules it gives identities. Slots of prev are kept.
 // Errors are a ruleset.ErrorList for rules without a meaning, or a *LimitError for what the kernel would refuse.
 func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
+	reading := beside(readClassifier)
 	if err := rs.Check(); err != nil {
 		return nil, err
 	}
 	rs.AssignIDs()
-	spec, err := bpf.Classifier.Spec()
-	if err != nil {
-		return nil, fmt.Errorf("classifier object: %s", err)
+	p := newPlan(rs, prev)
+	c := reading()
+	if c.err != nil {
+		return nil, c.err
 	}
-	obj, err := newObject(spec)
-	if err != nil {
-		return nil, err
-	}
+	obj, spec, at := c.obj, c.obj.spec, c.at
 	obj.forgetUnused(rs)
-	at, err := newLayout(spec)
-	if err != nil {
-		return nil, err
-	}
-	p := newPlan(rs, prev, obj.limits())
+	p.limits = obj.limits()
 	p.engine, p.order, p.tables, p.shapes = o.Engine, spec.ByteOrder, cmp.Or(o.Tables, maxTables), prev.Shapes
 	for _, pass := range passes {
 		if err := pass.run(p); err != nil {
@@ -102,6 +98,35 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 		return nil, err
 	}
 	return out, out.finish()
+}
+
+// read is an object that was read: its functions, and where it has the members of a packet.
+type read struct {
+	obj *object
+	at  *layout
+	err error
+}
+
+func readClassifier() (r read) {
+	spec, err := bpf.Classifier.Spec()
+	if err != nil {
+		return read{err: fmt.Errorf("classifier object: %s", err)}
+	}
+	if r.obj, r.err = newObject(spec); r.err == nil {
+		r.at, r.err = newLayout(spec)
+	}
+	return r
+}
+
+// beside begins to make something, and waits for it when it is asked for.
+func beside[T any](make func() T) func() T {
+	var out T
+	var wait sync.WaitGroup
+	wait.Go(func() { out = make() })
+	return func() T {
+		wait.Wait()
+		return out
+	}
 }
 
 // lower writes the functions and puts them into the programs.
@@ -140,9 +165,9 @@ func (o *Output) finish() error {
 		return err
 	}
 	o.sizePlaces()
-	used, logs := rs.Used(), rs.Logs()
+	used, logs := o.plan.used, rs.Logs()
 	for name, value := range map[string]bool{
-		"cfg_conntrack":       rs.UsesConntrack(),
+		"cfg_conntrack":       o.plan.tracks(),
 		"cfg_flows":           used.Has(ruleset.FieldFlows),
 		"cfg_published":       rs.PublishedAsInput,
 		"cfg_prerouting":      rs.Decides(ruleset.HookPrerouting),
@@ -151,8 +176,8 @@ func (o *Output) finish() error {
 		"cfg_addrtypes":       used.Has(ruleset.FieldSrcType, ruleset.FieldDstType),
 		"cfg_tcp_options":     used.Has(ruleset.FieldTCPOption, ruleset.FieldTCPMSS),
 		"cfg_mac":             used.Has(ruleset.FieldSrcMAC) || logs,
-		"cfg_owner":           rs.AsksSender() || logs,
-		"cfg_receiver":        rs.AsksReceiver(),
+		"cfg_owner":           o.plan.asksSender() || logs,
+		"cfg_receiver":        used.Has(ruleset.ReceiverFields...) && rs.AsksReceiver(),
 		"cfg_cgroups":         len(o.Cgroups) > 0,
 		"cfg_synproxy":        rs.UsesSynProxy(),
 		"cfg_reads_transport": rs.ReadsTransport(),

@@ -20,11 +20,11 @@ const tooMany = math.MaxInt / 4
 
 // scratch is what one goroutine works on.
 type scratch struct {
-	sweep              sweep
-	in                 []bool // by operand
-	srcSizes           []int32
-	dstSizes           []int32
-	srcMerge, dstMerge []event
+	sweep    sweep
+	in       []bool // by operand
+	srcSizes []int32
+	dstSizes []int32
+	merge    []event
 }
 
 // part is those of a subset's rules, without their cells.
@@ -149,7 +149,10 @@ func (b *builder) merge(list []*subset) []*subset {
 				}
 			}
 		}
-		joined := parallel(len(missing), func(i int, w *scratch) int { return b.together(missing[i].x, missing[i].y, w) })
+		joined := parallel(len(missing), func(i int, w *scratch) int {
+			x, y := missing[i].x, missing[i].y
+			return b.together(x, y, b.opt.cells-total+x.cells+y.cells, w)
+		})
 		for i, p := range missing {
 			known[p] = joined[i]
 		}
@@ -170,14 +173,30 @@ func (b *builder) merge(list []*subset) []*subset {
 	return list
 }
 
-// together is the cells that two subsets would have as one.
-func (b *builder) together(x, y *subset, w *scratch) int {
-	w.srcMerge = merged(w.srcMerge[:0], x.src, y.src)
-	w.dstMerge = merged(w.dstMerge[:0], x.dst, y.dst)
-	if !b.measure(w.srcMerge, w.dstMerge, w) {
+// together is the cells that two subsets would have as one, or tooMany if they are more than most. Since joining other subsets only adds to
+// the cells of all, what is too many stays so.
+func (b *builder) together(x, y *subset, most int, w *scratch) int {
+	w.merge = merged(w.merge[:0], x.src, y.src)
+	w.srcSizes, w.dstSizes = zeroed(w.srcSizes, b.src.n), zeroed(w.dstSizes, b.dst.n)
+	if !w.sweep.sizes(b.src, w.merge, w.srcSizes) || b.src.least(x, y, w.srcSizes) > most {
+		return tooMany
+	}
+	w.merge = merged(w.merge[:0], x.dst, y.dst)
+	if !w.sweep.sizes(b.dst, w.merge, w.dstSizes) {
 		return tooMany
 	}
 	return b.sum(x.rules, w) + b.sum(y.rules, w)
+}
+
+// least is how many cells the rules of two subsets have at least, if these are the classes of their operands: a class of the other dimension
+// for each.
+func (d *dimension) least(x, y *subset, sizes []int32) (cells int) {
+	for _, s := range []*subset{x, y} {
+		for _, r := range s.rules {
+			cells += int(sizes[d.operand[r]])
+		}
+	}
+	return cells
 }
 
 // join is two subsets as one, of so many cells.
@@ -219,4 +238,10 @@ func parallel[T any](n int, f func(int, *scratch) T) []T {
 	}
 	wait.Wait()
 	return out
+}
+
+// both is what is made of the source and of the destination.
+func both[T any](src, dst func() T) []T {
+	of := []func() T{src, dst}
+	return parallel(2, func(i int, _ *scratch) T { return of[i]() })
 }

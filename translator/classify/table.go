@@ -115,8 +115,8 @@ func (b *builder) all() *subset {
 }
 
 func (b *builder) dimensions() {
-	of := []func(*Rule) []Span{func(r *Rule) []Span { return r.Src }, func(r *Rule) []Span { return r.Dst }}
-	d := parallel(2, func(i int, _ *scratch) *dimension { return newDimension(b.opt.Family, b.rules, of[i]) })
+	d := both(func() *dimension { return newDimension(b.opt.Family, b.rules, func(r *Rule) []Span { return r.Src }) },
+		func() *dimension { return newDimension(b.opt.Family, b.rules, func(r *Rule) []Span { return r.Dst }) })
 	b.src, b.dst = d[0], d[1]
 }
 
@@ -197,17 +197,22 @@ func (b *builder) search(l *layout, t *Table, arrays []*packed) {
 			}
 		}
 	}
-	t.Src = l.search(b.opt.Family, &l.like.Src, intervals(b.src.cuts, src, func(k int, class int32) uint32 {
-		row := b.matrices[k].row[class]
-		if row < 0 {
-			return none
-		}
-		return uint32(arrays[k].base[row])
-	}))
-	t.Dst = l.search(b.opt.Family, &l.like.Dst, intervals(b.dst.cuts, dst, func(k int, class int32) uint32 {
-		if !used[k][class] {
-			return none
-		}
-		return uint32(class)
-	}))
+	lists := both(func() []interval {
+		return intervals(b.src.cuts, src, func(k int, class int32) uint32 {
+			row := b.matrices[k].row[class]
+			if row < 0 {
+				return none
+			}
+			return uint32(arrays[k].base[row])
+		})
+	}, func() []interval {
+		return intervals(b.dst.cuts, dst, func(k int, class int32) uint32 {
+			if !used[k][class] {
+				return none
+			}
+			return uint32(class)
+		})
+	})
+	t.Src = l.search(b.opt.Family, &l.like.Src, lists[0])
+	t.Dst = l.search(b.opt.Family, &l.like.Dst, lists[1])
 }
