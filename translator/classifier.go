@@ -20,9 +20,14 @@ type classifier struct {
 	cost     int    // ns of a lookup, about, of packets that all differ
 	base     int    // offset in the map
 	family   ruleset.Family
+	block    *block // the chain that the rules are of
 	rules    []*step
-	stops    []stop    // those of the rules, in their order
-	resume   *function // asks for the rule behind a stop
+	stops    []stop      // those of the rules, in their order
+	open     bool        // packets go on behind one of the stops
+	counts   int         // rules that only count, which are no stops
+	groupFn  []*function // the stops, if they are more than one group
+	nextFn   *function   // finds the next rule, where lookups find one after the other
+	countFn  *function   // counts rules that had to wait for stops
 	table    *classify.Table
 	vectors  *classify.Vectors // in place of the table
 	patterns *patterns
@@ -38,10 +43,12 @@ type fieldTable struct {
 	size  int // values
 }
 
-// What stands in a rule's answer in place of a verdict: it returns, or it is the stop with the number that stands in place of its slot.
+// What stands in a rule's answer in place of a verdict: it returns, or it is the stop with the number that stands in place of its slot. Where
+// no rule answers, all bits are set.
 const (
-	codeLeave = 0xffff
+	codeNone  = 0xffff
 	codeStop  = 0xfffe
+	codeLeave = 0xfffd
 )
 
 // What a classifier may take. Subsets cost a packet one probe each.
@@ -56,25 +63,26 @@ var classifiableKinds = [256]bool{
 	ruleset.KindNumber: true, ruleset.KindBits: true, ruleset.KindFlags: true, ruleset.KindAddr: true, ruleset.KindIface: true,
 }
 
-// builder makes what a classifier asks of its rules, and is the bytes of it.
-type builder func(c *classifier, rules []classify.Rule, opt classify.Options) ([]byte, error)
-
 // newClassifier makes an engine for the packets of a family that come to some rules. It takes as many of these as have room: rest is the
 // others. Some are made before that have no place yet. Errors are *classify.LimitError.
 func (e *engines) newClassifier(f ruleset.Family, steps []*step, before []*classifier, build builder) (c *classifier, rest []*step, err error) {
-	c = &classifier{family: f, patterns: newPatterns(), order: e.plan.order}
-	rules, rest := c.gather(steps)
-	if len(rules) == 0 {
+	c = &classifier{family: f, patterns: newPatterns(), order: e.plan.order, block: e.block}
+	t := &taker{classifier: c, spanner: newSpanner(f), taken: make([]classify.Rule, 0, len(steps)), marks: -1, stepwise: build.stepwise}
+	if e.marks {
+		for i, st := range steps {
+			if st.marks() {
+				t.marks = i
+			}
+		}
+	}
+	if rest = t.take(steps); len(t.taken) == 0 {
 		return nil, rest, nil
 	}
 	opt := classify.Options{Order: c.order, Covers: c.patterns.covers(), MaxSubsets: maxSubsets, MaxBytes: e.room(before), Like: e.like(before)}
-	if e.marks && len(c.stops) > 0 {
-		opt.Covers = c.patterns.lasting(opt.Covers)
-	}
 	if f == ruleset.FamilyIPv6 {
 		opt.Family = classify.IPv6
 	}
-	table, err := build(c, rules, opt)
+	table, err := build.build(c, t.taken, opt)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -82,30 +90,17 @@ func (e *engines) newClassifier(f ruleset.Family, steps []*step, before []*class
 	return c, rest, nil
 }
 
-// gather takes as many rules as there is room for; rest is the others.
-func (c *classifier) gather(steps []*step) (rules []classify.Rule, rest []*step) {
-	s := newSpanner(c.family)
-	rules = make([]classify.Rule, 0, len(steps))
-	weight := 0
-	for i, st := range steps {
-		static, others := st.divided()
-		r, tests, never := s.rule(static)
-		if never {
-			continue
-		}
-		bit, ok := c.patterns.add(tests)
-		if !st.plain() {
-			weight += st.stopWeight()
-		}
-		if !ok || weight > maxStopWeight && len(c.stops) > 0 && !st.plain() {
-			return rules, steps[i:]
-		}
-		r.Pattern = bit
-		c.answer(&r, st, others)
-		rules, c.rules = append(rules, r), append(c.rules, st)
-	}
-	return rules, nil
+// builder makes what a classifier asks of its rules, and is the bytes of it.
+type builder struct {
+	build    func(c *classifier, rules []classify.Rule, opt classify.Options) ([]byte, error)
+	stepwise bool // lookups find one rule after the other
 }
+
+var (
+	asTable    = builder{build: newTable}
+	asFewPairs = builder{build: newFewPairs}
+	asVectors  = builder{build: newVectors, stepwise: true}
+)
 
 // newTable makes a table.
 func newTable(c *classifier, rules []classify.Rule, opt classify.Options) (data []byte, err error) {
@@ -153,18 +148,75 @@ func (c *classifier) steps(rules []classify.Rule, opt classify.Options, of func(
 	return sum / samples
 }
 
-// answer makes a rule answer what its step says: how it ends, or that it is a stop, which others is left of.
-func (c *classifier) answer(r *classify.Rule, st *step, others []*test) {
+// taker takes rules into a classifier.
+type taker struct {
+	*classifier
+	spanner *spanner
+	taken   []classify.Rule
+	weight  int  // of the stops' code
+	marked  bool // one of the stops may change the mark
+	marks   int  // the last rule that may do so; -1: none
+
+	stepwise bool // a lookup finds one rule after the other: all that do not end are stops
+}
+
+// take takes rules as far as there is room, and is the others. A lookup asks for the mark once: behind a stop that may change it, tests for it
+// stand in code, or another lookup begins.
+func (t *taker) take(steps []*step) (rest []*step) {
+	for i, st := range steps {
+		static, others := st.divided()
+		if t.marked && st.asksMark() {
+			if i > t.marks {
+				return steps[i:]
+			}
+			static, others = withoutMarks(static, others)
+		}
+		r, tests, never := t.spanner.rule(static)
+		if never {
+			continue
+		}
+		bit, ok := t.patterns.add(tests)
+		if !ok || !t.answer(&r, st, others) {
+			return steps[i:]
+		}
+		r.Pattern = bit
+		t.taken, t.rules = append(t.taken, r), append(t.rules, st)
+		t.marked = t.marked || t.marks >= i && st.marks()
+	}
+	return nil
+}
+
+// answer makes a rule answer what its step says: how it ends, that it counts, or that it is a stop, which others is left of. False: there
+// is no room for one more stop.
+func (t *taker) answer(r *classify.Rule, st *step, others []*test) bool {
 	r.Slot, r.Code = st.slot, uint16(st.code)
 	switch {
-	case st.plain() && st.verb == verbLeave:
-		r.Code = codeLeave
-	case !st.plain():
-		left := *st
-		left.tests = others
-		r.Slot, r.Code, r.Open = uint32(len(c.stops)), codeStop, !left.ends()
-		c.stops = append(c.stops, stop{len(c.rules), &left})
+	case len(others) == 0 && st.plain():
+		if st.verb == verbLeave {
+			r.Code = codeLeave
+		}
+		return true
+	case len(others) == 0 && st.only() && !t.stepwise:
+		r.Pass = classify.Counts
+		t.counts++
+		return true
 	}
+	w, most := st.stopWeight(), maxStopWeight
+	if t.stepwise {
+		most = maxStepWeight
+	}
+	if len(t.stops) > 0 && (t.weight+w > most || len(t.stops) == maxStops) {
+		return false
+	}
+	t.weight += w
+	left := *st
+	left.tests = others
+	r.Slot, r.Code = uint32(len(t.stops)), codeStop
+	if !left.ends() {
+		r.Pass, t.open = classify.Stops, true
+	}
+	t.stops = append(t.stops, stop{len(t.rules), &left})
+	return true
 }
 
 // rule is a rule's addresses and ports, and its other tests, which are good until the next call. Never: no packet of the family meets it.
@@ -232,9 +284,6 @@ func (c *classifier) leaves() bool {
 	return slices.ContainsFunc(c.rules, func(s *step) bool { return s.verb == verbLeave && s.plain() })
 }
 
-// called reports whether a function asks it.
-func (c *classifier) called() bool { return len(c.stops) > 0 || c.vectors != nil }
-
 // shape is that of its table.
 func (c *classifier) shape() (s classify.Shape) {
 	if c.table != nil {
@@ -300,7 +349,10 @@ func (c *classifier) String() string {
 		text += "; not tables: " + c.instead
 	}
 	if n := len(c.stops); n > 0 {
-		text += fmt.Sprintf("; %d stops, up to %d lookups", n, 1+n)
+		text += fmt.Sprintf("; %d stops", n)
+	}
+	if c.counts > 0 {
+		text += fmt.Sprintf("; %d only count", c.counts)
 	}
 	return text
 }

@@ -16,6 +16,7 @@ func (g gen) overlapping(f ruleset.Family, n int) *ruleset.Ruleset {
 	c := &ruleset.Chain{Name: "INPUT", Family: f, Hook: ruleset.HookInput, Policy: ruleset.Drop}
 	long := &ruleset.Chain{Name: "long", Family: f}
 	c.Rules = []*ruleset.Rule{{Verdict: ruleset.Verdict{Kind: ruleset.Jump, Chain: "long"}}}
+	rare := pick(g, 60, 60, 12) // the last: more stops than a group has, and rules that count in between
 	for i := range n {
 		r := &ruleset.Rule{Pos: ruleset.Pos{File: "overlapping", Line: i + 1}, Matches: g.overlap(f)}
 		if i > 0 && g.IntN(3) == 0 {
@@ -23,7 +24,7 @@ func (g gen) overlapping(f ruleset.Family, n int) *ruleset.Ruleset {
 			r.Matches = append(append([]ruleset.Match{}, near[:g.IntN(len(near)+1)]...), r.Matches...)
 		}
 		r.Verdict.Kind = pick(g, ruleset.Accept, ruleset.Drop, ruleset.Reject, ruleset.Return)
-		g.enrich(r, f)
+		g.enrich(r, f, rare)
 		long.Rules = append(long.Rules, r)
 	}
 	side := &ruleset.Chain{Name: "side", Family: f}
@@ -36,11 +37,11 @@ func (g gen) overlapping(f ruleset.Family, n int) *ruleset.Ruleset {
 	return &ruleset.Ruleset{Chains: []*ruleset.Chain{c, long, side}}
 }
 
-// enrich makes some rules do more than decide, or ask for what tables do not hold.
-func (g gen) enrich(r *ruleset.Rule, f ruleset.Family) {
+// enrich makes one rule of so many do more than decide, or ask for what tables do not hold.
+func (g gen) enrich(r *ruleset.Rule, f ruleset.Family, rare int) {
 	also := func(m ruleset.Match) { r.Matches = slices.Insert(r.Matches, g.IntN(len(r.Matches)+1), m) }
-	switch g.IntN(60) {
-	case 0:
+	switch g.IntN(rare) {
+	case 0, 10, 11:
 		r.Verdict.Kind = ruleset.Continue
 	case 1:
 		r.Statements = []ruleset.Statement{{SetMark: &ruleset.SetMark{Value: uint32(g.IntN(3)), Mask: 0xff}}}

@@ -63,7 +63,7 @@ func (p *plan) compile(obj *object, at *layout) ([]*code, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.doc, err)
 		}
-		out = append(out, obj.generated(f.name, insns))
+		out = append(out, obj.generated(f.name, f.numbers(), insns))
 	}
 	return out, nil
 }

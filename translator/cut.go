@@ -20,7 +20,7 @@ func (c *cutter) fit(steps []*step) []*step {
 			c.group(s.fork)
 		}
 		if s.classifier != nil && c.weighStep(s) > c.piece {
-			c.spread(s.classifier)
+			c.spread(s.classifier.inline())
 		}
 	}
 	if c.weigh(steps) <= c.piece {
@@ -76,11 +76,11 @@ func (c *cutter) group(f *fork) {
 	f.branches = out
 }
 
-// spread puts the stops of a classifier that have much code into pieces.
-func (c *cutter) spread(of *classifier) {
-	for i, st := range of.stops {
+// spread puts stops that have much code into pieces.
+func (c *cutter) spread(stops []stop) {
+	for i, st := range stops {
 		if c.weighStep(st.step) > 16 {
-			of.stops[i].step = c.run([]*step{st.step})
+			stops[i].step = c.run([]*step{st.step})
 		}
 	}
 }

@@ -38,6 +38,8 @@ type path struct {
 // pieces is the frames that the pieces of a chain take if it is cut: those of forks can be cut once more.
 func (d *division) pieces(b *block) int {
 	switch {
+	case slices.ContainsFunc(b.steps, func(s *step) bool { return s.classifier != nil && s.classifier.groups() > 1 }):
+		return 2
 	case d.weights[b] <= d.piece:
 		return 0
 	case slices.ContainsFunc(b.steps, func(s *step) bool { return s.fork != nil || s.classifier != nil && len(s.classifier.stops) > 0 }):

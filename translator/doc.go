@@ -15,10 +15,12 @@
 //
 // Many rules become a classifier: a table in a map (package classify), which code asks for the first rule that a packet meets;
 // chooseEngines says when, and what it costs. It takes rules in whatever order, whatever they ask for. A rule that a table cannot
-// hold all of (it has a limit, logs, sets a mark, jumps) is a stop: the table holds those of its tests that it can. A lookup that finds it goes
-// on in the stop's own code, and from there, unless the chain ends, to the function that resumes the lookup with the rule behind it. So a
-// packet pays for the stops that it meets, not for those that there are. A rule that every packet would stop at (all it has is a limit,
-// say) stands between two classifiers instead.
+// hold all of (it has a limit, logs, sets a mark, jumps) is a stop: the table holds those of its tests that it can. A lookup first finds the rule
+// that ends the packet's way, then collects the stops in front of it that the packet meets, as bits, and counts the rules that only count.
+// The stops' own code follows, from one that is met to the next, unless one of them ends the chain. So a packet pays for the stops that it meets,
+// not for those that there are. If a classifier has stops and rules that count, these wait where a stop is met: a function counts those in front
+// of each stop before its code runs. Many stops are functions of 64. A rule that every packet would stop at (all it has is a limit, say)
+// stands between two classifiers instead.
 //
 // The verifier bounds a function's branches and the depth of calls. Chains that are too long are cut into pieces, functions that the
 // chain's own calls one after the other; chains that nest too deep for calls stand where they are jumped to; a *LimitError says when
@@ -37,7 +39,9 @@
 //	R8-R9  a lookup in a set, together with R0-R5 and R7
 //	R7-R9  a lookup in a classifier: the best rule so far and the records of the two addresses, together with R0-R5
 //	R10-32 the key of the counters map
-//	R10-40 a classifier: the patterns that the packet meets, the class of its ports, and the answer of the best rule, 8 bytes each
+//	R10-24 what of a lookup in a classifier outlives it, see kept: 8 bytes each; where lookups nest, further down
+//	R10-40 a lookup in a classifier: the patterns that the packet meets and the class of its ports, 8 bytes each
+//	R10-64 the same, while a rule is counted: the place in its list
 //	R10-56 the key of an element of a live set of addresses
 //	R10-136 the key of an element of several parts
 //	R10-88 an element that is added to one (Element)

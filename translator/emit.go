@@ -165,8 +165,14 @@ func (e *emitter) loadMap(r asm.Register, name string) {
 
 // call calls a global function that takes the packet first, and perhaps R2. The verifier takes all of R1-R5 for arguments (Linux 6.18,
 // compute_insn_live_regs in kernel/bpf/verifier.c): if each way to a call left something else in them, it would follow all ways to their ends.
-func (e *emitter) call(fn string) {
-	e.put(asm.Mov.Imm(asm.R3, 0), asm.Mov.Imm(asm.R4, 0), asm.Mov.Imm(asm.R5, 0), asm.Mov.Reg(asm.R1, regPkt), asm.Call.Label(fn))
+func (e *emitter) call(fn string) { e.callNumbers(fn, 1) }
+
+// callNumbers calls one that takes so many numbers behind the packet.
+func (e *emitter) callNumbers(fn string, numbers int) {
+	for r := asm.R2 + asm.Register(numbers); r <= asm.R5; r++ {
+		e.put(asm.Mov.Imm(r, 0))
+	}
+	e.put(asm.Mov.Reg(asm.R1, regPkt), asm.Call.Label(fn))
 }
 
 // store writes a constant to a member of fw_pkt.

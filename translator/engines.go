@@ -56,6 +56,7 @@ type engines struct {
 	forks  *indexer
 	marks  bool // rules change packets' marks
 	err    error
+	block  *block
 }
 
 // chooseEngines makes classifiers and forks.
@@ -63,8 +64,9 @@ func chooseEngines(p *plan) error {
 	if p.engine == EngineCode {
 		return nil
 	}
-	e := &engines{plan: p, forced: p.engine, forks: &indexer{repeats: maxRepeats}, marks: p.marks()}
+	e := &engines{plan: p, forced: p.engine, forks: &indexer{repeats: maxRepeats}, marks: slices.ContainsFunc(p.blocks, func(b *block) bool { return slices.ContainsFunc(b.steps, (*step).marks) })}
 	for _, b := range p.blocks {
+		e.block = b
 		b.steps = e.chain(b.chain.Family, b.steps)
 	}
 	return e.err
@@ -149,18 +151,18 @@ func (e *engines) like(before []*classifier) *classify.Shape {
 func (e *engines) held(f ruleset.Family, run []*step, before []*classifier) ([]*classifier, error) {
 	switch e.forced {
 	case EngineClassifiers:
-		return e.parts(f, [][]*step{run}, before, newTable, 2*maxParts)
+		return e.parts(f, [][]*step{run}, before, asTable, 2*maxParts)
 	case EngineVectors:
-		return e.parts(f, slices.Collect(slices.Chunk(run, classify.MaxVectorRules)), before, newVectors, 0)
+		return e.parts(f, slices.Collect(slices.Chunk(run, classify.MaxVectorRules)), before, asVectors, 0)
 	}
-	tables, refused := e.parts(f, [][]*step{run}, before, newFewPairs, 0)
+	tables, refused := e.parts(f, [][]*step{run}, before, asFewPairs, 0)
 	if refused == nil && sum(tables) <= len(tables)*cheapTable {
 		return tables, nil
 	}
-	vectors, err := e.parts(f, slices.Collect(slices.Chunk(run, classify.MaxVectorRules)), before, newVectors, 0)
+	vectors, err := e.parts(f, slices.Collect(slices.Chunk(run, classify.MaxVectorRules)), before, asVectors, 0)
 	switch {
 	case err != nil && refused != nil:
-		if tables, err := e.parts(f, [][]*step{run}, before, newTable, 2*maxParts); err == nil {
+		if tables, err := e.parts(f, [][]*step{run}, before, asTable, 2*maxParts); err == nil {
 			return tables, nil
 		}
 		return nil, fmt.Errorf("%s; %s", refused, err)

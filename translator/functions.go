@@ -119,9 +119,7 @@ func (d *division) divide() error {
 // It returns how many these are and what all of them weigh. Callees come first, so that their weight is known.
 func (d *division) choose(once, often int) (n, total int) {
 	for _, c := range d.plan.classifiers {
-		if c.called() {
-			n++
-		}
+		n += c.functions()
 	}
 	d.own, d.weights = map[*block]bool{}, map[*block]int{}
 	for i := len(d.plan.blocks) - 1; i >= 0; i-- {
@@ -174,11 +172,7 @@ func (d *division) weighStep(s *step) int {
 		return w
 	}
 	if s.classifier != nil {
-		w = s.classifier.weight()
-		for _, st := range s.classifier.stops {
-			w += 4 + 2*bits.Len(uint(len(s.classifier.stops))) + d.weighStep(st.step)
-		}
-		return w
+		return s.classifier.weight() + d.weighGroups(s.classifier)
 	}
 	for _, t := range s.tests {
 		w += t.compares()
@@ -187,6 +181,22 @@ func (d *division) weighStep(s *step) int {
 		return w + d.weights[s.target]
 	}
 	return w + 1
+}
+
+// weighGroups is what the stops of a classifier add to the code in which it stands.
+func (d *division) weighGroups(c *classifier) int {
+	if n := c.groups(); n > 1 {
+		return 4 * n
+	}
+	return d.weighStops(c.stops)
+}
+
+// weighStops weighs the code of stops that stand together.
+func (d *division) weighStops(stops []stop) (w int) {
+	for _, st := range stops {
+		w += 4 + 2*bits.Len(uint(len(stops))) + d.weighStep(st.step)
+	}
+	return w
 }
 
 // compares is about how many conditional jumps a test is.
@@ -214,9 +224,33 @@ func (d *division) make() {
 		}
 	}
 	for _, c := range d.plan.classifiers {
-		if c.called() {
-			c.resume = &function{name: "resume_" + c.name, doc: "classifier " + c.name + ", from the rule on that fw_pkt.rule says", resumes: c}
-			d.plan.functions = append(d.plan.functions, c.resume)
+		d.classifierFunctions(c)
+	}
+}
+
+// classifierFunctions makes those of a classifier: of its stops where they are many, and of counting where stops come first.
+func (d *division) classifierFunctions(c *classifier) {
+	add := func(f *function) *function {
+		f.entry = []*block{c.block}
+		d.plan.functions = append(d.plan.functions, f)
+		return f
+	}
+	if c.waits() {
+		c.countFn = add(&function{name: "count_" + c.name, doc: "classifier " + c.name + ", rules that only count", counts: c})
+	}
+	if c.vectors != nil {
+		c.nextFn = add(&function{name: "resume_" + c.name, doc: "classifier " + c.name + ", from the rule on that fw_pkt.rule says", resumes: c})
+	}
+	if c.groups() == 1 {
+		return
+	}
+	for g := range c.groups() {
+		f := add(&function{name: fmt.Sprintf("stops_%s_%d", c.name, g), doc: fmt.Sprintf("classifier %s, stops from %d on", c.name, g*group),
+			stops: &stopGroup{c, g}})
+		c.groupFn = append(c.groupFn, f)
+		of := c.stops[g*group : min(len(c.stops), (g+1)*group)]
+		if d.weighStops(of) > d.piece {
+			(&cutter{division: d, f: f, block: c.block}).spread(of)
 		}
 	}
 }

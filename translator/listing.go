@@ -37,6 +37,9 @@ func (o *Output) Plan() string {
 	}
 	for _, f := range o.plan.functions {
 		fmt.Fprintf(&b, "%s: %s\n", f.name, f.doc)
+		if f.stops != nil || f.counts != nil || f.resumes != nil {
+			continue
+		}
 		if f.piece() {
 			writeSteps(&b, f.part, 1)
 			continue

@@ -20,6 +20,7 @@ type lowering struct {
 	f    *function
 
 	family  ruleset.Family // of the packet, as far as the place in the code tells
+	kept    int16          // the lowest byte of the stack that a lookup needs still; 0: none does
 	decided string         // label: count what pkt->rule says, return regCode
 	out     string         // label: return R0
 }
@@ -34,6 +35,10 @@ func (p *plan) lower(f *function, l *layout) (asm.Instructions, error) {
 	case f.asks != nil:
 		w.share = nil
 		w.condition(f.asks)
+	case f.stops != nil:
+		w.groupBody(f.stops)
+	case f.counts != nil:
+		w.countBody(f.counts)
 	case f.resumes != nil:
 		w.resume(f.resumes)
 	case f == p.counter:
@@ -89,8 +94,13 @@ func (w *lowering) tail() {
 // a constant: through the function's tail once for every rule, and to lookups that it knows to succeed, whose checks it would take
 // out one at a time. The counters are per CPU and a CPU runs one program of a hook at a time, so nothing need be atomic.
 func (w *lowering) count() {
-	counted := w.newLabel("counted")
 	w.load(w.layout.whole("rule"))
+	w.countSlot()
+}
+
+// countSlot adds the packet to the counter whose slot is in the value register.
+func (w *lowering) countSlot() {
+	counted := w.newLabel("counted")
 	w.put(
 		asm.StoreMem(asm.R10, stackSlot, regVal, asm.Word),
 		asm.Mov.Reg(asm.R2, asm.R10),

@@ -1,8 +1,6 @@
 package translator
 
 import (
-	"math"
-
 	"github.com/cilium/ebpf/asm"
 
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -17,7 +15,8 @@ const (
 
 	stackPatterns = -40 // the patterns that the packet meets
 	stackPorts    = -48 // the class of its ports, or portsUnknown
-	stackAnswer   = -56 // of the best rule: slot and code
+	stackItem     = -56 // the place of an item while its rule is counted
+	stackLoop     = -64 // how many of a list are compared already, meanwhile
 )
 
 const portsUnknown = -1
@@ -26,8 +25,10 @@ const portsUnknown = -1
 type lookup struct {
 	*lowering
 	*classifier
-	none string // label: no rule is met
-	from bool   // rules in front of that in fw_pkt.rule do not count
+	none  string // label: no rule is met
+	pass  classify.Pass
+	kept  kept
+	later bool // it only counts what had to wait for stops
 }
 
 // classify writes what a classifier says of the packet. A packet of the other family, or that meets no rule, goes to next.
@@ -39,16 +40,13 @@ func (w *lowering) classify(c *classifier, leave, next string) {
 		l.askVectors(leave)
 		return
 	}
+	l.keep()
 	l.find()
 	l.answer(leave)
 }
 
-// find leaves the first rule that the packet meets in regBest.
+// find leaves the first rule that the packet meets and that ends in regBest, collects the stops in front of it and counts what only counts.
 func (l *lookup) find() {
-	if l.vectors != nil {
-		l.findVector()
-		return
-	}
 	w, c := l.lowering, l.classifier
 	l.setPatterns()
 	l.record(c.table.Src, regSrc, ruleset.FieldSrcAddr)
@@ -58,16 +56,38 @@ func (l *lookup) find() {
 		l.hide(asm.R2)
 		w.put(asm.StoreMem(asm.R10, stackPorts, asm.R2, asm.DWord))
 	}
-	w.put(asm.Mov.Imm32(regBest, -1), asm.StoreMem(asm.R10, stackAnswer, regBest, asm.DWord))
+	w.put(asm.Mov.Imm(regBest, -1))
 	l.hide(regBest)
+	w.put(asm.StoreMem(asm.R10, l.kept.answer, regBest, asm.DWord), asm.Mov.Reg32(regBest, regBest))
+	l.clearStops()
 	done := w.newLabel("answer")
+	l.pass = classify.Ends
 	for i, s := range c.table.Subsets {
+		if s.Pass != classify.Counts && l.later {
+			continue
+		}
+		if s.Pass != l.pass {
+			w.place(done)
+			done = w.newLabel("answer")
+			l.begin(s.Pass)
+		}
 		if i > 0 {
 			w.put(asm.JLE.Imm(regBest, int32(s.First), done))
 		}
 		l.subset(i, s)
 	}
 	w.place(done)
+}
+
+// begin begins a pass.
+func (l *lookup) begin(p classify.Pass) {
+	l.pass = p
+	switch {
+	case l.later:
+		l.put(asm.LoadMem(regBest, asm.R10, l.kept.ahead, asm.Word))
+	case p == classify.Counts && l.waits():
+		l.aheadOfCounts()
+	}
 }
 
 // at brings the address of something in the map into a register: an index times a size behind an offset. The index is changed.
@@ -185,8 +205,12 @@ func (l *lookup) atMost(r asm.Register, most uint64) {
 // in R0.
 func (l *lookup) divided(s *classify.Search, size asm.Size, found string) {
 	above, inside := l.newLabel("above"), l.newLabel("inside")
-	head := 4 * int16(l.table.Family.HeadWords())
-	l.put(asm.Mov.Reg(asm.R5, asm.R0), asm.And.Imm(asm.R5, classify.Divided-1), asm.JGT.Imm(asm.R5, int32(s.Words-l.table.Family.HeadWords()), found),
+	words := classify.IPv4.HeadWords()
+	if size == asm.DWord {
+		words = classify.IPv6.HeadWords()
+	}
+	head := 4 * int16(words)
+	l.put(asm.Mov.Reg(asm.R5, asm.R0), asm.And.Imm(asm.R5, classify.Divided-1), asm.JGT.Imm(asm.R5, int32(s.Words-words), found),
 		asm.Mov.Reg(asm.R2, asm.R5))
 	l.at(asm.R3, asm.R2, s.Index, 2)
 	l.put(asm.LoadMem(asm.R2, asm.R3, 0, size), asm.LoadMem(asm.R4, asm.R3, head-4, asm.Word),
@@ -195,7 +219,7 @@ func (l *lookup) divided(s *classify.Search, size asm.Size, found string) {
 	l.put(asm.Sub.Reg(asm.R3, asm.R2), asm.Mov.Reg(asm.R2, asm.R4), asm.And.Imm(asm.R2, 63), asm.RSh.Reg(asm.R3, asm.R2),
 		asm.RSh.Imm(asm.R4, classify.ShiftBits), asm.JLE.Reg(asm.R3, asm.R4, inside), asm.Mov.Reg(asm.R3, asm.R4))
 	l.place(inside)
-	l.put(asm.Add.Reg(asm.R3, asm.R5), asm.JGT.Imm(asm.R3, int32(s.Words-l.table.Family.HeadWords()-2), found))
+	l.put(asm.Add.Reg(asm.R3, asm.R5), asm.JGT.Imm(asm.R3, int32(s.Words-words-2), found))
 	l.at(asm.R2, asm.R3, s.Index+int(head), 2)
 	l.put(asm.LoadMem(asm.R0, asm.R2, 0, asm.Word), asm.LoadMem(asm.R4, asm.R2, 4, asm.Word), asm.Sub.Reg(asm.R4, asm.R0))
 }
@@ -315,9 +339,8 @@ func (l *lookup) items(next string) {
 // compare goes on with miss unless the packet meets the item at R3, and else with next, where items behind it are of no interest any more.
 func (l *lookup) compare(miss, next string) {
 	l.put(asm.LoadMem(asm.R1, asm.R3, classify.RuleOffset, asm.Word), asm.JGE.Reg(asm.R1, regBest, next))
-	if l.from {
-		from := l.layout.whole("rule")
-		l.put(asm.LoadMem(asm.R4, regPkt, from.off, from.size), asm.JLT.Reg(asm.R1, asm.R4, miss))
+	if l.later && l.pass == classify.Counts {
+		l.put(asm.LoadMem(asm.R4, asm.R10, l.kept.from, asm.Word), asm.JLT.Reg(asm.R1, asm.R4, miss))
 	}
 	l.put(asm.LoadMem(asm.R4, asm.R3, classify.PatternOffset, asm.Byte), asm.LoadMem(asm.R5, asm.R10, stackPatterns, asm.DWord),
 		asm.RSh.Reg(asm.R5, asm.R4), asm.And.Imm(asm.R5, 1), asm.JEq.Imm(asm.R5, 0, miss))
@@ -326,32 +349,45 @@ func (l *lookup) compare(miss, next string) {
 		l.put(asm.LoadMem(asm.R5, asm.R3, int16(4*i), asm.Half), asm.Sub.Reg(asm.R4, asm.R5),
 			asm.LoadMem(asm.R5, asm.R3, int16(4*i+2), asm.Half), asm.JGT.Reg(asm.R4, asm.R5, miss))
 	}
+	switch l.pass {
+	case classify.Stops:
+		l.put(asm.LoadMem(asm.R4, asm.R3, classify.AnswerOffset, asm.Word))
+		l.collect(next)
+		return
+	case classify.Counts:
+		l.countItem()
+		return
+	}
 	// The verifier must not learn that the rule is in front of the best one: it would have to follow every number of rules that were found so far.
 	l.put(asm.LoadMem(regBest, asm.R3, classify.RuleOffset, asm.Word), asm.LoadMem(asm.R4, asm.R3, classify.AnswerOffset, asm.DWord),
-		asm.StoreMem(asm.R10, stackAnswer, asm.R4, asm.DWord))
+		asm.StoreMem(asm.R10, l.kept.answer, asm.R4, asm.DWord))
 	l.goTo(next)
 }
 
-// answer does what the best rule says: counts it and decides, or leaves the chain.
+// answer does what the best rule says, behind the stops in front of it: counts it and decides, or leaves the chain.
 func (l *lookup) answer(leave string) {
 	rule := l.layout.whole("rule")
-	l.put(asm.JGT.Imm(regBest, math.MaxInt32, l.none),
-		asm.LoadMem(regStop, asm.R10, stackAnswer, asm.Word),
-		asm.LoadMem(regCode, asm.R10, stackAnswer+4, asm.Half))
-	stops := l.newLabel("stops")
 	if len(l.stops) > 0 {
-		l.put(asm.JEq.Imm(regCode, codeStop, stops))
+		l.lastStop()
+		l.writeStops(leave, l.newLabel("decide"))
 	}
-	l.put(asm.StoreMem(regPkt, rule.off, regStop, rule.size))
+	l.put(asm.LoadMem(asm.R2, asm.R10, l.kept.answer, asm.Word), asm.LoadMem(regCode, asm.R10, l.kept.answer+4, asm.Half),
+		asm.JEq.Imm(regCode, codeNone, l.none),
+		asm.StoreMem(regPkt, rule.off, asm.R2, rule.size))
 	if l.leaves() {
 		l.put(asm.JNE.Imm(regCode, codeLeave, l.decided))
 		l.countOn()
 		l.goTo(leave)
-	} else {
-		l.goTo(l.decided)
+		return
 	}
-	l.place(stops)
-	if len(l.stops) > 0 {
-		l.writeStops(leave, l.newLabel("resumed"))
-	}
+	l.goTo(l.decided)
+}
+
+// lastStop collects the best rule if it is a stop itself.
+func (l *lookup) lastStop() {
+	no := l.newLabel("ends")
+	l.put(asm.LoadMem(asm.R4, asm.R10, l.kept.answer+4, asm.Half), asm.JNE.Imm(asm.R4, codeStop, no),
+		asm.LoadMem(asm.R4, asm.R10, l.kept.answer, asm.Word))
+	l.collect(l.none)
+	l.place(no)
 }

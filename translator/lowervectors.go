@@ -11,7 +11,10 @@ import (
 
 // The stack of a lookup in bit vectors, besides patterns and answer: for each dimension where the record of the packet's value is, and its
 // row of the block.
-const stackVectors = -64
+const (
+	stackFound   = -56 // the answer
+	stackVectors = -64
+)
 
 // The registers of one.
 const (
@@ -40,11 +43,11 @@ func (l *lookup) askVectors(leave string) {
 	ends := l.newLabel("resumed")
 	rule := l.layout.whole("rule")
 	l.store(rule, 0)
-	l.call(l.classifier.resume.name)
+	l.call(l.classifier.nextFn.name)
 	if len(l.stops) > 0 {
 		l.put(asm.JNE.Imm32(asm.R0, resumedStop, ends), asm.LoadMem(regStop, regPkt, rule.off, rule.size))
 	}
-	l.writeStops(leave, ends)
+	l.writeNext(leave, ends)
 }
 
 // findVector leaves the first rule from that in fw_pkt.rule on that the packet meets in regBest.
@@ -65,7 +68,7 @@ func (l *lookup) findVector() {
 	l.place(found)
 	l.put(asm.JGT.Imm(regBest, int32(v.Vectors.Rules-1), l.none), asm.Mov.Reg(asm.R1, regBest))
 	l.at(asm.R2, asm.R1, v.Answers, 3)
-	l.put(asm.LoadMem(asm.R1, asm.R2, 0, asm.DWord), asm.StoreMem(asm.R10, stackAnswer, asm.R1, asm.DWord))
+	l.put(asm.LoadMem(asm.R1, asm.R2, 0, asm.DWord), asm.StoreMem(asm.R10, stackFound, asm.R1, asm.DWord))
 }
 
 // record and row are the places on the stack of the i-th dimension.

@@ -183,16 +183,6 @@ func (t *test) value(v uint64) bool {
 	return holds != t.Not
 }
 
-// lasting is covers without the patterns that a packet may meet later though it does not now: those that ask for its mark.
-func (p *patterns) lasting(covers [64]uint64) [64]uint64 {
-	for i, one := range p.list {
-		if slices.ContainsFunc(one.tests, func(t *test) bool { return t.Field == ruleset.FieldMark }) {
-			covers[i] = 0
-		}
-	}
-	return covers
-}
-
 // covers has, for each pattern, the bits of those whose packets all meet it too.
 func (p *patterns) covers() (out [64]uint64) {
 	for i := range out {

@@ -98,7 +98,18 @@ type function struct {
 	asks  cond         // a condition that several rules share
 	part  []*step      // a piece's share of that block's steps
 
+	stops  *stopGroup  // of a classifier
+	counts *classifier // whose rules that only count it counts
+
 	resumes *classifier // that is asked for a rule behind a stop
+}
+
+// numbers is how many it takes behind the packet.
+func (f *function) numbers() int {
+	if f.stops != nil || f.counts != nil {
+		return 2
+	}
+	return 0
 }
 
 // piece reports whether the function is part of a chain; it then tells its caller whether the chain was left.

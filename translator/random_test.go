@@ -35,7 +35,7 @@ func TestRandom(t *testing.T) {
 	}
 	for i := range n {
 		s := first + uint64(i)
-		for _, e := range []Engine{EngineAuto, EngineClassifiers, EngineVectors} {
+		for _, e := range []Engine{EngineAuto, EngineForks, EngineClassifiers, EngineVectors} {
 			t.Run(fmt.Sprintf("seed=%d,engine=%d", s, e), func(t *testing.T) { compareRandom(t, newGen(s), e) })
 		}
 		if t.Failed() {

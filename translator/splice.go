@@ -3,6 +3,7 @@ package translator
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -153,9 +154,16 @@ func index(fns []*code) map[string]*code {
 	return byName
 }
 
-// generated makes a function of the stub's type of instructions.
-func (o *object) generated(name string, insns asm.Instructions) *code {
+// generated makes a function of instructions: it takes what the stub does, and so many numbers.
+func (o *object) generated(name string, numbers int, insns asm.Instructions) *code {
 	fn := &btf.Func{Name: name, Type: o.stub.Type, Linkage: btf.GlobalFunc}
+	if stub, ok := o.stub.Type.(*btf.FuncProto); ok && numbers > 0 {
+		with := &btf.FuncProto{Return: stub.Return, Params: slices.Clone(stub.Params)}
+		for i := range numbers {
+			with.Params = append(with.Params, btf.FuncParam{Name: fmt.Sprintf("n%d", i), Type: stub.Return})
+		}
+		fn.Type = with
+	}
 	insns[0] = btf.WithFuncMetadata(insns[0], fn)
 	return &code{fn: fn, insns: insns}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // stop is a rule of a classifier that more has to be done for than to answer: it has tests that no table can hold (limits, sockets, sets that
-// change), statements, or a jump. A lookup that finds it stops there; its code follows, and asks for the next rule unless it ends the chain.
+// change), statements, or a jump. A lookup collects those that the packet meets; their code follows, one after the other, unless one ends the chain.
 type stop struct {
 	rule int
 	step *step // the rule, with the tests that are left
@@ -15,7 +15,9 @@ type stop struct {
 
 // What the classifiers' rules may do beside deciding, and how long lists of addresses in them may be.
 const (
-	maxStopWeight = 2000 // of the code of all stops of one, as division.weigh counts
+	maxStops      = 8 * group // of one
+	maxStopWeight = 6000      // of the code of all of them, as division.weigh counts
+	maxStepWeight = 2000      // the same where all of them stand together
 	maxSetSpans   = 4096
 )
 
@@ -50,15 +52,34 @@ func (s *step) divided() (static, others []*test) {
 	return static, others
 }
 
+// withoutMarks is what is left of divided tests if those for the mark do not count as static.
+func withoutMarks(static, others []*test) (_, _ []*test) {
+	var left []*test
+	for _, t := range static {
+		if t.Field == ruleset.FieldMark {
+			others = append([]*test{t}, others...)
+		} else {
+			left = append(left, t)
+		}
+	}
+	return left, others
+}
+
 // plain reports whether a rule only ends the chain, and a table can hold all of its tests.
-func (s *step) plain() bool {
-	return s.rule != nil && len(s.does) == 0 && (s.verb == verbDecide || s.verb == verbLeave) && !slices.ContainsFunc(s.tests, func(t *test) bool { return !t.static() })
+func (s *step) plain() bool { return s.classed() && (s.verb == verbDecide || s.verb == verbLeave) }
+
+// only reports whether a rule only counts, and a table can hold all of its tests.
+func (s *step) only() bool { return s.classed() && s.verb == verbNext }
+
+// classed reports whether a table can say all of a rule but what it does at its end.
+func (s *step) classed() bool {
+	return s.rule != nil && len(s.does) == 0 && !slices.ContainsFunc(s.tests, func(t *test) bool { return !t.static() })
 }
 
 // stops reports whether a rule can be a stop. One that a table could not tell from others would stop every packet: it stands between two
 // classifiers better.
 func (s *step) stops() bool {
-	if s.rule == nil || s.plain() {
+	if s.rule == nil || s.plain() || s.only() {
 		return false
 	}
 	static, _ := s.divided()
@@ -94,26 +115,64 @@ func classifiable(steps []*step) []bool {
 	out := make([]bool, len(steps))
 	for from := 0; from < len(steps); from++ {
 		to, stops, weight := from, 0, 0
-		for ; to < len(steps) && (steps[to].plain() || steps[to].stops()); to++ {
-			if !steps[to].plain() {
+		for ; to < len(steps) && (steps[to].plain() || steps[to].only() || steps[to].stops()); to++ {
+			if steps[to].stops() {
 				stops++
 				weight += steps[to].stopWeight()
 			}
 		}
 		for i := from; i < to; i++ {
-			out[i] = weight <= maxStopWeight || 2*stops <= to-from || steps[i].plain()
+			out[i] = weight <= maxStopWeight && stops <= maxStops || 2*stops <= to-from || !steps[i].stops()
 		}
 		from = to
 	}
 	return out
 }
 
-// marks reports whether any rule gives packets another mark. Then a packet may meet a rule behind a stop though it did not meet one in front
-// of it that asks for the same.
-func (p *plan) marks() bool {
-	return slices.ContainsFunc(p.blocks, func(b *block) bool {
-		return slices.ContainsFunc(b.steps, func(s *step) bool {
-			return slices.ContainsFunc(s.does, func(a action) bool { return a.SetMark != nil })
-		})
+// asksMark reports whether a rule asks for the mark.
+func (s *step) asksMark() bool {
+	return slices.ContainsFunc(s.tests, func(t *test) bool { return t.Field == ruleset.FieldMark })
+}
+
+// marks reports whether packets may have another mark behind a rule.
+func (s *step) marks() bool {
+	if s.target != nil && slices.ContainsFunc(s.target.steps, (*step).marks) {
+		return true
+	}
+	found := false
+	each([]*step{s}, func(s *step) {
+		found = found || slices.ContainsFunc(s.does, func(a action) bool { return a.SetMark != nil })
 	})
+	return found
+}
+
+// bottom is the lowest byte of the stack that a rule's code uses.
+func (s *step) bottom() (low int16) {
+	for _, a := range s.does {
+		if a.Change != nil {
+			low = min(low, stackValue)
+		}
+	}
+	for _, t := range s.tests {
+		switch {
+		case len(t.parts) > 0:
+			low = min(low, stackTuple)
+		case t.stateful():
+			low = min(low, stackAsk)
+		case len(t.live) > 0:
+			low = min(low, stackKey)
+		}
+	}
+	if s.target != nil && s.target.fn == nil {
+		each(s.target.steps, func(s *step) { low = min(low, s.bottom()) })
+	}
+	return low
+}
+
+// bottom is that of the code of its stops.
+func (c *classifier) bottom() (low int16) {
+	for _, st := range c.inline() {
+		low = min(low, st.step.bottom())
+	}
+	return low
 }

@@ -74,7 +74,7 @@ func compareSet(t *testing.T, path string) {
 			k := Key{Src: Addr{Hi: uint64(h.Src)}, Dst: Addr{Hi: uint64(h.Dst)}, SrcPort: uint16(max(h.SrcPort, 0)), DstPort: uint16(max(h.DstPort, 0))}
 			k.Patterns = metKinds(kinds, h)
 			want := classbench.Match(filters, h)
-			if got, ok := table.Lookup(k, 0, order); ok != (want >= 0) || ok && int(got) != want {
+			if _, got, ok := table.Lookup(k, order); ok != (want >= 0) || ok && int(got) != want {
 				t.Fatalf("%+v: rule %d, want %d", h, got, want)
 			}
 			if vectors == nil {

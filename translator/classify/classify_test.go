@@ -125,7 +125,8 @@ func (g generator) ports() []Ports {
 }
 
 func (g generator) rule() Rule {
-	return Rule{Src: g.spans(), Dst: g.spans(), SrcPorts: g.ports(), DstPorts: g.ports(), Pattern: uint8(g.IntN(len(patterns))), Open: g.IntN(10) == 0}
+	return Rule{Src: g.spans(), Dst: g.spans(), SrcPorts: g.ports(), DstPorts: g.ports(), Pattern: uint8(g.IntN(len(patterns))),
+		Pass: [20]Pass{Stops, Stops, Counts, Counts, Counts}[g.IntN(20)]}
 }
 
 // rules are random ones, some of them copies with a change.
@@ -156,13 +157,40 @@ func (g generator) key() (k Key, value uint8) {
 	return k, value
 }
 
-// first is the first rule from one on that a key meets: what a table has to say.
-func first(rules []Rule, k Key, from uint32) (uint32, bool) {
-	i := slices.IndexFunc(rules[from:], func(r Rule) bool {
-		return inSpans(r.Src, k.Src) && inSpans(r.Dst, k.Dst) && inPorts(r.SrcPorts, k.SrcPort) && inPorts(r.DstPorts, k.DstPort) &&
-			k.Patterns>>r.Pattern&1 != 0
-	})
-	return uint32(i) + from, i >= 0
+// way is the rules that a key meets: those that it goes on behind, and the first that ends. That is what a table has to say.
+func way(rules []Rule, k Key) (out []uint32) {
+	for i, r := range rules {
+		if inSpans(r.Src, k.Src) && inSpans(r.Dst, k.Dst) && inPorts(r.SrcPorts, k.SrcPort) && inPorts(r.DstPorts, k.DstPort) && k.Patterns>>r.Pattern&1 != 0 {
+			if out = append(out, uint32(i)); r.Pass == Ends {
+				break
+			}
+		}
+	}
+	return out
+}
+
+// way is what a table says of it.
+func (t *Table) way(k Key, _ []Rule) []uint32 {
+	open, rule, ok := t.Lookup(k, order)
+	slices.Sort(open)
+	if ok {
+		return append(open, rule)
+	}
+	return open
+}
+
+// way is what vectors say of it, asked for one rule after the other.
+func (v *Vectors) way(k Key, rules []Rule) (out []uint32) {
+	for from := uint32(0); ; {
+		r, ok := v.Lookup(k, from, order)
+		if !ok {
+			return out
+		}
+		if out = append(out, r); rules[r].Pass == Ends {
+			return out
+		}
+		from = r + 1
+	}
 }
 
 func inSpans(list []Span, a Addr) bool {
@@ -174,22 +202,7 @@ func inPorts(list []Ports, v uint16) bool {
 }
 
 func testOptions(f Family) Options {
-	return Options{Family: f, Order: order, Covers: coversOf(), MaxSubsets: 64, MaxBytes: 64 << 20}
-}
-
-// way is the rules that a key meets: open ones, and the first that is not.
-func way(rules []Rule, next func(from uint32) (uint32, bool)) (out []uint32) {
-	for from := uint32(0); ; {
-		r, ok := next(from)
-		if !ok {
-			return out
-		}
-		out = append(out, r)
-		if int(r) >= len(rules) || !rules[r].Open {
-			return out
-		}
-		from = r + 1
-	}
+	return Options{Family: f, Order: order, Covers: coversOf(), MaxSubsets: 128, MaxBytes: 64 << 20}
 }
 
 // TestRandom compares tables of random rules with these rules.

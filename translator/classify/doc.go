@@ -8,7 +8,8 @@
 // which gives their classes in all subsets. A pair of classes has a cell with the rules that are left, seldom more than one or two: their
 // ports and their pattern (what else rules ask for, as one bit of 64) are compared one after the other. The first stands in the cell
 // itself; if the others are many, a table over the classes of both ports says which of them to compare. The first rule of all subsets
-// wins. Behind an open rule a lookup may be resumed: it then leaves out the rules in front of a given one.
+// wins. Rules that do not end the packet's way through the rules are in subsets of their own, which are asked when the winner is known: all that
+// the packet meets of them in front of it count.
 //
 // Cells are the elements of a sparse matrix, packed by row displacement: the class of the source says where its row begins, the class of
 // the destination how far from there the cell is, and the cell says which row it belongs to. So a subset costs a packet one probe,

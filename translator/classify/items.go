@@ -60,7 +60,11 @@ func (w *writer) write() bool {
 	}
 	ids := map[string]uint32{}
 	for _, id := range long {
-		w.firsts[id].More = RowRef | w.row(w.boxes(id), ids)
+		of := w.boxes(id)
+		if w.builder.rules[of[0].rule].Pass != Ends {
+			of = of[1:] // the lookup goes on when it has met the first
+		}
+		w.firsts[id].More = RowRef | w.row(of, ids)
 	}
 	return true
 }
@@ -129,7 +133,7 @@ func (w *writer) distinct(boxes []box) []box {
 		if covered>>x.pattern&1 != 0 {
 			continue
 		}
-		if !w.builder.rules[x.rule].Open {
+		if w.builder.rules[x.rule].Pass == Ends {
 			covered |= w.opt.Covers[x.pattern]
 		}
 		x.src, x.dst = anyPort, anyPort

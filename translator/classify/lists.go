@@ -59,9 +59,9 @@ func (l *lists) gather(matrices []*matrix) {
 // maxShadows is how many boxes a rule is compared with to find out that it cannot be reached.
 const maxShadows = 64
 
-// reachable leaves out the rules all of whose boxes lie in one of earlier rules each: what a rule covers that decides is never met.
+// reachable leaves out the rules all of whose boxes lie in one of earlier rules each: what a rule that ends covers is never met.
 func (b *builder) reachable(rules []int32, w *worker) []int32 {
-	if len(rules) == 1 {
+	if len(rules) == 1 || b.rules[rules[0]].Pass != Ends {
 		return rules
 	}
 	w.boxes, w.reached = w.boxes[:0], w.reached[:0]
@@ -78,17 +78,17 @@ func (b *builder) reachable(rules []int32, w *worker) []int32 {
 		if len(kept) > n {
 			w.reached = append(w.reached, r)
 		}
-		if len(kept) > n && b.coversAll(kept[n]) && !b.rules[r].Open {
+		if len(kept) > n && b.coversAll(kept[n]) {
 			break
 		}
 	}
 	return w.reached
 }
 
-// covered reports whether one of the boxes, of a rule that decides, covers x.
+// covered reports whether one of the boxes covers x.
 func (b *builder) covered(x box, by []box) bool {
 	for _, y := range by {
-		if y.src.covers(x.src) && y.dst.covers(x.dst) && !b.rules[y.rule].Open && b.opt.Covers[y.pattern]>>x.pattern&1 != 0 {
+		if y.src.covers(x.src) && y.dst.covers(x.dst) && b.opt.Covers[y.pattern]>>x.pattern&1 != 0 {
 			return true
 		}
 	}

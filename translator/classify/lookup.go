@@ -2,12 +2,12 @@ package classify
 
 import "encoding/binary"
 
-// Lookup is the first rule from one on that a key meets; false if it meets none. It reads the table's bytes as generated code does. The
-// key meets no rule in front of from but open ones.
-func (t *Table) Lookup(k Key, from uint32, order binary.ByteOrder) (rule uint32, ok bool) {
-	r := &reader{Table: t, order: order, key: k, from: from, best: none}
+// Lookup is the first rule that ends which a key meets, and false if it meets none; and all others in front of it that it meets, in whatever
+// order. It reads the table's bytes as generated code does.
+func (t *Table) Lookup(k Key, order binary.ByteOrder) (open []uint32, rule uint32, ok bool) {
+	r := &reader{Table: t, order: order, key: k, best: none}
 	r.find()
-	return r.best, r.best != none
+	return r.open, r.best, r.best != none
 }
 
 // Steps is how many cells and items a lookup compares.
@@ -23,7 +23,7 @@ func (r *reader) find() {
 	src, dst := r.record(t.Src, k.Src), r.record(t.Dst, k.Dst)
 	for i, s := range t.Subsets {
 		if s.First >= r.best {
-			break
+			continue
 		}
 		r.steps++
 		row, class := r.u32(src+4*i), r.u32(dst+4*i)
@@ -31,6 +31,7 @@ func (r *reader) find() {
 			continue
 		}
 		if cell := int(row) + int(class); r.u32(s.Owners+4*cell) == row {
+			r.pass = s.Pass
 			r.cell(s.Cells + ItemSize*cell)
 		}
 	}
@@ -41,7 +42,8 @@ type reader struct {
 	*Table
 	order binary.ByteOrder
 	key   Key
-	from  uint32
+	pass  Pass
+	open  []uint32
 	best  uint32
 	steps int
 }
@@ -109,11 +111,7 @@ func halve(from, n int, holds func(int) bool) int {
 
 // cell compares the items of a cell.
 func (r *reader) cell(off int) {
-	if r.u32(off+RuleOffset) >= r.best {
-		return
-	}
-	if r.meets(off) {
-		r.best = r.u32(off + RuleOffset)
+	if r.item(off) {
 		return
 	}
 	ref := r.u32(off + MoreOffset)
@@ -129,23 +127,28 @@ func (r *reader) cell(off int) {
 
 // list compares the items that a ref leads to.
 func (r *reader) list(ref uint32) {
-	for off := r.Items + int(ref)<<UnitShift; ; off += ItemSize {
-		rule := r.u32(off + RuleOffset)
-		if rule >= r.best {
-			return
-		}
-		if r.meets(off) {
-			r.best = rule
-			return
-		}
-		if r.Data[off+LastOffset] != 0 {
-			return
-		}
+	for off := r.Items + int(ref)<<UnitShift; !r.item(off) && r.Data[off+LastOffset] == 0; off += ItemSize {
 	}
+}
+
+// item compares one item, and reports whether those behind it are of no interest any more.
+func (r *reader) item(off int) (done bool) {
+	rule := r.u32(off + RuleOffset)
+	switch {
+	case rule >= r.best:
+		return true
+	case !r.meets(off):
+		return false
+	case r.pass == Ends:
+		r.best = rule
+		return true
+	}
+	r.open = append(r.open, rule)
+	return false
 }
 
 func (r *reader) meets(off int) bool {
 	r.steps++
-	return r.u32(off+RuleOffset) >= r.from && r.key.Patterns>>r.Data[off+PatternOffset]&1 != 0 &&
+	return r.key.Patterns>>r.Data[off+PatternOffset]&1 != 0 &&
 		r.key.SrcPort-r.u16(off) <= r.u16(off+2) && r.key.DstPort-r.u16(off+4) <= r.u16(off+6)
 }

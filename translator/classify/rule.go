@@ -20,10 +20,22 @@ type Rule struct {
 	SrcPorts, DstPorts []Ports // sorted and apart; nil: all. Packets without ports count as having 0: the pattern has to tell
 	Pattern            uint8   // bit of Key.Patterns that has to be set
 
-	Slot uint32 // what a lookup that ends with the rule answers
+	Slot uint32 // what a lookup that meets the rule answers
 	Code uint16
-	Open bool // packets that meet it may go on to the rules behind it, so that it makes none of them unreachable
+	Pass Pass
 }
+
+// Pass says what a packet that meets a rule does, and with it which rules have subsets of their own.
+type Pass uint8
+
+// The passes, in the order in which a lookup asks their subsets.
+const (
+	Ends   Pass = iota // it goes no further: the first of these rules is the answer
+	Stops              // it may go on: all in front of the answer are, too
+	Counts             // the same, for rules of another kind
+
+	passes = 3
+)
 
 // Key is what a packet is.
 type Key struct {

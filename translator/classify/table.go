@@ -29,7 +29,7 @@ type Table struct {
 	Family   Family
 	Data     []byte
 	Src, Dst *Search
-	Subsets  []Subset // in the order in which they are asked
+	Subsets  []Subset // in the order in which they are asked: pass by pass
 	Items    int      // offset: of Items
 	Units    int      // of 8 bytes, that Items are
 	Ports    *Ports2  // nil: no list is long
@@ -47,6 +47,7 @@ type Subset struct {
 	Cells  int    // offset: Items
 	Size   uint64 // cells that there is room for
 	First  uint32 // no rule is in front of this one
+	Pass   Pass   // of its rules
 }
 
 // Ports2 is the table over both ports.
@@ -91,18 +92,40 @@ func Build(rules []Rule, opt Options) (*Table, error) {
 	if b.opt.MaxPairs == 0 {
 		b.opt.MaxPairs = opt.MaxBytes / 2
 	}
-	subsets := b.divide(b.all(), 0, &scratch{})
-	if err := b.affordable(subsets); err != nil {
+	subsets, err := b.subsets()
+	if err != nil {
 		return nil, err
 	}
-	subsets = b.merge(subsets)
-	slices.SortFunc(subsets, func(x, y *subset) int { return int(x.rules[0] - y.rules[0]) })
 	if err := b.check(subsets); err != nil {
 		return nil, err
 	}
 	b.matrices = parallel(len(subsets), func(i int, w *scratch) *matrix { return b.matrix(subsets[i], w) })
 	b.lists.gather(b.matrices)
 	return b.table()
+}
+
+// subsets divides the rules, those of each pass apart, in the order in which they are asked.
+func (b *builder) subsets() (out []*subset, err error) {
+	var of [passes][]int32
+	for i, r := range b.rules {
+		of[r.Pass] = append(of[r.Pass], int32(i))
+	}
+	var w scratch
+	all := b.all()
+	for _, rules := range of {
+		some := all
+		if len(rules) < len(all.rules) {
+			some = b.part(all, rules, &w)
+		}
+		list := b.divide(some, 0, &w)
+		if err := b.affordable(slices.Concat(out, list)); err != nil {
+			return nil, err
+		}
+		list = b.merge(list)
+		slices.SortFunc(list, func(x, y *subset) int { return int(x.rules[0] - y.rules[0]) })
+		out = append(out, list...)
+	}
+	return out, nil
 }
 
 // all is all rules.
@@ -159,8 +182,9 @@ func (b *builder) table() (*Table, error) {
 		for i, c := range p.cells {
 			owners[i] = c.owner
 		}
+		first := b.matrices[i].subset.rules[0]
 		t.Subsets = append(t.Subsets, Subset{Owners: put(l, owners, 0), Cells: put(l, []Item{}, room), Size: uint64(room),
-			First: l.firstRule(i, uint32(b.matrices[i].subset.rules[0]))})
+			First: l.firstRule(i, uint32(first)), Pass: b.rules[first].Pass})
 		cells := l.data[t.Subsets[i].Cells:]
 		for i, c := range p.cells {
 			if c.owner != none {
