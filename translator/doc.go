@@ -22,6 +22,9 @@
 // of each stop before its code runs. Many stops are functions of 64. A rule that every packet would stop at (all it has is a limit, say)
 // stands between two classifiers instead.
 //
+// Where a table is refused, or dearer, the classifier is of bit vectors. A function of its own looks up in these, the first time and behind
+// stops.
+//
 // The verifier bounds a function's branches and the depth of calls. Chains that are too long are cut into pieces, functions that the
 // chain's own calls one after the other; chains that nest too deep for calls stand where they are jumped to; a *LimitError says when
 // neither helps.
@@ -44,6 +47,7 @@
 //	R10-64 the same, while a rule is counted: the place in its list
 //	R10-56 the key of an element of a live set of addresses
 //	R10-136 the key of an element of several parts
+//	R10-248 bit vectors: for each dimension, the record and the row of the packet's value, from R10-64 on
 //	R10-88 an element that is added to one (Element)
 //	R10-80 what is asked of a key's bucket or of a list (bpf.Meter, bpf.Recent)
 package translator

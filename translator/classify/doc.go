@@ -20,4 +20,6 @@
 // A rule for a wide source and a wide destination has a cell for every pair of classes in them. Such rules are kept apart from those that
 // would make classes for them: a subset takes a rule in only as long as its cells stay within a budget. Rules that another rule of the same
 // cell makes unreachable are left out of it; open ones make none so.
+//
+// There are rules for which no division helps. They are refused, soon, and Vectors takes them.
 package classify
