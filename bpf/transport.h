@@ -78,7 +78,7 @@ static __always_inline int walk_options(FRAME *skb, struct fw_pkt *pkt, __u32 le
 {
 	__u32 off, end;
 	__u8 o[4];
-	__u32 i, sound = 1, sacked = 0; /* conntrack has not stopped yet; has read a SACK option */
+	int i, sound = 1, sacked = 0; /* conntrack has not stopped yet; has read a SACK option */
 
 	if (!pkt || len > 40)
 		return 0;
@@ -104,8 +104,6 @@ static __always_inline int walk_options(FRAME *skb, struct fw_pkt *pkt, __u32 le
 		if (sound)
 			note_offer(pkt, o);
 		off += step;
-		blur(sound, pkt->seq);
-		blur(sacked, pkt->seq);
 	}
 	return 0;
 }
@@ -228,21 +226,6 @@ static __always_inline void note_chunk(FRAME *skb, struct fw_pkt *pkt, __u32 off
 		pkt->ack = bpf_ntohl(tag);
 }
 
-/* A function, so that the verifier follows one chunk, not 64. what: the type, and in its second byte the flags. */
-__noinline int fw_note_chunk(FRAME *skb, struct fw_pkt *pkt, __u32 off, __u32 what, __u32 room)
-{
-	if (pkt)
-		note_chunk(skb, pkt, off, what, what >> 8, room);
-	return 0;
-}
-
-__noinline int fw_note_head_chunk(struct fw_pkt *pkt, __u32 off, __u32 what, __u32 room)
-{
-	if (pkt)
-		note_chunk(NULL, pkt, off, what, what >> 8, room);
-	return 0;
-}
-
 /* Walks the chunks of an SCTP packet, 64 at most. */
 static __always_inline int walk_chunks(FRAME *skb, struct fw_pkt *pkt, __u32 len)
 {
@@ -256,10 +239,7 @@ static __always_inline int walk_chunks(FRAME *skb, struct fw_pkt *pkt, __u32 len
 	for (i = 0; i < 64 && off + sizeof(c) <= end; i++) {
 		if (load_bytes(skb, off, &c, sizeof(c)))
 			break;
-		if (is_head(skb))
-			fw_note_head_chunk(pkt, off, c.type | c.flags << 8, end - off);
-		else
-			fw_note_chunk(skb, pkt, off, c.type | c.flags << 8, end - off);
+		note_chunk(skb, pkt, off, c.type, c.flags, end - off);
 		if (!c.len)
 			pkt->wnd |= 1 << SCTP_BAD;
 		if (pkt->wnd & 1 << SCTP_BAD)
