@@ -20,7 +20,7 @@ import (
 // and on disk:
 //
 //	/var/lib/bpfwall/           or /var/lib/bpfwall/netns/NAME/
-//	  generations/0042/         ruleset.gob, slots.gob, meta.json, sources/
+//	  generations/0042/         rules.gob, slots.gob, meta.json, sources/
 //	  current -> generations/0042
 //	/run/bpfwall/lock           or /run/bpfwall/NAME.lock
 type layout struct {

@@ -21,10 +21,12 @@ import (
 // 250 ms, and an apply reads the rules in force to tell what changes.
 const (
 	metaFile  = "meta.json"   // Generation, but for what rules have
-	rulesFile = "ruleset.gob" // ruleset.Ruleset
-	slotsFile = "slots.gob"   // savedSlots
+	rulesFile = "rules.gob" // savedHead and savedRules
+	slotsFile = "slots.gob" // savedSlots
 
-	oldRulesFile = "ruleset.json" // of versions whose meta.json had the slots too
+	// Of older versions.
+	gobRulesFile = "ruleset.gob"  // ruleset.Ruleset
+	oldRulesFile = "ruleset.json" // where meta.json had the slots too
 )
 
 // savedSlots is what rules have in the maps.
@@ -58,7 +60,10 @@ func (l layout) readGeneration(n uint32) (*Generation, error) {
 
 func (l layout) readRuleset(n uint32) (*ruleset.Ruleset, error) {
 	rs := new(ruleset.Ruleset)
-	err := l.read(n, rulesFile, rs, readGob)
+	err := l.read(n, rulesFile, rs, func(r io.Reader, _ any) error { return readRules(r, rs) })
+	if errors.Is(err, ErrNoGeneration) {
+		err = l.read(n, gobRulesFile, rs, readGob)
+	}
 	if errors.Is(err, ErrNoGeneration) {
 		err = l.read(n, oldRulesFile, rs, func(r io.Reader, v any) error { return json.NewDecoder(r).Decode(v) })
 	}
@@ -112,12 +117,12 @@ func (d *draft) fill(sources []Source, slots savedSlots, rs *ruleset.Ruleset) er
 			return err
 		}
 	}
-	for name, v := range map[string]any{rulesFile: rs, slotsFile: slots} {
-		if err := writeSynced(filepath.Join(d.dir, name), func(w io.Writer) error { return gob.NewEncoder(w).Encode(v) }); err != nil {
-			return err
-		}
-	}
-	return syncDir(folder)
+	writeSlots := func(w io.Writer) error { return gob.NewEncoder(w).Encode(slots) }
+	return errors.Join(
+		writeSynced(filepath.Join(d.dir, slotsFile), writeSlots),
+		writeSynced(filepath.Join(d.dir, rulesFile), func(w io.Writer) error { return writeRules(w, rs) }),
+		syncDir(folder),
+	)
 }
 
 // finish writes what was left, and has the directory appear.

@@ -1,7 +1,10 @@
 package dataplane
 
 import (
+	"bytes"
+	"encoding/gob"
 	"encoding/json"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -84,6 +87,53 @@ func TestOldGenerations(t *testing.T) {
 	g2, err := at.readGeneration(3)
 	if diff := cmp.Diff(g, g2, sameRules); diff != "" || err != nil {
 		t.Errorf("%v; read back (+) other than written (-):\n%s", err, diff)
+	}
+	back, err := at.readRuleset(3)
+	if diff := cmp.Diff(rs, back, sameRules); diff != "" || err != nil {
+		t.Errorf("%v; read back (+) other than written (-):\n%s", err, diff)
+	}
+}
+
+// Rules come back in order, however many parts they were written in; what is left of a file that was cut short does not.
+func TestSavedManyRules(t *testing.T) {
+	rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{{Name: "a"}, {Name: "none"}, {Name: "b"}}}
+	for i := range 2*rulesAtATime + 1 {
+		pos := ruleset.Pos{File: "f", Line: i + 1}
+		port := ruleset.Range{From: uint64(i), To: uint64(i)}
+		for _, c := range []*ruleset.Chain{rs.Chains[0], rs.Chains[2]} {
+			c.Rules = append(c.Rules, &ruleset.Rule{Pos: pos, Matches: []ruleset.Match{{Field: ruleset.FieldDstPort, Ranges: []ruleset.Range{port}, Pos: pos}}})
+		}
+	}
+	var file bytes.Buffer
+	if err := writeRules(&file, rs); err != nil {
+		t.Fatal(err)
+	}
+	whole := file.Bytes()
+	back := &ruleset.Ruleset{}
+	err := readRules(bytes.NewReader(whole), back)
+	if diff := cmp.Diff(rs, back, sameRules); diff != "" || err != nil {
+		t.Errorf("%v; read back (+) other than written (-):\n%s", err, diff)
+	}
+	for n := 0; n < len(whole); n += len(whole) / 97 {
+		if err := readRules(bytes.NewReader(whole[:n]), &ruleset.Ruleset{}); err == nil {
+			t.Errorf("the first %d of %d bytes were read as if they were all", n, len(whole))
+		}
+	}
+}
+
+// Rules that a version wrote as one value can still be read.
+func TestOldRules(t *testing.T) {
+	at := newLayout(Config{StateDir: t.TempDir()})
+	rs, err := cases.All()[0].Ruleset()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(at.generation(3), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write := func(w io.Writer) error { return gob.NewEncoder(w).Encode(rs) }
+	if err := writeSynced(filepath.Join(at.generation(3), gobRulesFile), write); err != nil {
+		t.Fatal(err)
 	}
 	back, err := at.readRuleset(3)
 	if diff := cmp.Diff(rs, back, sameRules); diff != "" || err != nil {
