@@ -20,7 +20,7 @@ import (
 // The files of a generation. What there is one of for every rule is in gob's format: 10,000 rules take 3 MB and 30 ms, in JSON 13 MB and
 // 250 ms, and an apply reads the rules in force to tell what changes.
 const (
-	metaFile  = "meta.json"   // Generation, but for what rules have
+	metaFile  = "meta.json" // Generation, but for what rules have
 	rulesFile = "rules.gob" // savedHead and savedRules
 	slotsFile = "slots.gob" // savedSlots
 
