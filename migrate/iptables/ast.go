@@ -82,6 +82,11 @@ type rule struct {
 	old      bool // written with the old `--option ! value`
 }
 
+// forget drops what nobody asks for once the rule is made, while others are still being made: of many rules it is more than what they become.
+func (r *rule) forget() {
+	r.src, r.dst, r.in, r.out, r.proto, r.frag, r.matches = nil, nil, nil, nil, nil, nil, nil
+}
+
 // protocol is the number that -p names and whether it is a plain positive match; 0 means any.
 func (r *rule) protocol() (uint64, bool) {
 	if r.proto == nil {

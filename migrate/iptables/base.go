@@ -38,7 +38,11 @@ func (l *lineParser) base(f found, t token, args []token) *ruleset.Error {
 		return fail(t.pos, "give it once", "option %q: given twice", t.text)
 	}
 	l.seen[once] = true
-	u := l.uses.one()
+	room := &l.uses
+	if once == 'j' {
+		room = &l.jumps
+	}
+	u := room.one()
 	u.not, u.pos, u.arg = l.not != nil, t.pos, arg.pos
 	return l.ruleOption(f.short, t, arg, u)
 }

@@ -27,6 +27,7 @@ type lineParser struct {
 	rules   slab[rule]
 	modules slab[module]
 	uses    slab[use]
+	jumps   slab[use] // which are asked for longer than the others
 }
 
 // line is what is known of a command line so far.

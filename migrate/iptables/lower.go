@@ -122,6 +122,7 @@ func (l *lowering) chain(c *chain, e *effects) *ruleset.Chain {
 			rules, entry := workers[part].rule(r)
 			entry.Table, entry.Chain, entry.Pos, entry.Text = l.table.name, c.name, r.pos, r.text
 			entries[from+i] = entry
+			r.forget()
 			parts[part] = append(parts[part], rules...)
 		}
 	})
