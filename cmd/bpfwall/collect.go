@@ -7,11 +7,13 @@ import (
 )
 
 // What the garbage collector may leave, in percent of what is in use: much as long as that is not more than largeHeap, which spares a short
-// run with many rules a third of its time, and then little: 100,000 rules are half a gigabyte.
+// run with many rules a third of its time, and then little: 100,000 rules are a quarter of a gigabyte. What lies idle beyond the next
+// collection and a reserve goes back to the kernel.
 const (
 	muchGarbage   = 400
-	littleGarbage = 40
+	littleGarbage = 30
 	largeHeap     = 64 << 20
+	reserve       = 40 << 20
 )
 
 // collectLess has the garbage collector run less often, unless the environment says how often.
@@ -29,9 +31,10 @@ type collection struct{ _ [64]byte }
 func (c *collection) done() {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	if m.NextGC > largeHeap/100*(100+muchGarbage) {
+	next := m.NextGC
+	if next > largeHeap/100*(100+muchGarbage) {
 		debug.SetGCPercent(littleGarbage)
-		return
 	}
+	debug.SetMemoryLimit(int64(next + reserve))
 	runtime.SetFinalizer(c, (*collection).done)
 }
