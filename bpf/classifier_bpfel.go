@@ -123,6 +123,18 @@ type ClassifierCtWork struct {
 	Places   [8]ClassifierConncountPlaceKey
 	Tick     uint64
 	Now      uint64
+	Segment  struct {
+		_     structs.HostLayout
+		Seq   uint32
+		End   uint32
+		Ack   uint32
+		Sack  uint32
+		Win   uint32
+		Index uint8
+		Dir   uint8
+		Next  uint8
+		Pad   uint8
+	}
 }
 
 type ClassifierFlows struct {

@@ -71,24 +71,25 @@ static __always_inline enum ct_result plain_packet(struct ct_flow *f, const stru
 	return CT_OK;
 }
 
-static __always_inline enum ct_result protocol_packet(struct ct_flow *f, struct fw_pkt *pkt, __u8 dir, __u64 now)
+static __always_inline enum ct_result protocol_packet(struct ct_work *w, struct ct_flow *f, struct fw_pkt *pkt, __u64 now)
 {
 	switch (pkt->proto) {
 	case IPPROTO_TCP:
-		return tcp_packet(f, pkt, dir, now);
+		return tcp_packet(f, pkt, &w->segment, w->dir, now);
 	case IPPROTO_SCTP:
-		return sctp_packet(f, pkt, dir, now, 0);
+		return sctp_packet(f, pkt, w->dir, now, 0);
 	}
 	return plain_packet(f, pkt, now);
 }
 
 /* Moves a flow on by one packet. Sets the packet's state. No helper calls: the caller may hold a lock. */
-static __always_inline enum ct_result move_flow(struct ct_flow *f, struct fw_pkt *pkt, __u8 dir, __u64 now)
+static __always_inline enum ct_result move_flow(struct ct_work *w, struct ct_flow *f, struct fw_pkt *pkt, __u64 now)
 {
+	__u8 dir = w->dir;
 	enum ct_result rc;
 
 	pkt->ct_state = dir || (f->flags & CT_FLOW_SEEN_REPLY) ? FW_STATE_ESTABLISHED : FW_STATE_NEW;
-	rc = protocol_packet(f, pkt, dir, now);
+	rc = protocol_packet(w, f, pkt, now);
 	if (rc == CT_INVALID) {
 		pkt->ct_state = FW_STATE_INVALID;
 		return rc;
@@ -113,7 +114,7 @@ static __always_inline enum ct_result track_assured(struct ct_work *w, struct fw
 	w->dir = track_dir(w, &a->flow);
 	bpf_spin_lock(&a->lock);
 	if (a->flow.expires > now)
-		rc = move_flow(&a->flow, pkt, w->dir, now);
+		rc = move_flow(w, &a->flow, pkt, now);
 	bpf_spin_unlock(&a->lock);
 	if (rc == CT_RESTART || rc == CT_KILL)
 		bpf_map_delete_elem(&ct, &w->key);
@@ -144,7 +145,7 @@ static __always_inline enum ct_result track_half_open(struct ct_work *w, struct 
 		return CT_RESTART;
 	w->flow = *f;
 	w->dir = track_dir(w, &w->flow);
-	rc = w->flow.expires > now ? move_flow(&w->flow, pkt, w->dir, now) : CT_RESTART;
+	rc = w->flow.expires > now ? move_flow(w, &w->flow, pkt, now) : CT_RESTART;
 	if (rc == CT_RESTART || rc == CT_KILL)
 		bpf_map_delete_elem(&ct_new, &w->key);
 	else if (!(w->flow.flags & CT_FLOW_ASSURED) || !promote(w, pkt))
@@ -161,7 +162,7 @@ static __always_inline void track_first(struct ct_work *w, struct fw_pkt *pkt, _
 	pkt->ct_state = FW_STATE_INVALID;
 	if (is_icmp(pkt) && icmp_role(pkt) != ICMP_REQUEST)
 		return;
-	if (pkt->proto == IPPROTO_TCP && !tcp_open(f, pkt))
+	if (pkt->proto == IPPROTO_TCP && !tcp_open(f, pkt, &w->segment))
 		return;
 	if (pkt->proto == IPPROTO_SCTP && !sctp_open(f, pkt, now))
 		return;

@@ -158,6 +158,7 @@ static __always_inline enum ct_result sctp_packet(struct ct_flow *f, const struc
 		if (rc == CT_INVALID)
 			return rc;
 		ignored |= rc != CT_OK;
+		blur(ignored, pkt->seq);
 	}
 	if (ignored)
 		return CT_IGNORE;

@@ -15,8 +15,8 @@ enum ct_index { CT_INDEX_SYN, CT_INDEX_SYNACK, CT_INDEX_FIN, CT_INDEX_ACK, CT_IN
 /* Besides states: IG let through without a change, IV invalid. */
 enum { NO, SS, SR, ES, FW, CW, LA, TW, CL, S2, IG, IV };
 
-/* [reply][flags][state before] */
-static const __u8 tcp_next[2][CT_INDICES][CT_STATES] = {
+/* [reply][flags][state before]; more than there are, for the bounds */
+static const __u8 tcp_next[2][8][16] = {
 	{ /*           NO  SS  SR  ES  FW  CW  LA  TW  CL  S2 */
 	/* syn    */ { SS, SS, IG, IG, IG, IG, IG, SS, SS, S2 },
 	/* synack */ { IV, IV, SR, IV, IV, IV, IV, IV, IV, SR },
@@ -46,36 +46,48 @@ static __always_inline int tcp_flags_valid(__u16 flags)
 	return VALID_FLAGS >> (flags & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK | TCP_URG)) & 1;
 }
 
-static __always_inline enum ct_index tcp_index(__u16 flags)
+/* By the sets of FIN SYN RST PSH ACK. A table, so that the verifier follows one segment, not one of each kind. */
+#define INDEX(f) ((f) & TCP_RST ? CT_INDEX_RST : \
+	(f) & TCP_SYN ? ((f) & TCP_ACK ? CT_INDEX_SYNACK : CT_INDEX_SYN) : \
+	(f) & TCP_FIN ? CT_INDEX_FIN : (f) & TCP_ACK ? CT_INDEX_ACK : CT_INDEX_NONE)
+#define INDEX_4(f) INDEX(f), INDEX((f) + 1), INDEX((f) + 2), INDEX((f) + 3)
+#define INDEX_16(f) INDEX_4(f), INDEX_4((f) + 4), INDEX_4((f) + 8), INDEX_4((f) + 12)
+
+static const __u8 tcp_indices[32] = { INDEX_16(0), INDEX_16(16) };
+
+static __always_inline __u8 tcp_index(__u16 flags)
 {
-	if (flags & TCP_RST)
-		return CT_INDEX_RST;
-	if (flags & TCP_SYN)
-		return flags & TCP_ACK ? CT_INDEX_SYNACK : CT_INDEX_SYN;
-	if (flags & TCP_FIN)
-		return CT_INDEX_FIN;
-	return flags & TCP_ACK ? CT_INDEX_ACK : CT_INDEX_NONE;
+	__u32 index = tcp_indices[flags & 31];
+
+	asm volatile("" : "+r"(index)); /* clang knows what is in the table, the verifier does not */
+	return index;
 }
 
 static __always_inline __u8 tcp_transition(__u8 dir, __u8 index, __u8 state)
 {
-	if (dir > 1 || index >= CT_INDICES || state >= CT_STATES)
-		return IV;
-	return tcp_next[dir][index][state];
+	return tcp_next[dir & 1][index & 7][state & 15];
+}
+
+/* The state that a segment leads to. */
+static __always_inline __u8 read_segment(struct segment *s, const struct fw_pkt *pkt, __u8 dir, __u8 state)
+{
+	__u8 index = tcp_index(pkt->tcp_flags);
+
+	*s = (struct segment){ pkt->seq, segment_end(pkt), pkt->ack, pkt->ack, pkt->wnd, index, dir };
+	return tcp_transition(dir, index, state);
 }
 
 /* The entry of a first segment, which is a SYN or, if loose, an ACK. Reports whether there is to be one. */
-static __always_inline int tcp_open(struct ct_flow *f, const struct fw_pkt *pkt)
+static __always_inline int tcp_open(struct ct_flow *f, const struct fw_pkt *pkt, struct segment *s)
 {
-	struct segment s = { pkt->seq, segment_end(pkt), pkt->ack, pkt->ack, pkt->wnd, tcp_index(pkt->tcp_flags), 0 };
-	__u8 next = tcp_transition(0, s.index, CT_NONE);
+	__u8 next = read_segment(s, pkt, 0, CT_NONE);
 	struct ct_side *snd = &f->side[0], *rcv = &f->side[1];
 
 	if (next == IV || (next != SS && !cfg_tcp_loose && !pkt->cookie))
 		return 0;
-	snd->end = snd->maxend = s.end;
-	snd->maxwin = s.win ?: 1;
-	f->last_index = s.index;
+	snd->end = snd->maxend = s->end;
+	snd->maxwin = s->win ?: 1;
+	f->last_index = s->index;
 	f->tcp_state = next;
 	if (next == SS) {
 		snd->flags = syn_options(pkt, &snd->scale);
@@ -83,7 +95,7 @@ static __always_inline int tcp_open(struct ct_flow *f, const struct fw_pkt *pkt)
 	}
 	snd->maxend += snd->maxwin;
 	snd->flags = rcv->flags = CT_SIDE_SACK | CT_SIDE_LIBERAL;
-	tcp_window(f, snd, rcv, pkt, &s);
+	tcp_window(f, snd, rcv, pkt, s);
 	return 1;
 }
 
@@ -225,11 +237,10 @@ static __always_inline void tcp_out_of_window(struct ct_flow *f, __u8 dir, __u8 
 }
 
 /* Moves a connection on by one segment. No helper calls: the caller may hold a lock. */
-static __always_inline enum ct_result tcp_packet(struct ct_flow *f, const struct fw_pkt *pkt, __u8 dir, __u64 now)
+static __always_inline enum ct_result tcp_packet(struct ct_flow *f, const struct fw_pkt *pkt, struct segment *s, __u8 dir, __u64 now)
 {
-	struct segment s = { pkt->seq, segment_end(pkt), pkt->ack, pkt->ack, pkt->wnd, tcp_index(pkt->tcp_flags), dir };
-	struct ct_side *snd = dir ? &f->side[1] : &f->side[0], *rcv = dir ? &f->side[0] : &f->side[1];
-	__u8 next = tcp_transition(dir, s.index, f->tcp_state);
+	struct ct_side *snd = &f->side[dir & 1], *rcv = &f->side[~dir & 1];
+	__u8 next = read_segment(s, pkt, dir, f->tcp_state);
 	enum rst rst = RST_CHECK;
 	enum ct_result rc;
 
@@ -241,33 +252,34 @@ static __always_inline enum ct_result tcp_packet(struct ct_flow *f, const struct
 		next = IG;
 	}
 	if (next == IG) {
-		if (!tcp_resync(f, snd, rcv, pkt, &s))
-			return tcp_ignore(f, pkt, &s);
+		if (!tcp_resync(f, snd, rcv, pkt, s))
+			return tcp_ignore(f, pkt, s);
 		next = SR;
 	}
-	if (next == TW && f->tcp_state == CT_LAST_ACK && s.index == CT_INDEX_ACK && f->last_dir != dir &&
+	if (next == TW && f->tcp_state == CT_LAST_ACK && s->index == CT_INDEX_ACK && f->last_dir != dir &&
 	    f->last_index == CT_INDEX_SYN && (f->last_flags & CT_LAST_CHALLENGE)) {
 		f->last_flags &= ~CT_LAST_CHALLENGE;
 		return CT_IGNORE; /* RFC 5961 4.2: answers the SYN, not the FIN */
 	}
 	if (next == S2)
 		f->last_flags |= CT_LAST_SIMULTANEOUS;
-	if (next == SR && dir && s.index == CT_INDEX_ACK && (f->last_flags & CT_LAST_SIMULTANEOUS))
+	if (next == SR && dir && s->index == CT_INDEX_ACK && (f->last_flags & CT_LAST_SIMULTANEOUS))
 		next = ES;
-	if (s.index == CT_INDEX_RST && next == CL)
+	if (s->index == CT_INDEX_RST && next == CL)
 		rst = tcp_rst(f, rcv, pkt, dir);
 	if (rst == RST_BAD)
 		return CT_INVALID;
-	if (rst == RST_KEEP)
-		next = f->tcp_state;
+	s->next = rst == RST_KEEP ? f->tcp_state : next;
 	if (rst != RST_CLOSE) {
-		rc = tcp_window(f, snd, rcv, pkt, &s);
+		seen_as_one();
+		rc = tcp_window(f, snd, rcv, pkt, s);
 		if (rc == CT_INVALID)
-			tcp_out_of_window(f, dir, s.index, now);
+			tcp_out_of_window(f, s->dir, s->index, now);
 		if (rc != CT_OK)
 			return rc;
 	}
-	return tcp_commit(f, dir, s.index, next, now);
+	seen_as_one();
+	return tcp_commit(f, s->dir, s->index, s->next, now);
 }
 
 #endif

@@ -19,12 +19,6 @@ enum ct_side_flag {
 
 enum ct_result { CT_OK, CT_IGNORE, CT_INVALID, CT_KILL, CT_RESTART };
 
-/* What the checks need of a segment, in the order in which its fields are corrected. */
-struct segment {
-	__u32 seq, end, ack, sack, win;
-	__u8 index, dir;
-};
-
 static __always_inline int before(__u32 a, __u32 b) { return (__s32)(a - b) < 0; }
 static __always_inline int after(__u32 a, __u32 b) { return before(b, a); }
 

@@ -16,6 +16,13 @@
 #define words(p) __builtin_assume_aligned(p, 8)
 
 /*
+ * Keeps x, and has the verifier forget what it knows of it: of ways that differ in x alone it then follows one. by: a number of the same
+ * width that it knows nothing of.
+ */
+#define seen_as_one() asm volatile("" : : : "memory") /* what memory holds is read from it again, not known from before */
+#define blur(x, by) asm volatile("%0 += %1; %0 -= %1" : "+r"(x) : "r"(by))
+
+/*
  * A packet as the rules see it. Filled by the hook's C, read by the generated functions.
  * Addresses and names are as on the wire / in the kernel; all numbers are in host byte order.
  */

@@ -100,6 +100,15 @@ struct {
 	__type(value, struct ct_flow);
 } ct_new SEC(".maps");
 
+/*
+ * What the checks of TCP need of a segment, in the order in which its fields are corrected, and the state that it leads to. In a map, where
+ * the verifier knows nothing of it: what is read behind seen_as_one() is one path, whatever was before.
+ */
+struct segment {
+	__u32 seq, end, ack, sack, win;
+	__u8 index, dir, next, pad;
+};
+
 /* What one packet does to conntrack, while it is judged. */
 struct ct_work {
 	struct ct_key key;
@@ -115,6 +124,7 @@ struct ct_work {
 	struct conncount_place_key places[FLOWS_TAKEN]; /* that the flow which is about to begin has by rules */
 	__u64 tick;		/* jiffies */
 	__u64 now;		/* bpf_ktime_get_boot_ns in this tick */
+	struct segment segment;
 };
 
 struct {

@@ -218,7 +218,7 @@ static __always_inline int parse_network(FRAME *skb, struct fw_pkt *pkt)
 /* The other members, after parse_network. */
 static __always_inline void parse_rest(FRAME *skb, struct fw_pkt *pkt)
 {
-	asm volatile("" : : : "memory"); /* what is known of pkt is read from it, which makes one path of many for the verifier */
+	seen_as_one();
 	clear_rest(pkt);
 	if (!pkt->frag && !pkt->malformed)
 		read_transport(skb, pkt);

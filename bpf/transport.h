@@ -70,40 +70,57 @@ static __always_inline int note_sack(FRAME *skb, struct fw_pkt *pkt, __u32 off, 
 	return 1;
 }
 
+enum { OPTIONS_UNSOUND = 1, OPTIONS_SACKED = 2, OPTION_STEP = 8 }; /* conntrack has stopped; it has read a SACK option; bits below the step */
+
 /*
- * Walks the options. For rules as xt_tcpudp.c, xt_tcpmss.c and nft_exthdr.c do it: an end of options ends nothing, a length of
- * 0 is 1. For conntrack as nf_conntrack_proto_tcp.c: until an end of options or one that does not fit. len: bytes of options.
+ * Reads an option. For rules as xt_tcpudp.c, xt_tcpmss.c and nft_exthdr.c do it: an end of options ends nothing, a length of
+ * 0 is 1. For conntrack as nf_conntrack_proto_tcp.c: until an end of options or one that does not fit. Reports the state that it leaves,
+ * and above that how long the option is.
  */
+static __always_inline __u32 read_option(FRAME *skb, struct fw_pkt *pkt, __u32 off, __u32 end, __u32 state)
+{
+	__u32 step = 1;
+	__u8 o[4] = {};
+
+	if (load_bytes(skb, off, o, 1))
+		return state | 0xff << OPTION_STEP; /* beyond all options */
+	if (o[0] > TCPOPT_NOP && off + 1 < end && !load_bytes(skb, off, o, 2) && o[1])
+		step = o[1];
+	if (off + step > end)
+		o[1] = 0; /* does not fit: only its kind counts */
+	if ((o[0] == TCPOPT_MSS && o[1] == 4 && load_bytes(skb, off + 2, &o[2], 2)) ||
+	    (o[0] == TCPOPT_WSCALE && o[1] == 3 && load_bytes(skb, off + 2, &o[2], 1)))
+		o[1] = 0; /* is not there: see HEAD */
+	if (o[0] != TCPOPT_NOP && (o[0] == TCPOPT_END || o[1] < 2))
+		state |= OPTIONS_UNSOUND;
+	note_option(pkt, o);
+	if (!state && o[0] == TCPOPT_SACK && note_sack(skb, pkt, off, o[1]))
+		state |= OPTIONS_SACKED;
+	if (!(state & OPTIONS_UNSOUND))
+		note_offer(pkt, o);
+	return state | step << OPTION_STEP;
+}
+
+/* The same at netfilter's hooks, for what came in fragments. A function, so that the verifier follows one option, not 40. */
+__noinline int fw_head_option(struct fw_pkt *pkt, __u32 off, __u32 end, __u32 state)
+{
+	return pkt ? read_option(NULL, pkt, off, end, state) : 0;
+}
+
+/* Walks the options, len bytes. */
 static __always_inline int walk_options(FRAME *skb, struct fw_pkt *pkt, __u32 len)
 {
-	__u32 off, end;
-	__u8 o[4];
-	int i, sound = 1, sacked = 0; /* conntrack has not stopped yet; has read a SACK option */
+	__u32 off, end, i, state = 0;
 
 	if (!pkt || len > 40)
 		return 0;
 	off = pkt->l4_off + sizeof(struct tcp_wire);
 	end = off + len;
 	for (i = 0; i < 40 && off < end; i++) {
-		__u32 step = 1;
-
-		__builtin_memset(o, 0, sizeof(o));
-		if (load_bytes(skb, off, o, 1))
-			break;
-		if (o[0] > TCPOPT_NOP && off + 1 < end && !load_bytes(skb, off, o, 2) && o[1])
-			step = o[1];
-		if (off + step > end)
-			o[1] = 0; /* does not fit: only its kind counts */
-		if ((o[0] == TCPOPT_MSS && o[1] == 4 && load_bytes(skb, off + 2, &o[2], 2)) ||
-		    (o[0] == TCPOPT_WSCALE && o[1] == 3 && load_bytes(skb, off + 2, &o[2], 1)))
-			o[1] = 0; /* is not there: see HEAD */
-		sound &= o[0] == TCPOPT_NOP || (o[0] != TCPOPT_END && o[1] >= 2);
-		note_option(pkt, o);
-		if (sound && !sacked && o[0] == TCPOPT_SACK)
-			sacked = note_sack(skb, pkt, off, o[1]);
-		if (sound)
-			note_offer(pkt, o);
-		off += step;
+		state = is_head(skb) ? fw_head_option(pkt, off, end, state) : read_option(skb, pkt, off, end, state);
+		blur(state, pkt->seq);
+		off += state >> OPTION_STEP;
+		state &= OPTIONS_UNSOUND | OPTIONS_SACKED;
 	}
 	return 0;
 }
@@ -226,6 +243,21 @@ static __always_inline void note_chunk(FRAME *skb, struct fw_pkt *pkt, __u32 off
 		pkt->ack = bpf_ntohl(tag);
 }
 
+/* A function, so that the verifier follows one chunk, not 64. what: the type, and in its second byte the flags. */
+__noinline int fw_note_chunk(FRAME *skb, struct fw_pkt *pkt, __u32 off, __u32 what, __u32 room)
+{
+	if (pkt)
+		note_chunk(skb, pkt, off, what, what >> 8, room);
+	return 0;
+}
+
+__noinline int fw_note_head_chunk(struct fw_pkt *pkt, __u32 off, __u32 what, __u32 room)
+{
+	if (pkt)
+		note_chunk(NULL, pkt, off, what, what >> 8, room);
+	return 0;
+}
+
 /* Walks the chunks of an SCTP packet, 64 at most. */
 static __always_inline int walk_chunks(FRAME *skb, struct fw_pkt *pkt, __u32 len)
 {
@@ -239,7 +271,10 @@ static __always_inline int walk_chunks(FRAME *skb, struct fw_pkt *pkt, __u32 len
 	for (i = 0; i < 64 && off + sizeof(c) <= end; i++) {
 		if (load_bytes(skb, off, &c, sizeof(c)))
 			break;
-		note_chunk(skb, pkt, off, c.type, c.flags, end - off);
+		if (is_head(skb))
+			fw_note_head_chunk(pkt, off, c.type | c.flags << 8, end - off);
+		else
+			fw_note_chunk(skb, pkt, off, c.type | c.flags << 8, end - off);
 		if (!c.len)
 			pkt->wnd |= 1 << SCTP_BAD;
 		if (pkt->wnd & 1 << SCTP_BAD)

@@ -119,8 +119,20 @@ type XdpCtWork struct {
 		Place uint32
 		Pad   uint32
 	}
-	Tick uint64
-	Now  uint64
+	Tick    uint64
+	Now     uint64
+	Segment struct {
+		_     structs.HostLayout
+		Seq   uint32
+		End   uint32
+		Ack   uint32
+		Sack  uint32
+		Win   uint32
+		Index uint8
+		Dir   uint8
+		Next  uint8
+		Pad   uint8
+	}
 }
 
 type XdpFragFirst struct {
