@@ -8,8 +8,9 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// largestSpare is how large the tables of rules may be that are held ready a second time, bytes.
-const largestSpare = 1 << 20
+// largestSpare is how large the tables of rules may be that are held ready a second time, bytes: those of some 15,000 rules. With more,
+// what the verifier takes is little beside everything else of a change.
+const largestSpare = 16 << 20
 
 // keepSpare sees to it that the next apply finds programs that it need not have verified, if its rules differ in what is in their tables
 // only: where the generation before has none, they are loaded now, when nobody waits for them. What goes wrong here costs time later.
@@ -34,6 +35,7 @@ func (t *transaction) keepSpare() {
 func (t *transaction) loadSpare(dir string) error {
 	own := *t.out.Spec
 	own.Programs = nil
+	own.Maps = unfilled(own.Maps)
 	coll, err := load(&own, t.shared)
 	if err != nil {
 		return err
@@ -65,4 +67,18 @@ func (t *transaction) loadSpare(dir string) error {
 		}
 	}
 	return pinPrograms(dir, programs, t.sums)
+}
+
+// unfilled is specs of maps without the tables that whoever takes them over will write (refill).
+func unfilled(specs map[string]*ebpf.MapSpec) map[string]*ebpf.MapSpec {
+	out := maps.Clone(specs)
+	for name, m := range specs {
+		if m.Type != ebpf.Array || strings.HasPrefix(name, ".") {
+			continue // the loader looks into sections of variables
+		}
+		empty := m.Copy()
+		empty.Contents = nil
+		out[name] = empty
+	}
+	return out
 }
