@@ -158,10 +158,15 @@ func (d *Dataplane) ownDefragUsers() (n int) {
 	return n
 }
 
+// missesFragments reports whether the ingress of a generation would not be idle if it were applied now.
+func (d *Dataplane) missesFragments(g *Generation) bool {
+	return g.idle(ingress) && !g.idle(egress) && d.reassembles()
+}
+
 // idleStatus tells when an ingress that is not attached would have something to do by now.
 func (d *Dataplane) idleStatus(s *Status) {
 	s.Idle = s.Generation.Idle
-	if s.Generation.idle(ingress) && !s.Generation.idle(egress) && d.reassembles() {
+	if d.missesFragments(s.Generation) {
 		s.warn("the kernel has begun to put IPv6 fragments together since the apply (another program tracks connections): those that are forwarded are judged as from an interface without a name; apply again")
 	}
 }

@@ -103,6 +103,9 @@ func (t *transaction) reuse() error {
 	if found, _ := natRules(); len(found) > 0 && !prev.NAT {
 		return errNotReusable // it knows nothing of them
 	}
+	if t.d.missesFragments(prev) {
+		return errNotReusable
+	}
 	if t.programs, err = t.loadPinned(prev); err != nil {
 		return errNotReusable
 	}

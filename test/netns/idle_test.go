@@ -126,6 +126,17 @@ func TestForwardedWholes(t *testing.T) {
 				if !ownFragmentsArrive(t, w, f.server) {
 					t.Error("what the host sends in fragments does not arrive")
 				}
+				if before || tcIndex != 0 {
+					return
+				}
+				for _, mend := range [][]string{{"apply", "--yes", rules}, {"rollback"}} { // back to what did without ingress
+					if out, err := w.DUT.Bpfwall(mend...); err != nil {
+						t.Fatal(err, out)
+					}
+					if n := forgedArrivals(t, w, w.Server, f.client, f.server, 1002); n != 2 {
+						t.Errorf("%s: %d pass, want 2", mend[0], n)
+					}
+				}
 			})
 		}
 	}
