@@ -182,7 +182,7 @@ func TestKilledBetweenHooks(t *testing.T) {
 			_ = w.spawn(how, s.name).Wait()
 			flipped := s.name == "retire"
 			if !w.isOpen(80, !flipped) || !w.isOpen(81, flipped) {
-				t.Errorf("%s, killed before %q: want port 80 open: %t, 81: %t", how, s.name, !flipped, flipped)
+				t.Errorf("%s, killed before %q: want port 80 open: %t, 81: %t; now %t, %t", how, s.name, !flipped, flipped, w.reaches(80), w.reaches(81))
 			}
 			w.apply(onlyInput(80), Options{})
 			w.whole()

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"slices"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 // rollbackSteps are Rollback, in order: the programs are in the kernel still, so that there is nothing to compile or verify.
@@ -160,22 +160,45 @@ func (t *transaction) loadPinned(g *Generation) (map[string]*ebpf.Program, error
 	return programs, nil
 }
 
-// checkMaps checks that the programs of a generation use the shared maps that are pinned now.
+// checkMaps checks that what the programs of a generation use of the shared maps are those that are pinned now. Programs use no more of
+// them than their rules ask for.
 func (t *transaction) checkMaps(g *Generation) error {
-	used := t.d.usedMaps(g)
-	for _, name := range sharedMaps {
-		if (name == "epochs" || name == "own_addrs") && !g.Connect {
-			continue // nobody else reads it
+	for _, id := range t.d.usedMaps(g) {
+		name, err := sharedName(id)
+		if err != nil {
+			return err
+		}
+		if name == "" {
+			continue
 		}
 		m, err := t.d.openPinned(name)
 		if err != nil {
 			return err
 		}
-		id, ok := mapID(m)
+		now, ok := mapID(m)
 		_ = m.Close()
-		if !ok || !slices.Contains(used, id) {
+		if !ok || now != id {
 			return errNotReusable
 		}
 	}
 	return nil
+}
+
+// sharedName is under which name a map is shared, "" if it is a generation's own.
+func sharedName(id ebpf.MapID) (string, error) {
+	m, err := ebpf.NewMapFromID(id)
+	if err != nil {
+		return "", errNotReusable
+	}
+	defer m.Close()
+	info, err := m.Info()
+	if err != nil {
+		return "", errNotReusable
+	}
+	for _, name := range sharedMaps {
+		if name[:min(len(name), unix.BPF_OBJ_NAME_LEN-1)] == info.Name {
+			return name, nil
+		}
+	}
+	return "", nil
 }
