@@ -77,8 +77,8 @@ func (rs *Ruleset) Cgroups() []string {
 
 // cgroups checks that there are bits for all control groups.
 func (c *checker) cgroups() {
-	if all := c.rs.Cgroups(); len(all) > MaxCgroups {
-		c.errs.Add(Pos{}, "control groups: the rules name %d; there is room for %d", len(all), MaxCgroups).Help = "name a slice or a directory that holds several"
+	if n := len(c.cgroupNames); n > MaxCgroups {
+		c.errs.Add(Pos{}, "control groups: the rules name %d; there is room for %d", n, MaxCgroups).Help = "name a slice or a directory that holds several"
 	}
 }
 

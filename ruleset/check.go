@@ -15,16 +15,17 @@ func (rs *Ruleset) Check() error {
 	if err := rs.holes(); err != nil {
 		return err
 	}
-	c := &checker{rs: rs, hooks: rs.reach(), index: rs.index(), bySetName: map[string]*Set{}}
+	c := &checker{
+		rs: rs, hooks: rs.reach(), index: rs.index(), bySetName: map[string]*Set{}, tables: map[string]*Match{}, cgroupNames: map[string]bool{},
+	}
 	c.sets()
 	rs.Conntrack.check(&c.errs)
 	c.chainNames()
 	c.cycles()
-	c.cgroups()
-	c.tables()
 	for _, chain := range rs.Chains {
 		c.chain(chain)
 	}
+	c.cgroups()
 	return c.errs.Err()
 }
 
@@ -50,7 +51,9 @@ type checker struct {
 	index chainIndex
 	errs  ErrorList
 
-	bySetName map[string]*Set // of twins the first
+	bySetName   map[string]*Set   // of twins the first
+	tables      map[string]*Match // of limits that share buckets, the first by name
+	cgroupNames map[string]bool
 }
 
 // hookSet has a bit per Hook, as FieldInfo.Hooks.

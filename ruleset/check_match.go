@@ -17,6 +17,14 @@ func (c *checker) match(chain *Chain, m *Match, pos Pos) {
 		c.errs.Add(pos, "match: no field has the number %d", m.Field)
 		return
 	}
+	if m.Limit != nil {
+		c.table(m, pos)
+	}
+	if m.Field == FieldCgroup {
+		for _, name := range m.Names {
+			c.cgroupNames[name] = true
+		}
+	}
 	if blind := c.blind(chain, m.Field); blind != 0 {
 		c.errs.Add(pos, "%s: not known on hook %s", m.Field, blind).Help = fmt.Sprintf("it can be matched on %s", hookSet(Fields[m.Field].Hooks))
 	}

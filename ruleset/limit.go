@@ -126,24 +126,14 @@ func (k *Key) problem() string {
 	return ""
 }
 
-// tables checks that limits that share a table agree.
-func (c *checker) tables() {
-	first := map[string]*Match{}
-	for _, chain := range c.rs.Chains {
-		for _, r := range chain.Rules {
-			for i := range r.Matches {
-				m := &r.Matches[i]
-				if m.Limit == nil || m.Limit.Table == "" {
-					continue
-				}
-				switch f := first[m.Limit.Table]; {
-				case f == nil:
-					first[m.Limit.Table] = m
-				case f.Limit.String() != m.Limit.String():
-					c.errs.Add(posOr(m.Pos, r.Pos), "limit: the table %q has two rates: %s, and %s", m.Limit.Table, f.Limit, m.Limit).Help = alreadyAt(f.Pos)
-				}
-			}
-		}
+// table checks that limits that share a table agree.
+func (c *checker) table(m *Match, pos Pos) {
+	switch first := c.tables[m.Limit.Table]; {
+	case m.Limit.Table == "":
+	case first == nil:
+		c.tables[m.Limit.Table] = m
+	case first.Limit.String() != m.Limit.String():
+		c.errs.Add(pos, "limit: the table %q has two rates: %s, and %s", m.Limit.Table, first.Limit, m.Limit).Help = alreadyAt(first.Pos)
 	}
 }
 
