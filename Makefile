@@ -94,7 +94,7 @@ bench-quick: setup build ## less of everything, in a minute; fails if bpfwall is
 
 .PHONY: bench-parts
 bench-parts: setup ## Go benchmarks of single parts: parsing, tracking, lookups, import
-	$(GO) test $(EXEC) -run '^$$' -bench . -benchtime 2s ./bpf ./translator ./migrate/iptables
+	$(GO) test $(EXEC) -run '^$$' -bench . -benchtime 2s ./bpf ./translator ./migrate/iptables ./input
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME each
