@@ -119,7 +119,7 @@ func TestClassifierOverlaps(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", s), func(t *testing.T) {
 			g := newGen(s)
 			rs := g.overlapping([]ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6, ruleset.FamilyAny}[i%3], []int{40, 150, 500}[i/3%3])
-			j := newJudge(t, rs)
+			j := newJudgeOf(t, rs, EngineClassifiers)
 			made += len(j.out.plan.classifiers)
 			want := map[string]bpf.Counter{}
 			for range packets {

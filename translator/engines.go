@@ -35,17 +35,15 @@ func ParseEngine(name string) (Engine, error) {
 	return Engine(i), nil
 }
 
-// The cost model, in comparisons that a packet may have to go through. On a processor of 2025 one is some 0.7 ns if it is foretold and 4 if
-// not. A classifier of 50 or of 100,000 rules takes 10 to 20 ns while its lines are in the cache, and 40 to 60 for packets that all differ
-// (10,000 rules; 100,000: 150 to 300, since its lines are not in the cache): about codeCost comparisons.
+// What engines are tried for.
 const (
-	codeCost    = 32      // what may stand in code: rules one after the other, or the longest way through forks over them
-	forksUpTo   = 512     // rules that forks are tried for: making and verifying them takes more than linear time
+	forksUpTo   = 1024    // rules that forks are tried for: verifying them takes some 30 instructions a rule, and every change of a rule does it again
+	codeUpTo    = 6000    // rules, those that forks repeat included, that stand in code of all runs that may be tables: some 90,000 instructions to verify
+	trialUpTo   = 512     // rules for which all forks are made to find out what they cost: making them takes more than linear time
 	forcedFrom  = 3       // rules of a run from which a forced classifier is made
 	maxParts    = 8       // classifiers that a run becomes, for one family
 	mostInCode  = 1 << 15 // what may stand in code where nothing else holds the rules
 	classifyMin = 17      // rules of a run from which one may pay
-	manyStops   = 20      // one rule of so many is a stop: then forks are tried for longer runs too, since each stop costs a lookup
 )
 
 // engines chooses, for every run of rules that a classifier can take, what finds the first one: it is left to the forks, or becomes
@@ -57,6 +55,7 @@ type engines struct {
 	marks  bool // rules change packets' marks
 	err    error
 	block  *block
+	inCode int // rules of runs that may be tables
 }
 
 // chooseEngines makes classifiers and forks.
@@ -218,8 +217,8 @@ func (e *engines) parts(f ruleset.Family, todo [][]*step, before []*classifier, 
 // cheaper is an error if rules in code cost less than so many classifiers.
 func (e *engines) cheaper(family ruleset.Family, run []*step, parts int) error {
 	trial := &indexer{repeats: maxRepeats}
-	if n := longest(trial.indexed(family, run)); n < parts*codeCost {
-		return fmt.Errorf("it would take %d tables, %d comparisons in code cost less", parts, n)
+	if code, tables := codeNs(trial.indexed(family, run)), parts*tableNs(run); code < tables {
+		return fmt.Errorf("it would take %d tables and about %d ns, in code %d", parts, tables, code)
 	}
 	return nil
 }
@@ -260,15 +259,25 @@ func (e *engines) why(family ruleset.Family, run []*step) string {
 		return "forced"
 	case len(run) < classifyMin:
 		return ""
-	case len(run) > forksUpTo && len(run) > manyStops*stops(run) || len(run) > 4*forksUpTo:
+	case len(run) > forksUpTo:
 		return fmt.Sprintf("more than %d rules", forksUpTo)
 	}
+	table := tableNs(run)
 	trial := &indexer{repeats: maxRepeats / 4}
-	n := longest(trial.indexed(family, run))
-	if n > codeCost {
-		return fmt.Sprintf("%d comparisons in code, more than %d", n, codeCost)
+	if left := trial.left(family, run); len(run) > trialUpTo && left > mostLeft {
+		return fmt.Sprintf("more than %d rules, of which a packet may meet %d in code", trialUpTo, left)
 	}
-	e.plan.inCode = append(e.plan.inCode, fmt.Sprintf("%s: in code, %d comparisons at most, no more than %d", fromTo(run), n, codeCost))
+	forks := trial.indexed(family, run)
+	code := codeNs(forks)
+	if code > table {
+		return fmt.Sprintf("in code about %d ns, in a table %d", code, table)
+	}
+	n, _ := wayThrough(forks)
+	if e.inCode+n > codeUpTo {
+		return fmt.Sprintf("in code about %d ns, in a table %d; there are more than %d rules in code", code, table, codeUpTo)
+	}
+	e.inCode += n
+	e.plan.inCode = append(e.plan.inCode, fmt.Sprintf("%s: in code, about %d ns, in a table %d", fromTo(run), code, table))
 	return ""
 }
 

@@ -47,14 +47,22 @@ func golden(t *testing.T, ar *txtar.Archive) *txtar.Archive {
 	t.Helper()
 	out := &txtar.Archive{Comment: ar.Comment}
 	var sources []iptables.Source
+	engine := EngineAuto
 	for _, f := range ar.Files {
+		if f.Name == "engine" {
+			var err error
+			if engine, err = ParseEngine(strings.TrimSpace(string(f.Data))); err != nil {
+				t.Fatal(err)
+			}
+			out.Files = append(out.Files, f)
+		}
 		if f.Name == "policy.toml" {
 			out.Files = append(out.Files, f)
 			p, err := policies.Parse(f.Name, f.Data, policies.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			return translated(t, out, p.Ruleset)
+			return translated(t, out, p.Ruleset, engine)
 		}
 		if family, ok := map[string]ruleset.Family{"rules.v4": ruleset.FamilyIPv4, "rules.v6": ruleset.FamilyIPv6}[f.Name]; ok {
 			sources = append(sources, iptables.Source{Name: f.Name, Text: f.Data, Family: family})
@@ -65,13 +73,13 @@ func golden(t *testing.T, ar *txtar.Archive) *txtar.Archive {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return translated(t, out, rs)
+	return translated(t, out, rs, engine)
 }
 
 // translated adds the plan and the listing of a ruleset to an archive.
-func translated(t *testing.T, out *txtar.Archive, rs *ruleset.Ruleset) *txtar.Archive {
+func translated(t *testing.T, out *txtar.Archive, rs *ruleset.Ruleset, engine Engine) *txtar.Archive {
 	t.Helper()
-	o, err := Translate(rs, Slots{})
+	o, err := Options{Engine: engine}.Translate(rs, Slots{})
 	if err != nil {
 		t.Fatal(err)
 	}
