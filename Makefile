@@ -33,6 +33,8 @@ FLOOD ?= 600000
 FLOODFOR ?= 60s
 FLOODLEAST ?= 75000
 KILLS ?= 500
+KERNELS ?= 5.10 6.1 6.12 new
+JOBS ?= job
 CORPUS ?= ../shared/corpus
 CLASSBENCH ?=
 
@@ -148,6 +150,11 @@ mutate: setup ## change the C one constant or comparison at a time and list what
 soak: setup ## SWAPS swaps under traffic, KILLS kills of an apply, connections in floods of FLOOD packets and more, for FLOODFOR each, at FLOODLEAST a second or more
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestSwapUnderLoad|TestKilledApply|Flood' ./test/netns -swaps $(SWAPS) -kills $(KILLS) \
 		-flood $(FLOOD) -flood-for $(FLOODFOR) -flood-least $(FLOODLEAST)
+
+.PHONY: kernels
+kernels: ## tests on Debian's other kernels, in virtual machines; KERNELS="5.10 6.1 6.12 new" JOBS=job,bpf,dataplane,netns,demo
+	@.ci/setup kernels
+	$(GO) run ./test/kernels $(if $(JOBS),-jobs $(JOBS)) $(KERNELS)
 
 .PHONY: corpus
 corpus: ## import every ruleset below CORPUS, write it as a policy, and say how much was lost

@@ -112,7 +112,7 @@ static __always_inline __u64 sum_packet(struct __sk_buff *skb, __u32 off, __u32 
 		if (len == 0 || len > QUOTE6)
 			break;
 		n = len < CHUNK ? len : CHUNK;
-		if (bpf_skb_load_bytes(skb, off, buf, n))
+		if (bpf_skb_load_bytes(skb, off, buf, within(n, CHUNK)))
 			break;
 		sum = sum_of(buf, sizeof(buf), sum);
 		off += n;

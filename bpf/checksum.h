@@ -51,7 +51,7 @@ static __always_inline __s64 sum_frame(struct __sk_buff *skb, __u32 off, __u32 l
 		return sum;
 	n = (len - 1) / 4 & (SUM_CHUNK / 4 - 1); /* the last word, which may be shorter */
 	chunk[n] = 0;
-	if (bpf_skb_load_bytes(skb, off, chunk, ((len - 1) & (SUM_CHUNK - 1)) + 1))
+	if (bpf_skb_load_bytes(skb, off, chunk, within(len, SUM_CHUNK)))
 		return -1;
 	return sum_of(chunk, (n + 1) * 4, sum);
 }
@@ -67,7 +67,7 @@ __noinline int fw_checksum_wrong(struct __sk_buff *skb, struct fw_pkt *pkt)
 	__u32 len;
 	enum checksum known;
 
-	if (!pkt || pkt->frag || pkt->more_frags || pkt->malformed)
+	if (!pkt || !cfg_checksums || pkt->frag || pkt->more_frags || pkt->malformed)
 		return 0;
 	if (pkt->proto != IPPROTO_TCP && pkt->proto != IPPROTO_UDP && pkt->proto != IPPROTO_SCTP && !is_icmp(pkt))
 		return 0;

@@ -43,15 +43,29 @@ struct crc {
 	__u32 done;	/* 1: to the end */
 };
 
+/* The last bytes, fewer than eight: loaded anew, so that the verifier sees the same whatever came before. */
+static __always_inline __u32 crc_tail(struct crc *c, __u32 crc, __u32 n)
+{
+	__u8 tail[8] = {};
+	__u32 i;
+
+	if (bpf_skb_load_bytes(c->skb, c->off - n, tail, n))
+		return crc;
+	for (i = 0; i < 7; i++)
+		if (i < n)
+			crc = crc_byte(crc, tail[i]);
+	return crc;
+}
+
 /* Goes on by a chunk. The checksum itself counts as zero. */
 static long crc_chunk(__u32 i, struct crc *c)
 {
-	__u32 zero = 0, n = c->len, tail, j, crc = c->crc;
+	__u32 zero = 0, n = c->len, j, crc = c->crc;
 	__u32 *chunk = bpf_map_lookup_elem(&sum_chunk, &zero);
 
 	if (n > CRC_CHUNK)
 		n = CRC_CHUNK;
-	if (!chunk || !n || bpf_skb_load_bytes(c->skb, c->off, chunk, n))
+	if (!chunk || !n || bpf_skb_load_bytes(c->skb, c->off, chunk, within(n, CRC_CHUNK)))
 		return 1;
 	c->off += n;
 	c->len -= n;
@@ -59,10 +73,8 @@ static long crc_chunk(__u32 i, struct crc *c)
 		chunk[2] = 0;
 	for (j = 0; j < CRC_CHUNK / 8 && n >= 8; j++, n -= 8)
 		crc = crc_words(crc, chunk[2 * j], chunk[2 * j + 1]);
-	tail = c->len ? 0 : n; /* loaded anew, so that the verifier sees the same whatever came before */
-	if (tail && tail < 8 && !bpf_skb_load_bytes(c->skb, c->off - tail, chunk, tail))
-		for (j = 0; j < 7 && j < tail; j++)
-			crc = crc_byte(crc, ((__u8 *)chunk)[j]);
+	if (!c->len && n && n < 8)
+		crc = crc_tail(c, crc, within(n, 8));
 	c->crc = crc;
 	c->done = !c->len;
 	return c->done;

@@ -237,7 +237,7 @@ __noinline int fw_nat_undo(struct __sk_buff *skb, struct fw_pkt *pkt)
 
 	if (!pkt)
 		return -1;
-	if (!translation_of(skb, &t))
+	if (!cfg_nat || !translation_of(skb, &t))
 		return 0;
 	if (pkt->frag || pkt->malformed || (is_icmp(pkt) && t.related))
 		return -1; /* not answered */

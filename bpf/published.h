@@ -30,7 +30,7 @@ __noinline int fw_nat_view(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
 	struct translation t;
 
-	if (!pkt || !translation_of(skb, &t))
+	if (!pkt || !cfg_nat || !translation_of(skb, &t))
 		return 0;
 	pkt->published = published(skb, pkt, &t);
 	if (pkt->published)

@@ -6,10 +6,10 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 #include "fw.h"
+#include "work_queue.h"
 
 #define CLOCK_BOOTTIME 7
 
-volatile const __u8 in_thread; /* the kernel has work queues for BPF: Linux 6.10 */
 volatile const __u64 period = 10000000000ULL; /* ns */
 
 /* As in maps.h; user space puts the pinned one in its place. */
@@ -19,16 +19,6 @@ struct {
 	__type(key, struct ct_key);
 	__type(value, struct ct_assured);
 } ct SEC(".maps");
-
-/* linux/bpf.h has it from 6.10 on. */
-struct bpf_wq {
-	__u64 opaque[2];
-} __attribute__((aligned(8)));
-
-extern int bpf_wq_init(struct bpf_wq *wq, void *map, unsigned int flags) __ksym __weak;
-extern int bpf_wq_start(struct bpf_wq *wq, unsigned int flags) __ksym __weak;
-extern int bpf_wq_set_callback_impl(struct bpf_wq *wq, int (*callback)(void *map, int *key, void *value), unsigned int flags,
-				    void *aux) __ksym __weak;
 
 struct fw_reaper {
 	struct bpf_timer timer;
@@ -94,7 +84,7 @@ int reaper_start(struct __sk_buff *skb)
 
 	if (!r)
 		return 1;
-	if (in_thread && (bpf_wq_init(&r->work, &reaper, 0) || bpf_wq_set_callback_impl(&r->work, work, 0, 0)))
+	if (in_thread && prepare_work(&r->work, &reaper, work))
 		return 2;
 	bpf_timer_init(&r->timer, &reaper, CLOCK_BOOTTIME);
 	bpf_timer_set_callback(&r->timer, tick);

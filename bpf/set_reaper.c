@@ -5,10 +5,10 @@
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
+#include "work_queue.h"
 
 #define CLOCK_MONOTONIC 1
 
-volatile const __u8 in_thread; /* the kernel has work queues for BPF: Linux 6.10 */
 volatile const __u64 period = 10000000000ULL; /* ns */
 
 /* translator.ElementKey and translator.Element */
@@ -34,16 +34,6 @@ struct {
 	__type(key, struct set_key);
 	__type(value, struct set_element);
 } elements SEC(".maps");
-
-/* linux/bpf.h has it from 6.10 on. */
-struct bpf_wq {
-	__u64 opaque[2];
-} __attribute__((aligned(8)));
-
-extern int bpf_wq_init(struct bpf_wq *wq, void *map, unsigned int flags) __ksym __weak;
-extern int bpf_wq_start(struct bpf_wq *wq, unsigned int flags) __ksym __weak;
-extern int bpf_wq_set_callback_impl(struct bpf_wq *wq, int (*callback)(void *map, int *key, void *value), unsigned int flags,
-				    void *aux) __ksym __weak;
 
 struct set_timer {
 	struct bpf_timer timer;
@@ -107,7 +97,7 @@ int set_reaper_start(struct __sk_buff *skb)
 
 	if (!t)
 		return 1;
-	if (in_thread && (bpf_wq_init(&t->work, &set_timer, 0) || bpf_wq_set_callback_impl(&t->work, work, 0, 0)))
+	if (in_thread && prepare_work(&t->work, &set_timer, work))
 		return 2;
 	bpf_timer_init(&t->timer, &set_timer, CLOCK_MONOTONIC);
 	bpf_timer_set_callback(&t->timer, tick);

@@ -1,7 +1,10 @@
 package dataplane
 
 import (
+	"slices"
+
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 )
 
@@ -29,4 +32,35 @@ func hasKfunc(name string) bool {
 	}
 	var f *btf.Func
 	return spec.TypeByName(name, &f) == nil
+}
+
+// without takes calls of functions out of an object that the kernel cannot make, so that the verifier does not meet them. They must not be
+// reached.
+func without(spec *ebpf.CollectionSpec, functions ...string) {
+	for _, p := range spec.Programs {
+		for i, ins := range p.Instructions {
+			if ins.IsKfuncCall() && slices.Contains(functions, ins.Reference()) {
+				p.Instructions[i] = asm.Mov.Imm(asm.R0, -1).WithSource(ins.Source())
+			}
+		}
+	}
+}
+
+// How the timers' work gets to a thread, as enum work_queue in bpf/work_queue.h.
+const (
+	workNone uint8 = iota
+	workAux
+	workPlain
+)
+
+// workQueue says how it does here, and takes the other way out of an object.
+func workQueue(spec *ebpf.CollectionSpec) uint8 {
+	switch {
+	case running.hasKfunc("bpf_wq_set_callback"):
+		without(spec, "bpf_wq_set_callback_impl")
+		return workPlain
+	case running.hasKfunc("bpf_wq_set_callback_impl"):
+		return workAux
+	}
+	return workNone
 }

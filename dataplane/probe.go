@@ -38,6 +38,9 @@ type need struct {
 }
 
 var needs = []need{
+	// Before Linux 5.12 functions that are verified apart take no pointers; before 6.2, and 6.1.42 of the stable ones, the verifier looks at
+	// connection tracking anew for nearly every way that leads there. The probe is for a helper that came with 6.1.
+	{"a verifier for programs as large as these", "6.1", func() error { return features.HaveProgramHelper(ebpf.SchedCLS, asm.FnUserRingbufDrain) }},
 	{"tc programs", "4.1", func() error { return features.HaveProgramType(ebpf.SchedCLS) }},
 	{"bounded loops", "5.3", features.HaveBoundedLoops},
 	{"programs of a million instructions", "5.2", features.HaveLargeInstructions},
@@ -51,9 +54,17 @@ var needs = []need{
 // loading has the last word.
 func probe() error {
 	for _, n := range needs {
-		if err := running.has(n); errors.Is(err, ebpf.ErrNotSupported) {
-			return &UnsupportedError{Feature: n.feature, Kernel: n.kernel, Running: kernelRelease()}
+		if err := n.missing(); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// missing returns ErrUnsupported if the kernel is known not to have it.
+func (n need) missing() error {
+	if err := running.has(n); errors.Is(err, ebpf.ErrNotSupported) {
+		return &UnsupportedError{Feature: n.feature, Kernel: n.kernel, Running: kernelRelease()}
 	}
 	return nil
 }

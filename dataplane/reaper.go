@@ -11,10 +11,7 @@ import (
 // startReaper has a kernel timer remove flows that are over from the map of assured flows, with no process running. It works on the map
 // that is pinned now; the reaper that was there before ends with its pin.
 func (d *Dataplane) startReaper() error {
-	coll, err := d.loadReaper(1)
-	if err != nil {
-		coll, err = d.loadReaper(0) // before Linux 6.10
-	}
+	coll, err := d.loadReaper()
 	if err != nil {
 		return fmt.Errorf("reaper: %w", errKernel(err))
 	}
@@ -25,8 +22,8 @@ func (d *Dataplane) startReaper() error {
 	return nil
 }
 
-// loadReaper loads it to work in a kernel thread (1), or in the timer's soft interrupt (0), where 262,144 flows hold a CPU up for 60 ms.
-func (d *Dataplane) loadReaper(inThread uint8) (*ebpf.Collection, error) {
+// loadReaper loads it to work in a kernel thread, or before Linux 6.10 in the timer's soft interrupt, where 262,144 flows hold a CPU up for 60 ms.
+func (d *Dataplane) loadReaper() (*ebpf.Collection, error) {
 	spec, err := bpf.LoadReaper()
 	if err != nil {
 		return nil, err
@@ -36,7 +33,7 @@ func (d *Dataplane) loadReaper(inThread uint8) (*ebpf.Collection, error) {
 		return nil, err
 	}
 	defer flows.Close()
-	for name, value := range map[string]any{"in_thread": inThread, "period": uint64(d.reapEvery)} {
+	for name, value := range map[string]any{"in_thread": workQueue(spec), "period": uint64(d.reapEvery)} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, err
 		}

@@ -25,10 +25,7 @@ func (t *transaction) startSetReapers() {
 }
 
 func (d *Dataplane) startSetReaper(set string) error {
-	coll, err := d.loadSetReaper(set, 1)
-	if err != nil {
-		coll, err = d.loadSetReaper(set, 0) // before Linux 6.10
-	}
+	coll, err := d.loadSetReaper(set)
 	if err != nil {
 		return errKernel(err)
 	}
@@ -53,7 +50,7 @@ func startTimer(m *ebpf.Map, start *ebpf.Program, pin string) error {
 	return os.Rename(pin+nextSuffix, pin)
 }
 
-func (d *Dataplane) loadSetReaper(set string, inThread uint8) (*ebpf.Collection, error) {
+func (d *Dataplane) loadSetReaper(set string) (*ebpf.Collection, error) {
 	spec, err := bpf.LoadSetReaper()
 	if err != nil {
 		return nil, err
@@ -63,7 +60,7 @@ func (d *Dataplane) loadSetReaper(set string, inThread uint8) (*ebpf.Collection,
 		return nil, err
 	}
 	defer m.Close()
-	for name, value := range map[string]any{"in_thread": inThread, "period": uint64(d.reapEvery)} {
+	for name, value := range map[string]any{"in_thread": workQueue(spec), "period": uint64(d.reapEvery)} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, err
 		}

@@ -1,9 +1,11 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 	"unsafe"
 
@@ -79,9 +81,13 @@ func (w *World) tune(o Options) error {
 		}
 	}
 	rp := fmt.Sprint(o.RPFilter)
+	err := w.DUT.Sysctl("net.ipv4.icmp_msgs_per_sec=1000000", "net.ipv4.icmp_msgs_burst=100000")
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // an old kernel has them for all namespaces together
+		return err
+	}
 	return w.DUT.Sysctl("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv6.conf.default.forwarding=1",
 		"net.ipv4.conf.all.rp_filter="+rp, "net.ipv4.conf.default.rp_filter="+rp, "net.ipv4.icmp_ratelimit=0",
-		"net.ipv4.icmp_msgs_per_sec=1000000", "net.ipv4.icmp_msgs_burst=100000", "net.ipv6.icmp.ratelimit=0",
+		"net.ipv6.icmp.ratelimit=0",
 		"net.ipv4.conf.all.send_redirects=0", "net.ipv4.conf.default.send_redirects=0", "net.ipv4.icmp_echo_ignore_broadcasts=1")
 }
 
