@@ -60,6 +60,7 @@ static __always_inline int fetch(FRAME *skb, __u32 off, void *to, const __u32 le
 
 	if (is_head(skb))
 		return load_head(off, to, len);
+	asm volatile("" : "+r"(off)); /* clang may bound what off is made of, from which older verifiers do not see the bound of off */
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
 	if (off < 256 && data + off + len <= end) { /* 256: the verifier wants a bound */

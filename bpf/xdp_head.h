@@ -16,6 +16,7 @@ static __always_inline int fetch(FRAME *frame, __u32 off, void *to, const __u32 
 {
 	void *data = (void *)(long)frame->data, *end = (void *)(long)frame->data_end;
 
+	asm volatile("" : "+r"(off)); /* as in head.h */
 	if (off < 256 && data + off + len <= end) { /* 256: the verifier wants a bound */
 		__builtin_memcpy(to, words(data + off), len);
 		return 0;
