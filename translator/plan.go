@@ -81,7 +81,17 @@ type test struct {
 	live      []*LiveSet     // sets that hold more than the operands
 	parts     []ruleset.Part // of the elements of the one set, for FieldElement
 	flows     uint64         // of the places of its flows
+	held      held           // by tables
 }
+
+// held says whether a table can hold a test, once the passes before the engines are through.
+type held uint8
+
+const (
+	unknown held = iota
+	yes
+	no
+)
 
 // action is a statement, with the id of its log point.
 type action struct {

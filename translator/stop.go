@@ -24,6 +24,17 @@ const (
 // static reports whether a table can hold a test: it has no effects, and asks for what does not change while the rules run, or for the
 // mark.
 func (t *test) static() bool {
+	if t.held == unknown {
+		t.held = no
+		if t.holdable() {
+			t.held = yes
+		}
+	}
+	return t.held == yes
+}
+
+// holdable is static, when it is asked for the first time.
+func (t *test) holdable() bool {
 	n := 0
 	for _, s := range t.sets {
 		n += len(s.Entries)

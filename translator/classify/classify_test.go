@@ -186,7 +186,7 @@ func (v *Vectors) way(k Key, rules []Rule) (out []uint32) {
 		if !ok {
 			return out
 		}
-		if out = append(out, r); rules[r].Pass == Ends {
+		if out = append(out, r); rules[r].Pass == Ends || r < from { // a broken table may answer what is past
 			return out
 		}
 		from = r + 1

@@ -53,6 +53,40 @@ func (t *numbers) grow() {
 	}
 }
 
+// hashes is a set of hashes of 128 bits, without 0.
+type hashes [][2]uint64
+
+// reset forgets all, and makes room for some.
+func (t *hashes) reset(room int) {
+	size := 16
+	for 3*size < 4*room {
+		size *= 2
+	}
+	if size > cap(*t) {
+		*t = make(hashes, size)
+		return
+	}
+	*t = (*t)[:size]
+	clear(*t)
+}
+
+// add puts a hash in, and reports whether it was not there.
+func (t hashes) add(hash [2]uint64) bool {
+	if hash == [2]uint64{} {
+		return false
+	}
+	mask := uint64(len(t) - 1)
+	for at := hash[0] & mask; ; at = (at + 1) & mask {
+		switch t[at] {
+		case hash:
+			return false
+		case [2]uint64{}:
+			t[at] = hash
+			return true
+		}
+	}
+}
+
 // mix goes on with a hash, by a word: the finish of SplitMix64.
 func mix(hash, word uint64) uint64 {
 	h := hash + word + 0x9e3779b97f4a7c15

@@ -2,6 +2,7 @@ package classify
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -49,27 +50,32 @@ func newPortStage(boxes []box) *portStage {
 
 // portClasses is the class of every port, and for each class the ranges that contain it, as bits.
 func portClasses(patterns []portPair, of func(portPair) Ports) (class []uint16, sets [][]uint64) {
-	words := (len(patterns) + 63) / 64
-	from, end := map[int][]int{}, map[int][]int{}
+	events := []event{0} // the first port is in a class, too
 	for i, p := range patterns {
 		r := of(p)
-		from[int(r.From)] = append(from[int(r.From)], i)
-		end[int(r.To)+1] = append(end[int(r.To)+1], i)
+		events = append(events, event(r.From)<<32|event(i+1))
+		if r.To < math.MaxUint16 {
+			events = append(events, event(r.To+1)<<32|event(i+1))
+		}
 	}
+	slices.Sort(events)
 	ids := map[string]int{}
 	class = make([]uint16, 1<<16)
-	set := make([]uint64, words)
-	id := -1
-	for port := range class {
-		changed := id < 0
-		for _, i := range append(from[port], end[port]...) {
-			set[i/64] ^= 1 << (i % 64)
-			changed = true
+	set := make([]uint64, (len(patterns)+63)/64)
+	for i := 0; i < len(events); {
+		port, next := events[i].cut(), int32(len(class))
+		for ; i < len(events) && events[i].cut() == port; i++ {
+			if n := events[i].operand() - 1; n >= 0 {
+				set[n/64] ^= 1 << (n % 64)
+			}
 		}
-		if changed {
-			id = intern(set, ids, &sets)
+		if i < len(events) {
+			next = events[i].cut()
 		}
-		class[port] = uint16(id)
+		id := uint16(intern(set, ids, &sets))
+		for p := port; p < next; p++ {
+			class[p] = id
+		}
 	}
 	return class, sets
 }

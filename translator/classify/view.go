@@ -55,21 +55,20 @@ type sweep struct {
 	list    []int32
 	at      []int32 // by operand: its place in list + 1
 	hash    [2]uint64
+	seen    hashes
 	classes numbers
 	second  []uint64 // by class, the other half of the hash: two sets of operands have the same 128 random bits by chance only
 }
 
-// reset begins a sweep over some events of a dimension: no operand, class 0.
-func (s *sweep) reset(d *dimension, events int) {
+// reset begins a sweep over events of a dimension.
+func (s *sweep) reset(d *dimension) {
 	for _, o := range s.list {
 		s.at[o] = 0
 	}
 	if len(s.at) < d.n {
 		s.at = make([]int32, d.n)
 	}
-	s.list, s.second, s.hash = s.list[:0], s.second[:0], [2]uint64{}
-	s.classes.reset(events)
-	s.class()
+	s.list, s.hash = s.list[:0], [2]uint64{}
 }
 
 // flip puts an operand in, or takes it out.
@@ -110,11 +109,12 @@ func (s *sweep) step(events []event) (rest []event) {
 
 // sizes adds to sizes, by operand, how many classes each has. Not ok: they overlap too much.
 func (s *sweep) sizes(d *dimension, events []event, sizes []int32) (ok bool) {
-	s.reset(d, len(events))
+	s.reset(d)
+	s.seen.reset(len(events))
 	incidences := 0
 	for len(events) > 0 {
 		events = s.step(events)
-		if _, fresh := s.class(); fresh {
+		if s.seen.add(s.hash) {
 			for _, o := range s.list {
 				sizes[o]++
 			}
@@ -128,7 +128,10 @@ func (s *sweep) sizes(d *dimension, events []event, sizes []int32) (ok bool) {
 
 // view makes the classes.
 func (s *sweep) view(d *dimension, events []event) *view {
-	s.reset(d, len(events))
+	s.reset(d)
+	s.second = s.second[:0]
+	s.classes.reset(len(events))
+	s.class() // 0: no operand
 	v := &view{from: []int32{0, 0}, runs: []run{{}}}
 	for len(events) > 0 {
 		cut := events[0].cut()
