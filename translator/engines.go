@@ -95,7 +95,7 @@ func (e *engines) chain(family ruleset.Family, steps []*step) (out []*step) {
 
 // indexed is steps with forks, unless there must be none.
 func (e *engines) indexed(family ruleset.Family, steps []*step) []*step {
-	if e.forced >= EngineClassifiers {
+	if e.forced >= EngineClassifiers || e.err != nil {
 		return steps
 	}
 	return e.forks.indexed(family, steps)
@@ -160,10 +160,12 @@ func (e *engines) held(f ruleset.Family, run []*step, before []*classifier) ([]*
 	}
 	vectors, err := e.parts(f, slices.Collect(slices.Chunk(run, classify.MaxVectorRules)), before, asVectors, 0)
 	switch {
-	case err != nil && refused != nil:
+	case err != nil && refused != nil && len(run) <= classify.MaxVectorRules:
 		if tables, err := e.parts(f, [][]*step{run}, before, asTable, 2*maxParts); err == nil {
 			return tables, nil
 		}
+		fallthrough
+	case err != nil && refused != nil:
 		return nil, fmt.Errorf("%s; %s", refused, err)
 	case err != nil || refused == nil && sum(tables) <= sum(vectors):
 		return tables, nil
@@ -187,6 +189,9 @@ func sum(all []*classifier) (ns int) {
 // parts is runs of rules, in order, as classifiers for the packets of a family: one, or several in order where one has no room for the rules'
 // patterns or stops, or, halved so often, their addresses overlap too much for one. Others are made before.
 func (e *engines) parts(f ruleset.Family, todo [][]*step, before []*classifier, build builder, halvings int) (made []*classifier, err error) {
+	if len(todo) > maxParts {
+		return nil, fmt.Errorf("it would take %d tables of %d rules, more than %d", len(todo), len(todo[0]), maxParts)
+	}
 	for tries := 0; len(todo) > 0; tries++ {
 		rest := todo[0]
 		c, left, err := e.newClassifier(f, rest, slices.Concat(before, made), build)
