@@ -148,7 +148,7 @@ func (f *family) save() string {
 		if f.has(table, "OUTPUT") {
 			b.WriteString(own)
 		}
-		if f.has(table, "PREROUTING") {
+		if table == "raw" && f.has(table, "PREROUTING") {
 			b.WriteString("-A PREROUTING -i lo -j ACCEPT\n")
 		}
 		if table == "filter" && f.has(table, "INPUT") {
