@@ -13,14 +13,14 @@ import (
 // In code, a packet's way costs some 3.4 ns each time the code doubles: comparisons foretold wrongly, and code that is not in the cache. Each
 // comparison on it costs 0.25 ns, and 0.6 from the hundredth on, where the processor no longer remembers them all.
 //
-//	filters    rules   code: hot uniform model   table: hot uniform model
-//	acl, ipc      20          1   14-16    14             12   28-32    44
-//	fw           100          1      26    35             15      46    64
-//	acl          100          1      22    22             16      44    64
-//	acl        1,000          2      46    37             13      80    93
-//	fw         1,000         15      85    99             20      80    93
-//	ipc        1,000          5     100    99             21      80    93
-//	all       10,000    not tried                      12-19 101-113   121
+//	every fifth counts  rules   code: hot uniform model   table: hot uniform model
+//	acl, fw, ipc           20          1   12-15    14             12   30-36    36
+//	fw                    100          2      27    34             15      40    54
+//	acl, ipc              100          1      25    23          16-18   35-38    54
+//	acl                 1,000          3      47    36             15      54    79
+//	fw                  1,000         21      96    98             18      68    79
+//	ipc                 1,000          3     111    98             17      58    79
+//	all                10,000    not tried                      16-20  83-124   105
 const (
 	doubledNs   = 3.4
 	firstNs     = -4 // what is left if there is nothing but the two others
@@ -29,8 +29,8 @@ const (
 	remembered  = 100
 
 	// A table's parts are met later the larger it is, and seldom are in the cache.
-	tableDoubledNs = 8.6
-	tableFirstNs   = 7
+	tableDoubledNs = 7.7
+	tableFirstNs   = 3
 	stopNs         = 60 // for a packet that meets a stop: the bits, and the jump to its code
 
 	mostLeft = 100 // rules that a packet may still meet in a branch: of more than trialUpTo rules with more left, forks do not pay
