@@ -3,6 +3,7 @@ package translator
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -159,6 +160,34 @@ func (j *judge) counted(t *testing.T, rs *ruleset.Ruleset, want map[string]bpf.C
 	for id, slot := range j.out.Slots.Counters {
 		if got := j.counter(t, slot); got != want[id] {
 			t.Errorf("counter of %s: %+v, want %+v\n%s", id, got, want[id], rs)
+		}
+	}
+}
+
+// TestLastAddresses asks for the first and the last addresses, behind which there are starts that stand for none.
+func TestLastAddresses(t *testing.T) {
+	at := func(i int) netip.Addr {
+		if i < 0 {
+			return netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}) // far away, so that the others share a window
+		}
+		return netip.AddrFrom4([4]byte{255, 255, 255, byte(255 - i)})
+	}
+	for _, engine := range []Engine{EngineClassifiers, EngineVectors} {
+		for _, n := range []int{1, 2, 3, 9, 40} {
+			c := &ruleset.Chain{Name: "INPUT", Family: ruleset.FamilyIPv4, Hook: ruleset.HookInput, Policy: ruleset.Drop}
+			for i := -2; i < n; i++ {
+				to := ruleset.Match{Field: ruleset.FieldDstAddr, Addrs: []ruleset.AddrRange{{From: at(2 * i), To: at(2 * i)}}}
+				c.Rules = append(c.Rules, &ruleset.Rule{Matches: []ruleset.Match{to}, Verdict: ruleset.Verdict{Kind: ruleset.Accept}})
+			}
+			rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{c}}
+			j := newJudgeOf(t, rs, engine)
+			p := newGen(1).Packet()
+			for i := -5; i < 2*n+3; i++ {
+				p.Family, p.Src, p.Dst = ruleset.FamilyIPv4, netip.AddrFrom4([4]byte{0, 0, 0, byte(i)}), at(i)
+				j.agree(t, rs, &p, ruleset.HookInput, nil)
+				p.Src, p.Dst = p.Dst, p.Src
+				j.agree(t, rs, &p, ruleset.HookInput, nil)
+			}
 		}
 	}
 }

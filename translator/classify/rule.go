@@ -53,6 +53,14 @@ const (
 	IPv6
 )
 
+// last is the upper half of the last address.
+func (f Family) last() uint64 {
+	if f == IPv4 {
+		return math.MaxUint32
+	}
+	return math.MaxUint64
+}
+
 // next is the address behind a; false if a is the last one.
 func (f Family) next(a Addr) (Addr, bool) {
 	if f == IPv4 {

@@ -15,7 +15,7 @@ type Search struct {
 	Base    uint64 // where the first window begins
 	Shift   uint8  // width of a window: 1 << Shift
 	Windows uint64
-	Starts  uint64 // that there is room for; 1: there is one only
+	Starts  uint64 // that there is room for; 1: there is one only. What is behind them is the last address, with the record of the last start
 	Index   int    // offset: an entry for each window, and the indices of those that are divided, uint32
 	Words   int    // of Index, that there is room for
 	Divided bool   // some windows are
@@ -85,11 +85,14 @@ func (l *layout) search(f Family, like *SearchShape, list []interval) *Search {
 		room = l.room(len(starts))
 	}
 	s.Starts = uint64(room)
+	if len(starts) > 1 {
+		s.Starts += Ahead
+	}
 	s.windows(l, f, like, starts)
 	k := len(list[0].record)
 	if slices.ContainsFunc(list, func(v interval) bool { return v.start.Lo != 0 }) {
-		s.Hosts = l.hosts(list, append(first, uint32(len(list))), like, room)
-		s.At, s.Stride = put(l, starts, room-len(starts)), 8
+		s.Hosts = l.hosts(list, append(first, uint32(len(list))), like, int(s.Starts))
+		s.At, s.Stride = put(l, starts, int(s.Starts)-len(starts)), 8
 		var records []uint32
 		for _, v := range list {
 			records = append(records, v.record...)
@@ -102,7 +105,8 @@ func (l *layout) search(f Family, like *SearchShape, list []interval) *Search {
 		s.Stride = 8 * (1 + (k+1)/2)
 	}
 	s.Record = s.Stride
-	s.At = put(l, l.rows(f, list, s.Stride), s.Stride*(room-len(list)))
+	end := interval{Addr{Hi: f.last()}, list[len(list)-1].record}
+	s.At = put(l, l.rows(f, append(list, slices.Repeat([]interval{end}, int(s.Starts)-len(list))...), s.Stride), 0)
 	s.Records = s.At + 4
 	if f == IPv6 {
 		s.Records = s.At + 8
@@ -151,6 +155,9 @@ const (
 	Divided   = 1 << 31
 	ShiftBits = 8
 )
+
+// Ahead is how many starts are compared at once, and so many there are behind every one that may be found.
+const Ahead = 4
 
 // few is how many starts a window may have that is not divided; perStart how many windows a start gets in one that is; maxWindows how many
 // there are at most beside those.
