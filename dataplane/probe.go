@@ -38,8 +38,7 @@ type need struct {
 }
 
 var needs = []need{
-	// Before Linux 5.12 functions that are verified apart take no pointers; before 6.2, and 6.1.42 of the stable ones, the verifier looks at
-	// connection tracking anew for nearly every way that leads there. The probe is for a helper that came with 6.1.
+	// Why 6.1: docs/kernels.md. The probe is for a helper that came with it.
 	{"a verifier for programs as large as these", "6.1", func() error { return features.HaveProgramHelper(ebpf.SchedCLS, asm.FnUserRingbufDrain) }},
 	{"tc programs", "4.1", func() error { return features.HaveProgramType(ebpf.SchedCLS) }},
 	{"bounded loops", "5.3", features.HaveBoundedLoops},

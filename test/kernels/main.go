@@ -138,6 +138,9 @@ func build(cache string, some []job) error {
 	return nil
 }
 
+// boots is how often a kernel may try to start: where the machine is loaded, an emulated one now and then panics on its way.
+const boots = 3
+
 // boot has a kernel run the jobs and returns its console.
 func boot(cache, line string, some []job) ([]byte, error) {
 	fetch := exec.Command("test/kernels/fetch", cache, line)
@@ -159,7 +162,13 @@ func boot(cache, line string, some []job) ([]byte, error) {
 	if err := os.WriteFile(path, []byte(list), 0o644); err != nil {
 		return nil, err
 	}
-	vm := exec.Command("test/kernels/boot", version, folder, filepath.Join(cache, "tree"), path, fmt.Sprint(seconds))
-	vm.Stderr = os.Stderr
-	return vm.Output()
+	for range boots {
+		vm := exec.Command("test/kernels/boot", version, folder, filepath.Join(cache, "tree"), path, fmt.Sprint(seconds))
+		vm.Stderr = os.Stderr
+		if out, err = vm.Output(); err != nil || strings.Contains(string(out), "JOB-BEGIN ") {
+			break
+		}
+		fmt.Fprintf(os.Stderr, "%s: the virtual machine did not start\n", line)
+	}
+	return out, err
 }
