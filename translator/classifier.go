@@ -67,7 +67,7 @@ var classifiableKinds = [256]bool{
 // others. Some are made before that have no place yet. Errors are *classify.LimitError.
 func (e *engines) newClassifier(f ruleset.Family, steps []*step, before []*classifier, build builder) (c *classifier, rest []*step, err error) {
 	c = &classifier{family: f, patterns: newPatterns(), order: e.plan.order, block: e.block}
-	t := &taker{classifier: c, spanner: newSpanner(f), taken: make([]classify.Rule, 0, len(steps)), marks: -1, stepwise: build.stepwise}
+	t := &taker{classifier: c, spanner: newSpanner(f), taken: make([]classify.Rule, 0, len(steps)), marks: -1, stepwise: build.stepwise, spills: build.spills}
 	if e.marks {
 		for i, st := range steps {
 			if st.marks() {
@@ -94,11 +94,13 @@ func (e *engines) newClassifier(f ruleset.Family, steps []*step, before []*class
 type builder struct {
 	build    func(c *classifier, rules []classify.Rule, opt classify.Options) ([]byte, error)
 	stepwise bool // lookups find one rule after the other
+	spills   bool // tests that a table has no room for stand in code
 }
 
 var (
 	asTable    = builder{build: newTable}
 	asFewPairs = builder{build: newFewPairs}
+	asSpilling = builder{build: newTable, spills: true}
 	asVectors  = builder{build: newVectors, stepwise: true}
 )
 
@@ -157,6 +159,7 @@ type taker struct {
 	marked  bool // one of the stops may change the mark
 	marks   int  // the last rule that may do so; -1: none
 
+	spills   bool // what there is no room for stands in code
 	stepwise bool // a lookup finds one rule after the other: all that do not end are stops
 }
 
@@ -176,6 +179,11 @@ func (t *taker) take(steps []*step) (rest []*step) {
 			continue
 		}
 		bit, ok := t.patterns.add(tests)
+		if !ok && t.spills {
+			static, others = withoutComparisons(static, others)
+			r, tests, _ = t.spanner.rule(static)
+			bit, ok = t.patterns.add(tests)
+		}
 		if !ok || !t.answer(&r, st, others) {
 			return steps[i:]
 		}

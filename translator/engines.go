@@ -166,6 +166,9 @@ func (e *engines) held(f ruleset.Family, run []*step, before []*classifier) ([]*
 		}
 		fallthrough
 	case err != nil && refused != nil:
+		if tables, err := e.parts(f, [][]*step{run}, before, asSpilling, 2*maxParts); err == nil {
+			return tables, nil
+		}
 		return nil, fmt.Errorf("%s; %s", refused, err)
 	case err != nil || refused == nil && sum(tables) <= sum(vectors):
 		return tables, nil

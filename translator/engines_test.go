@@ -51,3 +51,26 @@ func TestCodeBudget(t *testing.T) {
 		t.Errorf("%d of 40 chains are tables", n)
 	}
 }
+
+// TestSpilled: rules that ask for more different marks than tables have room for are stops of a table, and exact.
+func TestSpilled(t *testing.T) {
+	c := &ruleset.Chain{Name: "INPUT", Family: ruleset.FamilyIPv4, Hook: ruleset.HookInput, Policy: ruleset.Drop}
+	for i := range 1200 {
+		r := classbench.Ruleset("spilled", classbench.Generate(classbench.ACL, 1200, 1)[i:i+1]).Chains[0].Rules[0]
+		r.Pos.Line = i + 1
+		if i%4 == 0 {
+			r.Matches = append(r.Matches, ruleset.Match{Field: ruleset.FieldMark, Masked: []ruleset.Masked{{Value: uint64(i), Mask: 0xffff}}})
+		}
+		c.Rules = append(c.Rules, r)
+	}
+	rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{c}}
+	j := newJudge(t, rs)
+	if n := len(j.out.plan.classifiers); n == 0 || n > 2 {
+		t.Errorf("%d classifiers", n)
+	}
+	for i, h := range classbench.Headers(classbench.Generate(classbench.ACL, 1200, 1), classbench.Uniform, 600, 2) {
+		p := h.Packet()
+		p.Mark = uint32(i * 2)
+		j.agree(t, rs, &p, ruleset.HookInput, nil)
+	}
+}

@@ -76,6 +76,19 @@ func withoutMarks(static, others []*test) (_, _ []*test) {
 	return left, others
 }
 
+// withoutComparisons is what is left of divided tests if only those count as static that patterns need no comparison for.
+func withoutComparisons(static, others []*test) (_, _ []*test) {
+	var left []*test
+	for _, t := range static {
+		if t.spannable() || t.portable() || tabled(t.Field) || t.Field == ruleset.FieldFamily {
+			left = append(left, t)
+		} else {
+			others = append([]*test{t}, others...)
+		}
+	}
+	return left, others
+}
+
 // plain reports whether a rule only ends the chain, and a table can hold all of its tests.
 func (s *step) plain() bool { return s.classed() && (s.verb == verbDecide || s.verb == verbLeave) }
 
