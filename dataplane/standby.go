@@ -166,17 +166,25 @@ func refill(m *ebpf.Map, spec *ebpf.CollectionSpec, name string) error {
 		if !ok {
 			continue // of a hash, which has the keys already
 		}
-		b = slices.Clone(b)
-		for _, v := range spec.Variables {
-			if v.SectionName == name {
-				copy(b[v.Offset:], v.Value)
-			}
-		}
-		if err := m.Put(kv.Key, b); err != nil {
+		if err := m.Put(kv.Key, withVariables(b, spec, name)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// withVariables is the contents of a section with the variables that are in it, and of tables, which are large, themselves.
+func withVariables(b []byte, spec *ebpf.CollectionSpec, section string) []byte {
+	if !strings.HasPrefix(section, ".") {
+		return b
+	}
+	b = slices.Clone(b)
+	for _, v := range spec.Variables {
+		if v.SectionName == section {
+			copy(b[v.Offset:], v.Value)
+		}
+	}
+	return b
 }
 
 // empty removes all entries of a hash.

@@ -50,6 +50,23 @@ func TestOneMoreRule(t *testing.T) {
 	}
 }
 
+// The first change after a load finds a spare set of programs, also where the tables are larger than some.
+func TestFirstChange(t *testing.T) {
+	w := newWorld(t)
+	w.serve(81)
+	for _, step := range []struct {
+		ports    []uint64
+		verified bool
+	}{{[]uint64{80}, true}, {[]uint64{80, 81}, false}} {
+		if res := w.apply(manyRules(4000, step.ports...), Options{}); (res.Verified > 0) != step.verified {
+			t.Errorf("%v: %d programs verified, want some: %t", step.ports, res.Verified, step.verified)
+		}
+	}
+	if !w.reaches(81) {
+		t.Error("the rule that was added is not in force")
+	}
+}
+
 // A ruleset that is too large is refused with numbers, and nothing changes.
 func TestMemoryBound(t *testing.T) {
 	w := newWorld(t)

@@ -31,6 +31,7 @@ type classifier struct {
 	table    *classify.Table
 	vectors  *classify.Vectors // in place of the table
 	patterns *patterns
+	unmet    int // offset: of patterns.unmet
 	fields   []fieldTable
 	data     []byte // from base on
 	order    binary.ByteOrder
@@ -269,9 +270,12 @@ func (s *spanner) hasPort(f ruleset.FieldID) *test {
 	return s.ports[f]
 }
 
-// fill makes the map's contents: the table, and the fields' tables.
+// fill makes the map's contents: the table, the fields' tables, and the patterns that a packet does not meet because of a comparison. They are
+// no constants of the code, which then is the same whichever rules ask for the same things.
 func (c *classifier) fill(table []byte) {
 	c.data = table
+	c.patterns.sort()
+	c.unmet = c.append(c.patterns.unmet())
 	for _, f := range c.patterns.fields() {
 		t := c.patterns.table(f)
 		c.fields = append(c.fields, fieldTable{f, c.append(t), len(t)})

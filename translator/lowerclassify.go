@@ -102,7 +102,7 @@ func (l *lookup) at(r, index asm.Register, off int, shift int32) {
 // it then knows least of them, and needs to follow no other one, where it would follow each combination of ways.
 func (l *lookup) setPatterns() {
 	l.load(l.layout.whole("length"))
-	l.put(asm.LoadImm(regBest, int64(l.patterns.all()), asm.DWord))
+	l.put(asm.Mov.Imm(regBest, -1)) // nobody asks for the bits of patterns that there are not
 	l.hide(regBest)
 	for _, f := range l.fields {
 		part := l.layout.whole(ruleset.Fields[f.field].Member)
@@ -119,7 +119,8 @@ func (l *lookup) setPatterns() {
 		m.cond(t).jumpUnless(l.emitter, unmet)
 		l.goTo(met)
 		l.place(unmet)
-		l.put(asm.LoadImm(regImm, int64(^l.patterns.masks[i]), asm.DWord), asm.And.Reg(regBest, regImm))
+		l.put(asm.LoadMapValue(regImm, 0, uint32(l.classifier.base+l.unmet+8*i)).WithReference(classifierMap),
+			asm.LoadMem(regImm, regImm, 0, asm.DWord), asm.And.Reg(regBest, regImm))
 		l.place(met)
 	}
 	l.load(l.layout.whole("length"))

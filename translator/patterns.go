@@ -140,6 +140,31 @@ func (p *patterns) compare(t *test, key string, bit uint8) {
 	p.masks[i] |= 1 << bit
 }
 
+// sort puts the comparisons in an order that is the same whichever rule asked first.
+func (p *patterns) sort() {
+	by := make([]int, len(p.tests))
+	keys := make([]string, len(p.tests))
+	for i, t := range p.tests {
+		by[i], keys[i] = i, t.key()
+	}
+	slices.SortFunc(by, func(a, b int) int { return strings.Compare(keys[a], keys[b]) })
+	tests, masks := p.tests, p.masks
+	p.tests, p.masks = nil, nil
+	for _, i := range by {
+		p.tests, p.masks = append(p.tests, tests[i]), append(p.masks, masks[i])
+	}
+}
+
+// unmet is, for each comparison, the bits of the patterns that a packet may meet though it fails it: as many as there may be, so that what
+// is behind them in a map stays where it is.
+func (p *patterns) unmet() []uint64 {
+	out := make([]uint64, maxComparisons)
+	for i, mask := range p.masks {
+		out[i] = ^mask
+	}
+	return out
+}
+
 // all is the bits of all patterns.
 func (p *patterns) all() uint64 { return ^uint64(0) >> (64 - len(p.list)) }
 

@@ -170,6 +170,7 @@ func (b *builder) table() (*Table, error) {
 	}
 	t := &Table{Family: b.opt.Family, Rules: len(b.rules)}
 	arrays := parallel(len(b.matrices), func(i int, _ *scratch) *packed { return b.matrices[i].pack() })
+	b.settle(l.like, arrays)
 	l.data = make([]byte, 0, b.bytes(arrays))
 	b.search(l, t, arrays)
 	firsts, err := b.items(l, t)
@@ -182,9 +183,8 @@ func (b *builder) table() (*Table, error) {
 		for i, c := range p.cells {
 			owners[i] = c.owner
 		}
-		first := b.matrices[i].subset.rules[0]
 		t.Subsets = append(t.Subsets, Subset{Owners: put(l, owners, 0), Cells: put(l, []Item{}, room), Size: uint64(room),
-			First: l.firstRule(i, uint32(first)), Pass: b.rules[first].Pass})
+			First: l.firstRule(i, b.foremost(i)), Pass: b.pass(i)})
 		cells := l.data[t.Subsets[i].Cells:]
 		for i, c := range p.cells {
 			if c.owner != none {
