@@ -42,10 +42,11 @@ func webRule(port uint64) *ruleset.Rule {
 
 // One rule more, less, changed or moved is data: the code stays the same, so that the kernel need not verify anything.
 func TestOneRuleIsData(t *testing.T) {
+	tables := Options{Engine: EngineClassifiers}
 	for _, profile := range []classbench.Profile{classbench.ACL, classbench.FW, classbench.IPC} {
-		for _, n := range []int{1000, 2000} {
+		for _, n := range []int{1000, 3000} {
 			filters := classbench.Generate(profile, n, 1)
-			before, err := Translate(classbench.Ruleset("set", filters), Slots{})
+			before, err := tables.Translate(classbench.Ruleset("set", filters), Slots{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,7 +54,7 @@ func TestOneRuleIsData(t *testing.T) {
 				for place, at := range map[string]int{"head": 0, "middle": n / 2, "end": n - 1} {
 					rs := classbench.Ruleset("set", filters)
 					rs.Chains[0].Rules = e.edit(rs.Chains[0].Rules, at)
-					after, err := Translate(rs, before.Slots)
+					after, err := tables.Translate(rs, before.Slots)
 					if err != nil {
 						t.Fatal(err)
 					}
