@@ -173,6 +173,8 @@ func (f *fork) top() uint64 {
 		return ^uint64(0)
 	case canLack(f.field):
 		return absent(f.field)
+	case f.field == ruleset.FieldUID || f.field == ruleset.FieldGID:
+		return ruleset.NoOwner // which a packet without a socket has
 	}
 	return 1<<ruleset.Fields[f.field].Bits - 1
 }
