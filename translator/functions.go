@@ -10,10 +10,17 @@ import (
 
 // limits is what the verifier allows (kernel/bpf/verifier.c), as far as it concerns the division into functions.
 type limits struct {
-	frames    int // call frames from a hook's function on, itself included: MAX_CALL_FRAMES without those above it
-	leaf      int // frames of the helpers that rules call: fw_log, fw_limit
-	flows     int // the same, if they limit flows
-	functions int // functions that can be added: BPF_MAX_SUBPROGS without those of the C
+	frames    paths // call frames: MAX_CALL_FRAMES
+	stack     paths // bytes: MAX_BPF_STACK
+	functions int   // functions that can be added: BPF_MAX_SUBPROGS without those of the C
+}
+
+// paths is a limit of what the functions on a path of calls take together.
+type paths struct {
+	left   int                 // from a hook's function on, itself included
+	helper int                 // of the helpers that rules call: fw_log, fw_limit, and what these call
+	flows  int                 // the same, if rules limit flows
+	takes  func(low int16) int // what a function takes that uses its stack down to low
 }
 
 const (

@@ -36,7 +36,8 @@ func (t *test) weight() int { return 2*len(t.sets) + 2*len(t.live) }
 type lookups struct {
 	uses      map[string]int
 	functions map[string]*function
-	levels    int // of the searches that stand in rules
+	levels    int  // of the searches that stand in rules
+	apart     bool // none does: the stack has no room for all their keys
 }
 
 const (
@@ -88,7 +89,7 @@ func (p *plan) share(c shareable) string {
 	if f := l.functions[c.id]; f != nil {
 		return f.name
 	}
-	if l.uses[c.id]++; l.uses[c.id] <= inlineUses && l.levels+c.levels <= inlineLevels || len(p.functions) >= p.limits.functions+len(ruleset.Hooks) {
+	if l.uses[c.id]++; l.uses[c.id] <= inlineUses && l.levels+c.levels <= inlineLevels && !l.apart || len(p.functions) >= p.limits.functions+len(ruleset.Hooks) {
 		l.levels += c.levels
 		return ""
 	}

@@ -2,6 +2,7 @@ package translator
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -141,9 +142,7 @@ func (w *lowering) hook() {
 		next := w.newLabel("next")
 		w.family = ruleset.FamilyAny
 		w.only(b.chain.Family, next)
-		if b.chain.Decides() {
-			w.malformed()
-		}
+		w.wellFormed(b.chain)
 		if b.fn == nil {
 			w.base(b)
 		} else {
@@ -167,12 +166,25 @@ func (w *lowering) only(f ruleset.Family, label string) {
 	m.isFamily(f).jumpUnless(w.emitter, label)
 }
 
-// malformed drops packets whose transport header cannot be read, if rules read it.
-func (w *lowering) malformed() {
+// wellFormed drops packets whose transport header cannot be read, if rules read it: before the first of the hook's chains that cover the
+// family, if any of these decides something.
+func (w *lowering) wellFormed(c *ruleset.Chain) {
 	if !w.plan.rs.ReadsTransport() {
 		return
 	}
+	var asked []ruleset.Family
+	for _, f := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
+		if all := w.plan.rs.Base(c.Hook, f); len(all) > 0 && all[0] == c && slices.ContainsFunc(all, (*ruleset.Chain).Decides) {
+			asked = append(asked, f)
+		}
+	}
+	if len(asked) == 0 {
+		return
+	}
 	well := w.newLabel("wellformed")
+	if len(asked) == 1 && c.Family == ruleset.FamilyAny {
+		w.only(asked[0], well)
+	}
 	w.remark("malformed packets")
 	w.load(w.layout.whole("malformed"))
 	w.put(asm.JEq.Imm32(regVal, 0, well), asm.Mov.Imm(asm.R0, int32(ruleset.Drop)))

@@ -14,6 +14,7 @@ import (
 const (
 	stackFound   = -56 // the answer
 	stackVectors = -64
+	vectorsLow   = -248
 )
 
 // The registers of one.

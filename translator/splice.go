@@ -66,21 +66,34 @@ func (c *code) calls() []string { return c.insns.FunctionReferences() }
 
 // limits is what the C leaves of the kernel's limits.
 func (o *object) limits() limits {
-	l := limits{frames: maxFrames}
-	for name, fns := range o.programs {
-		depth := depths(fns)
-		for _, h := range ruleset.Hooks {
-			if above, ok := depth[functionName(h)]; ok {
-				l.frames = min(l.frames, maxFrames-above)
-			}
-		}
-		l.functions = max(l.functions, len(o.programs[name]))
-		h := newHeights(index(fns))
-		l.leaf = max(l.leaf, h.of("fw_log"), h.of("fw_limit"), h.of("fw_meter"), h.of("fw_nth"), h.of("fw_quota"), h.of("fw_recent"))
-		l.flows = max(l.leaf, l.flows, h.of("fw_flows"))
+	l := limits{
+		frames: o.paths(maxFrames, (*code).one),
+		stack:  o.paths(maxStack, (*code).frame),
+	}
+	l.frames.takes = func(int16) int { return 1 }
+	l.stack.takes = func(low int16) int { return frameOf(-int(low)) }
+	for _, fns := range o.programs {
+		l.functions = max(l.functions, len(fns))
 	}
 	l.functions = maxFunctions - l.functions
 	return l
+}
+
+// paths is what the C leaves of a limit, if each function takes so much.
+func (o *object) paths(limit int, take func(*code) int) paths {
+	p := paths{left: limit}
+	for _, fns := range o.programs {
+		depth := depths(fns, take)
+		for _, h := range ruleset.Hooks {
+			if above, ok := depth[functionName(h)]; ok {
+				p.left = min(p.left, limit-above)
+			}
+		}
+		h := newHeights(index(fns), take)
+		p.helper = max(p.helper, h.of("fw_log"), h.of("fw_limit"), h.of("fw_meter"), h.of("fw_nth"), h.of("fw_quota"), h.of("fw_recent"))
+		p.flows = max(p.helper, p.flows, h.of("fw_flows"))
+	}
+	return p
 }
 
 // forgetUnused forgets what a ruleset does not ask for.
@@ -106,31 +119,34 @@ func (o *object) forget(name string) {
 	}
 }
 
-// depths is how many frames are above each function of a program, at most.
-func depths(fns []*code) map[string]int {
+// depths is what the functions above each function of a program take, at most.
+func depths(fns []*code, take func(*code) int) map[string]int {
 	byName := index(fns)
 	depth := map[string]int{}
 	var visit func(c *code, above int)
 	visit = func(c *code, above int) {
-		if c == nil || above > maxFrames {
+		if c == nil || above > maxStack {
 			return
 		}
 		depth[c.fn.Name] = max(depth[c.fn.Name], above)
 		for _, to := range c.calls() {
-			visit(byName[to], above+1)
+			visit(byName[to], above+take(c))
 		}
 	}
 	visit(fns[0], 0)
 	return depth
 }
 
-// heights is how many frames functions and those that they call take.
+// heights is what functions and those that they call take.
 type heights struct {
 	all  map[string]*code
+	take func(*code) int
 	memo map[string]int
 }
 
-func newHeights(all map[string]*code) *heights { return &heights{all, map[string]int{}} }
+func newHeights(all map[string]*code, take func(*code) int) *heights {
+	return &heights{all, take, map[string]int{}}
+}
 
 // of is the height of a function; 0 if there is no such function.
 func (h *heights) of(name string) int {
@@ -142,8 +158,8 @@ func (h *heights) of(name string) int {
 	for _, to := range c.calls() {
 		below = max(below, h.of(to))
 	}
-	h.memo[name] = 1 + below
-	return 1 + below
+	h.memo[name] = h.take(c) + below
+	return h.memo[name]
 }
 
 func index(fns []*code) map[string]*code {
@@ -173,11 +189,8 @@ func (o *object) generated(name string, numbers int, insns asm.Instructions) *co
 func (o *object) replace(generated []*code) error {
 	for name, fns := range o.programs {
 		all := index(append(fns[:len(fns):len(fns)], generated...))
-		if n := newHeights(all).of(fns[0].fn.Name); n > maxFrames {
-			return &LimitError{
-				What: fmt.Sprintf("ruleset: its chains make %d call frames, more than the kernel's %d", n, maxFrames),
-				Help: "make the chains on the longest way shorter, or the jumps fewer",
-			}
+		if err := checkPaths(fns[0], all); err != nil {
+			return err
 		}
 		var insns asm.Instructions
 		for _, c := range reachable(fns[0], all) {

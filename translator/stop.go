@@ -170,10 +170,13 @@ func (s *step) marks() bool {
 	return found
 }
 
-// bottom is the lowest byte of the stack that a rule's code uses.
-func (s *step) bottom() (low int16) {
+// touches is the lowest byte of the stack that a rule's own code uses.
+func (s *step) touches() (low int16) {
 	for _, a := range s.does {
-		if a.Change != nil {
+		switch {
+		case a.Change != nil && len(a.Change.Parts) > 0:
+			low = min(low, stackTuple)
+		case a.Change != nil:
 			low = min(low, stackValue)
 		}
 	}
@@ -187,6 +190,12 @@ func (s *step) bottom() (low int16) {
 			low = min(low, stackKey)
 		}
 	}
+	return low
+}
+
+// bottom is the same, with the code of the chain that it jumps to.
+func (s *step) bottom() int16 {
+	low := s.touches()
 	if s.target != nil && s.target.fn == nil {
 		each(s.target.steps, func(s *step) { low = min(low, s.bottom()) })
 	}
