@@ -32,8 +32,6 @@ const (
 	tableDoubledNs = 7.7
 	tableFirstNs   = 3
 	stopNs         = 60 // for a packet that meets a stop: the bits, and the jump to its code
-
-	mostLeft = 100 // rules that a packet may still meet in a branch: of more than trialUpTo rules with more left, forks do not pay
 )
 
 // codeNs is what steps cost in code.

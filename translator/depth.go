@@ -11,35 +11,46 @@ import (
 type depth struct {
 	*division
 	limit paths
-	lows  map[*block]int16
+	lows  map[*block]low
 	memo  map[*block]path
 }
 
-// tooDeep is the functions on a path of calls that is too long, below the hook's; none if there is no such path. It has lookups stand apart
-// before it reports one that takes too much stack.
-func (d *division) tooDeep() []*block {
-	for _, limit := range []paths{d.plan.limits.frames, d.plan.limits.stack} {
-		of := &depth{d, limit, map[*block]int16{}, map[*block]path{}}
-		for _, b := range d.plan.blocks {
-			if b.chain.Hook == ruleset.HookNone {
-				continue
-			}
-			p := of.below(b)
-			switch {
-			case of.entry(b)+of.pieces(b)*of.own(b)+p.sum <= limit.left:
-			case limit.left == d.plan.limits.stack.left && !d.plan.lookups.apart:
-				d.plan.lookups.apart = true
-				return d.tooDeep()
-			default:
-				return p.calls
-			}
+// shallow has every path of calls stay within the kernel's limits. How much stack paths take is an estimate: what cannot be helped may fit
+// nevertheless, which object.replace finds out.
+func (d *division) shallow() (changed bool, err error) {
+	if deep := d.tooDeep(d.plan.limits.frames); len(deep) > 0 {
+		return true, d.force(deep)
+	}
+	deep := d.tooDeep(d.plan.limits.stack)
+	switch {
+	case len(deep) > 0 && d.force(deep) == nil:
+		return true, nil
+	case deep != nil && !d.plan.lookups.apart:
+		d.plan.lookups.apart = true
+		return true, nil
+	}
+	return false, nil
+}
+
+// tooDeep is the functions on a path of calls that takes more than a limit, below the hook's; nil if there is no such path.
+func (d *division) tooDeep(limit paths) []*block {
+	of := &depth{d, limit, map[*block]low{}, map[*block]path{}}
+	for _, b := range d.plan.blocks {
+		if b.chain.Hook == ruleset.HookNone {
+			continue
+		}
+		if p := of.below(b); of.entry(b)+p.sum > limit.left {
+			return append([]*block{}, p.calls...)
 		}
 	}
 	return nil
 }
 
-// own is what a chain's function takes.
-func (d *depth) own(b *block) int { return d.limit.takes(d.low(b)) }
+// own is what a chain's function takes, and its pieces: only one of these has a lookup in it.
+func (d *depth) own(b *block) int {
+	low := d.low(b)
+	return d.limit.takes(low.all) + d.pieces(b)*d.limit.takes(low.rules)
+}
 
 // entry is what a hook's function takes and, if it calls the base chain, that one's.
 func (d *depth) entry(b *block) int {
@@ -50,19 +61,27 @@ func (d *depth) entry(b *block) int {
 }
 
 // low is how far down the code of a chain uses the stack, chains that stand in it included.
-func (d *depth) low(b *block) (low int16) {
-	if low, ok := d.lows[b]; ok {
-		return low
+type low struct {
+	rules int16
+	all   int16 // with lookups for many rules
+}
+
+func (l low) with(other low) low { return low{min(l.rules, other.rules), min(l.all, other.all)} }
+
+func (d *depth) low(b *block) low {
+	if l, ok := d.lows[b]; ok {
+		return l
 	}
-	low = stackSlot
+	l := low{stackSlot, stackSlot}
 	each(b.steps, func(s *step) {
-		low = min(low, d.touches(s), d.kept(s))
+		t := d.touches(s)
+		l = l.with(low{t, min(t, d.kept(s))})
 		if s.verb == verbJump && !d.division.own[s.target] {
-			low = min(low, d.low(s.target))
+			l = l.with(d.low(s.target))
 		}
 	})
-	d.lows[b] = low
-	return low
+	d.lows[b] = l
+	return l
 }
 
 // kept is the same of a lookup, with what outlives it while the code of stops runs; lookups in these nest.
@@ -73,7 +92,7 @@ func (d *depth) kept(s *step) (low int16) {
 	for _, st := range s.classifier.inline() {
 		low = min(low, d.touches(st.step), d.kept(st.step))
 		if st.step.verb == verbJump && !d.division.own[st.step.target] {
-			low = min(low, d.low(st.step.target))
+			low = min(low, d.low(st.step.target).all)
 		}
 	}
 	return min(low, stackLoop) - 16 - 8*int16(s.classifier.groups())
@@ -117,7 +136,7 @@ func (d *depth) below(b *block) path {
 		if s.verb == verbJump {
 			q := d.below(s.target)
 			if d.division.own[s.target] {
-				q = path{q.sum + d.own(s.target)*(1+d.pieces(s.target)), append(q.calls[:len(q.calls):len(q.calls)], s.target)}
+				q = path{q.sum + d.own(s.target), append(q.calls[:len(q.calls):len(q.calls)], s.target)}
 			}
 			p = longer(p, q)
 		}

@@ -37,9 +37,8 @@ func ParseEngine(name string) (Engine, error) {
 
 // What engines are tried for.
 const (
-	forksUpTo   = 1024    // rules that forks are tried for: verifying them takes some 30 instructions a rule, and every change of a rule does it again
+	forksUpTo   = 256     // rules that forks are tried for: every change of a rule has them verified again, some 30 instructions a rule; one of a table is data
 	codeUpTo    = 6000    // rules, those that forks repeat included, that stand in code of all runs that may be tables: some 90,000 instructions to verify
-	trialUpTo   = 512     // rules for which all forks are made to find out what they cost: making them takes more than linear time
 	forcedFrom  = 3       // rules of a run from which a forced classifier is made
 	maxParts    = 8       // classifiers that a run becomes, for one family
 	mostInCode  = 1 << 15 // what may stand in code where nothing else holds the rules
@@ -272,9 +271,6 @@ func (e *engines) why(family ruleset.Family, run []*step) string {
 	}
 	table := tableNs(run)
 	trial := &indexer{repeats: maxRepeats / 4}
-	if left := trial.left(family, run); len(run) > trialUpTo && left > mostLeft {
-		return fmt.Sprintf("more than %d rules, of which a packet may meet %d in code", trialUpTo, left)
-	}
 	forks := trial.indexed(family, run)
 	code := codeNs(forks)
 	if code > table {

@@ -11,18 +11,17 @@ import (
 
 // TestEngineChoice pins what BenchmarkEngines measures as the cheaper one: the sizes up to which a kind of rules stands in code.
 func TestEngineChoice(t *testing.T) {
-	upTo := map[classbench.Profile]int{classbench.ACL: 1000, classbench.FW: 500, classbench.IPC: 500}
 	for _, g := range classbench.AllGrown {
 		if g.Name == "zones" || g.Name == "networks apart" || g.Name == "chains by destination" {
 			continue // several runs of rules
 		}
 		for _, p := range classbench.Profiles {
-			for _, n := range []int{20, 100, 500, 1000, 2000} {
+			for _, n := range []int{20, 100, 200, 300, 1000, 2000} {
 				o, err := Translate(g.Ruleset(classbench.Generate(p, n, 1)), Slots{})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if inCode := len(o.plan.classifiers) == 0; inCode != (n <= upTo[p]) {
+				if inCode := len(o.plan.classifiers) == 0; inCode != (n <= forksUpTo) {
 					t.Errorf("%s, %s, %d rules: in code %v\n%.300s", p, g.Name, n, inCode, o.Plan())
 				}
 				if !strings.Contains(o.Plan(), "in code") && !strings.Contains(o.Plan(), "more than") && n >= classifyMin+3 {
@@ -38,7 +37,7 @@ func TestCodeBudget(t *testing.T) {
 	base := &ruleset.Chain{Name: "INPUT", Family: ruleset.FamilyIPv4, Hook: ruleset.HookInput, Policy: ruleset.Drop}
 	rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{base}}
 	for i := range 40 {
-		c := classbench.Ruleset("filters", classbench.Generate(classbench.ACL, 400, uint64(i))).Chains[0]
+		c := classbench.Ruleset("filters", classbench.Generate(classbench.ACL, forksUpTo, uint64(i))).Chains[0]
 		c.Name, c.Hook, c.Policy = fmt.Sprintf("side%d", i), ruleset.HookNone, 0
 		rs.Chains = append(rs.Chains, c)
 		base.Rules = append(base.Rules, &ruleset.Rule{Pos: ruleset.Pos{File: "budget", Line: i + 1}, Verdict: ruleset.Verdict{Kind: ruleset.Jump, Chain: c.Name}})

@@ -109,10 +109,9 @@ func (d *division) divide() error {
 	for {
 		n, total := d.choose(once, often)
 		d.piece = min(max(minPiece, total/100), maxPiece)
-		if deep := d.tooDeep(); len(deep) > 0 {
-			if err := d.force(deep); err != nil {
-				return err
-			}
+		if changed, err := d.shallow(); err != nil {
+			return err
+		} else if changed {
 			continue
 		}
 		if n+total/d.piece <= d.plan.limits.functions || often > d.piece {

@@ -53,14 +53,6 @@ func (x *indexer) indexed(family ruleset.Family, steps []*step) []*step {
 	return append(out, steps...)
 }
 
-// left is how many of some rules a packet may still meet under the best index over them.
-func (x *indexer) left(family ruleset.Family, steps []*step) int {
-	if best := x.best(family, steps, map[ruleset.FieldID]int{}); best != nil {
-		return len(steps) - best.saved
-	}
-	return len(steps)
-}
-
 // best is the field that spares most; nil if none pays. It notes those that do not.
 func (x *indexer) best(family ruleset.Family, steps []*step, useless map[ruleset.FieldID]int) *candidate {
 	var best *candidate
