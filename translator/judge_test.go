@@ -36,6 +36,11 @@ func newJudgeOf(tb testing.TB, rs *ruleset.Ruleset, engine Engine) *judge {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return judgeBy(tb, out)
+}
+
+func judgeBy(tb testing.TB, out *Output) *judge {
+	tb.Helper()
 	maps.DeleteFunc(out.Spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return name != "fw_judge" })
 	return load(tb, out, 16)
 }
