@@ -89,11 +89,11 @@ func (t *transaction) compile() error {
 	if t.live != nil {
 		slots = t.live.Slots
 	}
-	out, err := translator.Translate(t.rs, slots)
+	n, err := t.nextNumber()
 	if err != nil {
 		return err
 	}
-	n, err := t.nextNumber()
+	out, err := translator.Options{Identified: func() { t.begin(n, t.meta.Sources) }}.Translate(t.rs, slots)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (t *transaction) compile() error {
 	if t.again != nil {
 		t.next.RollbackTo, t.next.Confirmed = t.again.Number, t.again.Confirmed
 	}
-	t.begin()
+	t.draft.slots(t.next)
 	return nil
 }
 

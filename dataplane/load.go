@@ -94,16 +94,17 @@ func (d *Dataplane) loadError(err error) error {
 }
 
 // begin begins to write the generation to disk.
-func (t *transaction) begin() {
-	if t.draft == nil {
-		t.draft = t.d.at.beginGeneration(t.next, t.rs)
-		t.onError(t.draft.drop)
-	}
+func (t *transaction) begin(n uint32, sources []Source) {
+	t.draft = t.d.at.beginGeneration(n, sources, t.rs)
+	t.onError(t.draft.drop)
 }
 
 // save writes the rest of the generation to disk.
 func (t *transaction) save() error {
-	t.begin()
+	if t.draft == nil { // nothing was compiled
+		t.begin(t.next.Number, t.next.Sources)
+		t.draft.slots(t.next)
+	}
 	if err := t.draft.finish(t.next); err != nil {
 		return err
 	}

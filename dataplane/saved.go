@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -89,45 +90,59 @@ func (l layout) read(n uint32, name string, v any, decode func(io.Reader, any) e
 
 // draft is a generation that is being written: its directory appears in full or not at all, also after a loss of power.
 type draft struct {
-	at   layout
-	dir  string
-	done chan struct{} // the files that are known before the programs are loaded are written, or err says why not
-	err  error
+	at      layout
+	dir     string
+	writing sync.WaitGroup
+	mu      sync.Mutex
+	err     error // of what was written so far
 }
 
-// beginGeneration begins to write a generation, while the kernel verifies its programs.
-func (l layout) beginGeneration(g *Generation, rs *ruleset.Ruleset) *draft {
-	d := &draft{at: l, dir: filepath.Join(l.generations, tmpPrefix+filepath.Base(l.generation(g.Number))), done: make(chan struct{})}
-	sources, slots := g.Sources, savedSlots{g.Slots, g.Logs}
-	go func() {
-		defer close(d.done)
-		d.err = d.fill(sources, slots, rs)
-	}()
+// beginGeneration begins to write a generation: first its rules, which have their identities, while they are compiled.
+func (l layout) beginGeneration(n uint32, sources []Source, rs *ruleset.Ruleset) *draft {
+	d := &draft{at: l, dir: filepath.Join(l.generations, tmpPrefix+filepath.Base(l.generation(n)))}
+	if d.err = os.MkdirAll(filepath.Join(d.dir, "sources"), 0o700); d.err != nil {
+		return d
+	}
+	d.begin(func() error { return d.writeSources(sources) })
+	d.begin(func() error {
+		return writeSynced(filepath.Join(d.dir, rulesFile), func(w io.Writer) error { return writeRules(w, rs) })
+	})
 	return d
 }
 
-func (d *draft) fill(sources []Source, slots savedSlots, rs *ruleset.Ruleset) error {
+// begin begins to write something.
+func (d *draft) begin(write func() error) {
+	d.writing.Go(func() {
+		err := write()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.err == nil {
+			d.err = err
+		}
+	})
+}
+
+func (d *draft) writeSources(sources []Source) error {
 	folder := filepath.Join(d.dir, "sources")
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return err
-	}
 	for i, s := range sources {
-		err := writeSynced(filepath.Join(folder, strconv.Itoa(i)), text(s.Text))
-		if err != nil {
+		if err := writeSynced(filepath.Join(folder, strconv.Itoa(i)), text(s.Text)); err != nil {
 			return err
 		}
 	}
-	writeSlots := func(w io.Writer) error { return gob.NewEncoder(w).Encode(slots) }
-	return errors.Join(
-		writeSynced(filepath.Join(d.dir, slotsFile), writeSlots),
-		writeSynced(filepath.Join(d.dir, rulesFile), func(w io.Writer) error { return writeRules(w, rs) }),
-		syncDir(folder),
-	)
+	return syncDir(folder)
+}
+
+// slots begins to write what rules have in the maps, while the kernel verifies the programs.
+func (d *draft) slots(g *Generation) {
+	slots := savedSlots{g.Slots, g.Logs} // g may change
+	d.begin(func() error {
+		return writeSynced(filepath.Join(d.dir, slotsFile), func(w io.Writer) error { return gob.NewEncoder(w).Encode(slots) })
+	})
 }
 
 // finish writes what was left, and has the directory appear.
 func (d *draft) finish(g *Generation) error {
-	<-d.done
+	d.writing.Wait()
 	err := d.err
 	if err == nil {
 		err = errors.Join(writeMeta(filepath.Join(d.dir, metaFile), g), syncDir(d.dir))
@@ -147,7 +162,7 @@ func (d *draft) finish(g *Generation) error {
 
 // drop gives up.
 func (d *draft) drop() {
-	<-d.done
+	d.writing.Wait()
 	_ = os.RemoveAll(d.dir)
 }
 

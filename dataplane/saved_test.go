@@ -34,7 +34,9 @@ func TestSavedRulesets(t *testing.T) {
 		for _, r := range rs.Chains[0].Rules {
 			g.Logs = append(g.Logs, translator.LogPoint{Rule: r, Log: ruleset.Log{Prefix: "x", Level: 4}})
 		}
-		if err := at.beginGeneration(g, rs).finish(g); err != nil {
+		d := at.beginGeneration(g.Number, nil, rs)
+		d.slots(g)
+		if err := d.finish(g); err != nil {
 			t.Fatal(err)
 		}
 		back, err := at.readRuleset(g.Number)

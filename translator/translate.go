@@ -52,6 +52,8 @@ type LogPoint struct {
 type Options struct {
 	Engine Engine // for tests: what finds the first of many rules, whatever it costs
 	Tables int    // for tests: bytes that the tables of rules may be; 0: what the kernel takes
+	// Identified is told when the rules are checked and have identities: from then on they are only read. nil: nobody is.
+	Identified func()
 }
 
 // Translate compiles a ruleset as Options{}.Translate does.
@@ -67,6 +69,9 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 		return nil, err
 	}
 	rs.AssignIDs()
+	if o.Identified != nil {
+		o.Identified()
+	}
 	p := newPlan(rs, prev)
 	c := reading()
 	if c.err != nil {

@@ -27,6 +27,9 @@ type scratch struct {
 	merge    []event
 }
 
+// scratches are those that no goroutine works on: what one has room for, the next need not make, and the kernel not give.
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
 // part is those of a subset's rules, without their cells.
 func (b *builder) part(of *subset, rules []int32, w *scratch) *subset {
 	return &subset{rules: rules, src: b.src.part(of.src, rules, w), dst: b.dst.part(of.dst, rules, w)}
@@ -230,9 +233,10 @@ func parallel[T any](n int, f func(int, *scratch) T) []T {
 	var wait sync.WaitGroup
 	for range min(n, workers) {
 		wait.Go(func() {
-			var w scratch
+			w := scratches.Get().(*scratch)
+			defer scratches.Put(w)
 			for k := int(next.Add(1)) - 1; k < n; k = int(next.Add(1)) - 1 {
-				out[k] = f(k, &w)
+				out[k] = f(k, w)
 			}
 		})
 	}
