@@ -175,10 +175,13 @@ func (d *Dataplane) cgroupStatus(s *Status, rs *ruleset.Ruleset) {
 
 // checkOwners finds out whether the kernel can tell what the rules ask of sockets.
 func (t *transaction) checkOwners() error {
-	if (t.rs.AsksSender() || t.rs.AsksReceiver()) && !canCast() {
+	if !canCast() && (t.rs.AsksSender() || t.rs.AsksReceiver()) {
 		return &UnsupportedError{Feature: "rules for users, groups and receivers", Kernel: "6.2", Running: kernelRelease()}
 	}
-	if err := features.HaveProgramHelper(ebpf.SchedCLS, asm.FnSkbAncestorCgroupId); t.rs.Uses(ruleset.FieldCgroup) && errors.Is(err, ebpf.ErrNotSupported) {
+	if !t.rs.Uses(ruleset.FieldCgroup) {
+		return nil
+	}
+	if err := features.HaveProgramHelper(ebpf.SchedCLS, asm.FnSkbAncestorCgroupId); errors.Is(err, ebpf.ErrNotSupported) {
 		return &UnsupportedError{Feature: "rules for control groups", Kernel: "4.19", Running: kernelRelease()}
 	}
 	return nil

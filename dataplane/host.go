@@ -29,7 +29,7 @@ func (t *transaction) describeHost() error {
 			t.warn("control group %q: not there; rules that name it match nothing until there is one", name)
 		}
 	}
-	if !t.rs.Uses(ruleset.FieldSrcType) && !t.rs.Uses(ruleset.FieldDstType) {
+	if !t.rs.Uses(ruleset.FieldSrcType, ruleset.FieldDstType) {
 		return nil
 	}
 	return typeAddresses(t.shared["addr_types"])
@@ -42,12 +42,12 @@ func (d *Dataplane) staleHost(g *Generation) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if rs.Uses(ruleset.FieldInIface) || rs.Uses(ruleset.FieldOutIface) || g.judgesInXDP() || g.TCP != nil {
+	if rs.Uses(ruleset.FieldInIface, ruleset.FieldOutIface) || g.judgesInXDP() || g.TCP != nil {
 		if stale, err := d.staleNames(); stale || err != nil {
 			return stale, err
 		}
 	}
-	if rs.Uses(ruleset.FieldSrcType) || rs.Uses(ruleset.FieldDstType) {
+	if rs.Uses(ruleset.FieldSrcType, ruleset.FieldDstType) {
 		return d.staleAddresses()
 	}
 	return false, nil

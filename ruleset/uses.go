@@ -2,9 +2,13 @@ package ruleset
 
 import "slices"
 
-// Uses reports whether any rule, reachable or not, looks at a field, or puts it into a set.
-func (rs *Ruleset) Uses(f FieldID) bool {
-	return rs.any(func(m *Match) bool { return m.looksAt(f) })
+// Uses reports whether any rule, reachable or not, looks at one of some fields, or puts it into a set.
+func (rs *Ruleset) Uses(fields ...FieldID) bool {
+	var some Used
+	for _, f := range fields {
+		some |= 1 << f
+	}
+	return rs.any(func(m *Match) bool { return some.Has(m.Field) || len(m.Parts) > 0 && some.Has(m.Parts...) })
 }
 
 // Used is fields, a bit for each.
@@ -40,7 +44,7 @@ func (rs *Ruleset) PosOf(f FieldID) (pos Pos) {
 
 // UsesConntrack reports whether any rule looks at the conntrack state, or flows are limited. If not there is nothing to track for.
 func (rs *Ruleset) UsesConntrack() bool {
-	return rs.Uses(FieldState) || rs.Uses(FieldFlows) || rs.Conntrack != nil && rs.Conntrack.PerSource > 0
+	return rs.Uses(FieldState, FieldFlows) || rs.Conntrack != nil && rs.Conntrack.PerSource > 0
 }
 
 // ReadsTransport reports whether any rule looks into transport headers. Then packets whose headers cannot be read are dropped.
