@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"errors"
+	"os"
 	"net/netip"
 	"testing"
 
@@ -67,7 +68,7 @@ func TestFirstChange(t *testing.T) {
 	}
 }
 
-// A ruleset that is too large is refused with numbers, and nothing changes.
+// A ruleset that is too large is refused with numbers, and nothing changes; what was written of it while it was compiled is gone.
 func TestMemoryBound(t *testing.T) {
 	w := newWorld(t)
 	w.serve(80)
@@ -79,6 +80,9 @@ func TestMemoryBound(t *testing.T) {
 	}
 	if !w.reaches(80) {
 		t.Error("closed by an apply that was refused")
+	}
+	if left, _ := os.ReadDir(w.open().at.generations); len(left) != 1 {
+		t.Errorf("on disk are %v, want the first generation alone", left)
 	}
 	if res := w.apply(inputRules(80), Options{}); res.Previous != 1 {
 		t.Errorf("%d was live before, want 1", res.Previous)
