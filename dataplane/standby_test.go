@@ -3,8 +3,8 @@ package dataplane
 import (
 	"context"
 	"errors"
-	"os"
 	"net/netip"
+	"os"
 	"testing"
 
 	"github.com/bpfwall/bpfwall/internal/classbench"
