@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bpfwall/bpfwall/bpf"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
 
@@ -55,6 +56,30 @@ func TestIndexKeepsLimits(t *testing.T) {
 	}
 }
 
+// TestIndexKeepsOthers: rules that do not ask for the field of an index are met by packets of whatever value, the packets that lack the
+// field included.
+func TestIndexKeepsOthers(t *testing.T) {
+	for id, info := range ruleset.Fields {
+		if info.Kind != ruleset.KindNumber || !ruleset.FieldID(id).On(ruleset.HookOutput) || info.Bits < 8 || ruleset.FieldID(id) == ruleset.FieldTCPOption {
+			continue
+		}
+		t.Run(info.Name, func(t *testing.T) {
+			c := &ruleset.Chain{Name: "OUTPUT", Hook: ruleset.HookOutput, Policy: ruleset.Drop}
+			for k := range uint64(60) {
+				c.Rules = append(c.Rules, &ruleset.Rule{Matches: []ruleset.Match{{Field: ruleset.FieldID(id), Ranges: []ruleset.Range{{From: 2 * k, To: 2 * k}}}}, Verdict: ruleset.Verdict{Kind: ruleset.Accept}})
+			}
+			c.Rules[30] = &ruleset.Rule{Matches: []ruleset.Match{{Field: ruleset.FieldMark, Masked: []ruleset.Masked{{Mask: 0xff, Value: 7}}}}, Verdict: ruleset.Verdict{Kind: ruleset.Accept}}
+			rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{c}}
+			j, g := newJudgeOf(t, rs, EngineForks), newGen(uint64(id))
+			for k := range 200 {
+				p := g.Packet()
+				p.Mark = uint32(7 * (k % 2))
+				j.agree(t, rs, &p, ruleset.HookOutput, nil)
+			}
+		})
+	}
+}
+
 // TestFamilyIsLearned: a rule that asks for IPv4 addresses knows the family behind the first of them, but not behind one that it
 // asks not to be.
 func TestFamilyIsLearned(t *testing.T) {
@@ -76,6 +101,28 @@ func TestFamilyIsLearned(t *testing.T) {
 			j.agree(t, rs, p, ruleset.HookInput, nil)
 		}
 	}
+}
+
+// TestMalformedBeforeAll: of several base chains, the first counts no malformed packet that a later one would not have: all of them see it, or none.
+func TestMalformedBeforeAll(t *testing.T) {
+	open := &ruleset.Chain{Name: "open", Hook: ruleset.HookInput, Policy: ruleset.Accept}
+	asks := &ruleset.Chain{Name: "asks", Family: ruleset.FamilyIPv4, Hook: ruleset.HookInput, Policy: ruleset.Accept, Rules: []*ruleset.Rule{{
+		Matches: []ruleset.Match{{Field: ruleset.FieldDstPort, Ranges: []ruleset.Range{{From: 23, To: 23}}}}, Verdict: ruleset.Verdict{Kind: ruleset.Drop}}}}
+	rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{open, asks}}
+	j := newJudge(t, rs)
+	want := map[string]bpf.Counter{}
+	for _, f := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
+		for _, malformed := range []bool{false, true} {
+			p := unmatched()
+			p.Malformed = malformed
+			if p.Family = f; f == ruleset.FamilyIPv6 {
+				p.Src, p.Dst = netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
+			}
+			j.agree(t, rs, p, ruleset.HookInput, nil)
+			expect(want, rs, ruleset.HookInput, p)
+		}
+	}
+	j.counted(t, rs, want)
 }
 
 // TestFamilyIsForgotten: behind an index of addresses of one family the packet may be of the other.
