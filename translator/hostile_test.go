@@ -16,41 +16,38 @@ import (
 )
 
 var (
-	hostileRules  = flag.Int("hostile", 0, "measure rulesets of so many hostile rules")
+	hostileRules  = flag.Int("hostile", 1000, "rules of the rulesets that BenchmarkHostile measures")
 	hostileEngine = flag.String("engine", "auto", "in which engine")
 )
 
-// TestHostileCost says what hostile rules become and cost.
-func TestHostileCost(t *testing.T) {
-	if *hostileRules == 0 {
-		t.Skip("a measurement: -hostile 5000")
-	}
+// BenchmarkHostile says what hostile rules become and cost; with -benchtime 1x, each kind once.
+func BenchmarkHostile(b *testing.B) {
 	for kind, h := range random.Hostile {
 		for _, f := range []ruleset.Family{ruleset.FamilyIPv4, ruleset.FamilyIPv6} {
-			t.Run(fmt.Sprintf("%s, %s", h.Name, f), func(t *testing.T) { hostileCost(t, kind, f, *hostileRules) })
+			b.Run(fmt.Sprintf("%s, %s", h.Name, f), func(b *testing.B) { hostileCost(b, kind, f, *hostileRules) })
 		}
 	}
 }
 
-func hostileCost(t *testing.T, kind int, f ruleset.Family, n int) {
+func hostileCost(b *testing.B, kind int, f ruleset.Family, n int) {
 	g := random.New(uint64(kind))
 	boxes := g.Boxes(kind, n)
 	start := time.Now()
 	engine, err := ParseEngine(*hostileEngine)
 	if err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
 	o, err := Options{Engine: engine}.Translate(random.HostileRules(f, boxes), Slots{})
 	if err != nil {
-		t.Logf("REFUSED after %v: %v", time.Since(start).Round(time.Millisecond), err)
+		b.Logf("REFUSED after %v: %v", time.Since(start).Round(time.Millisecond), err)
 		return
 	}
 	translated := time.Since(start).Round(time.Millisecond)
 	for _, c := range o.plan.classifiers {
-		t.Log(c)
+		b.Log(c)
 	}
 	for _, r := range append(o.plan.refused, o.plan.inCode...) {
-		t.Log(r)
+		b.Log(r)
 	}
 	maps.DeleteFunc(o.Spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return name != "fw_judge" })
 	const packets = 1 << 13
@@ -61,7 +58,7 @@ func hostileCost(t *testing.T, kind int, f ruleset.Family, n int) {
 	}
 	coll, err := ebpf.NewCollection(o.Spec)
 	if err != nil {
-		t.Logf("%d tables, translated in %v; DOES NOT LOAD (%v): %.300v", len(o.plan.classifiers), translated, time.Since(start).Round(time.Millisecond), err)
+		b.Logf("%d tables, translated in %v; DOES NOT LOAD (%v): %.300v", len(o.plan.classifiers), translated, time.Since(start).Round(time.Millisecond), err)
 		return
 	}
 	defer coll.Close()
@@ -71,23 +68,23 @@ func hostileCost(t *testing.T, kind int, f ruleset.Family, n int) {
 		p := g.Point(boxes).Packet(f)
 		pkts = append(pkts, o.Pkt(&p, ruleset.HookInput))
 	}
-	pin(t)
+	pin(b)
 	r := classbench.NewReplay(coll)
-	uniform := replayTime(t, r, pkts)
+	uniform := replayTime(b, r, pkts)
 	for i := range pkts {
 		pkts[i] = pkts[packets/2]
 	}
-	hot := replayTime(t, r, pkts)
-	t.Logf("%d tables, %.1f MB, translated in %v, loaded in %v; hot %.0f ns, uniform %.0f", len(o.plan.classifiers), float64(o.TableBytes())/1e6, translated, loaded, hot, uniform)
+	hot := replayTime(b, r, pkts)
+	b.Logf("%d tables, %.1f MB, translated in %v, loaded in %v; hot %.0f ns, uniform %.0f", len(o.plan.classifiers), float64(o.TableBytes())/1e6, translated, loaded, hot, uniform)
 }
 
 // replayTime is the ns that a packet takes.
-func replayTime(t *testing.T, r *classbench.Replay, pkts []bpf.Pkt) float64 {
+func replayTime(b *testing.B, r *classbench.Replay, pkts []bpf.Pkt) float64 {
 	best := 1e12
 	for range 20 {
 		d, err := r.Time(pkts)
 		if err != nil {
-			t.Fatal(err)
+			b.Fatal(err)
 		}
 		best = min(best, float64(d.Nanoseconds())/float64(len(pkts)))
 	}
