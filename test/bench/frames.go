@@ -205,6 +205,9 @@ func (c *course) send(frames *feed) error {
 	return nil
 }
 
+// onTheWay is how long the last frames take to be counted.
+const onTheWay = 2 * time.Millisecond
+
 // least and most frames are what one measurement sends.
 const least, most = 1 << 10, 1 << 21
 
@@ -216,6 +219,7 @@ func (c *course) run() error {
 			if err != nil {
 				return err
 			}
+			time.Sleep(onTheWay)
 			arrived, received, err := c.counts()
 			if err != nil {
 				return err
@@ -225,7 +229,7 @@ func (c *course) run() error {
 			if err != nil {
 				return err
 			}
-			time.Sleep(2 * time.Millisecond)
+			time.Sleep(onTheWay)
 			arrived2, received2, err := c.counts()
 			if err != nil {
 				return err
