@@ -143,7 +143,7 @@ comparisons: setup
 classes: setup ## every engine that finds the first of many rules beside Go, STEPS packets a ruleset, on filter sets too: CLASSBENCH for their folder
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'TestEnginesAgree|TestAdversarial|TestShapes|TestRefused' ./translator -long -packets $(STEPS)
 	$(GO) test $(EXEC) -count=1 -timeout 0 -v -run 'Test(Random|Vectors|.*Mutations)' ./translator/classify -long
-	@[ -z "$(CLASSBENCH)" ] || $(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestClassBench ./translator ./translator/classify -sets '*' -classbench $(abspath $(CLASSBENCH))
+	@[ -z "$(CLASSBENCH)" ] || $(GO) test $(EXEC) -count=1 -timeout 0 -v -run TestClassBench ./translator ./translator/classify -long -sets '*' -classbench $(abspath $(CLASSBENCH))
 
 .PHONY: mutate
 mutate: setup ## change the C one constant or comparison at a time and list what no test notices; MUTANTS=100 for a sample
