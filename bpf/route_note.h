@@ -6,7 +6,8 @@
 #ifndef BPFWALL_ROUTE_NOTE_H
 #define BPFWALL_ROUTE_NOTE_H
 
-#define ROUTE_NOTES	1024	/* a CPU; a power of two */
+#define ROUTE_BITS	10
+#define ROUTE_NOTES	(1 << ROUTE_BITS) /* a CPU */
 #define ROUTE_TICK	8	/* a note holds for 2^8 jiffies at most: a second or less, where HZ is 250 or more */
 
 enum route { ROUTE_UNKNOWN, ROUTE_HERE, ROUTE_ONWARD };
@@ -55,7 +56,7 @@ static __always_inline int describe_route(struct __sk_buff *skb, const struct fw
 static __always_inline struct route_note *place_of(const struct route_note *n)
 {
 	__u32 mix = (n->daddr[0] ^ n->daddr[1] ^ n->daddr[2] ^ n->daddr[3] ^ n->ifindex) * 0x9e3779b1; /* 2^32 / golden ratio */
-	__u32 slot = mix >> 16 & (ROUTE_NOTES - 1);
+	__u32 slot = mix >> (32 - ROUTE_BITS); /* the high bits: all of an address matters to them, whose last byte is its highest here */
 
 	return bpf_map_lookup_elem(&route_notes, &slot);
 }

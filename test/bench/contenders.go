@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -69,6 +71,25 @@ func loadIPSet(c *course) error {
 		return err
 	}
 	return lab.Legacy.Restore(c.world.DUT, rules, "")
+}
+
+// besides are other builds of bpfwall, from files, that take their turns too.
+func besides(files string) (out []contender) {
+	for file := range strings.SplitSeq(files, ",") {
+		if file == "" {
+			continue
+		}
+		out = append(out, contender{name: ours + ", " + filepath.Base(file), load: func(c *course) error {
+			return withFile(c.scenario.iptables(), func(rules string) error {
+				text, err := exec.Command(file, "--netns", c.world.DUT.Name, "apply", "--yes", "--xdp", "off", rules).CombinedOutput()
+				if err != nil {
+					return fmt.Errorf("%s: %w: %s", file, err, text)
+				}
+				return nil
+			})
+		}})
+	}
+	return out
 }
 
 // apply puts a file that iptables-save could have written in force.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -58,11 +59,11 @@ func measureFrames(ctx context.Context, s *scenario, out []Frame) (_ []Frame, er
 			err = errors.Join(err, c.close())
 		}
 	}()
-	for _, k := range contenders {
+	for _, k := range append(besides(*beside), contenders...) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if k.raw && !s.floor || k.linear != 0 && s.size > k.linear {
+		if !chosen(k) || k.raw && !s.floor || k.linear != 0 && s.size > k.linear {
 			continue
 		}
 		c, err := newCourse(k, s)
@@ -86,6 +87,11 @@ func measureFrames(ctx context.Context, s *scenario, out []Frame) (_ []Frame, er
 		}
 	}
 	return append(out, results(s, courses)...), nil
+}
+
+// chosen reports whether a contender is among those that were asked for; what the others are measured from always is.
+func chosen(k contender) bool {
+	return *among == "" || k.name == nothing || k.name == dropAll || slices.Contains(strings.Split(*among, ";"), k.name)
 }
 
 // results are the courses' medians, over the one that the scenario is measured from.
@@ -240,6 +246,7 @@ func (c *course) run() error {
 			c.sent += received2 - received
 			c.got += arrived2 - arrived
 			c.times = append(c.times, float64(took.Nanoseconds()))
+			note("%s, %s: %d ns, %d frames", c.contender.name, c.scenario, took.Nanoseconds(), n)
 			return nil
 		})
 	})

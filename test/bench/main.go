@@ -31,6 +31,8 @@ var (
 	pattern         = flag.String("scenario", "", "only scenarios and filter sets whose name begins so")
 	quick           = flag.Bool("quick", false, "less of everything, in a minute, and fail if a ratio is far from what it should be")
 	classbenchFiles = flag.String("classbench", "", "files of filter sets in the format of ClassBench, as a pattern, to measure beside our own")
+	beside          = flag.String("beside", "", "other builds of bpfwall whose frames are measured in turns with this one's, by commas")
+	among           = flag.String("among", "", "of the firewalls that frames go through, only those in this list, by semicolons, and what they are measured from")
 	verbose         = flag.Bool("v", false, "say on standard error what is being done")
 )
 
