@@ -564,6 +564,7 @@ const (
 	ClassifierVarCfgCtTimeouts     = "cfg_ct_timeouts"
 	ClassifierVarCfgDefrag         = "cfg_defrag"
 	ClassifierVarCfgDry            = "cfg_dry"
+	ClassifierVarCfgExchanges      = "cfg_exchanges"
 	ClassifierVarCfgFlows          = "cfg_flows"
 	ClassifierVarCfgForwarding     = "cfg_forwarding"
 	ClassifierVarCfgIdleEgress     = "cfg_idle_egress"
@@ -571,6 +572,7 @@ const (
 	ClassifierVarCfgIfnames        = "cfg_ifnames"
 	ClassifierVarCfgLogBurst       = "cfg_log_burst"
 	ClassifierVarCfgLogRate        = "cfg_log_rate"
+	ClassifierVarCfgLongFrames     = "cfg_long_frames"
 	ClassifierVarCfgMac            = "cfg_mac"
 	ClassifierVarCfgNamed          = "cfg_named"
 	ClassifierVarCfgNat            = "cfg_nat"
@@ -697,6 +699,7 @@ type ClassifierVariableSpecs struct {
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
+	CfgExchanges      *ebpf.VariableSpec `ebpf:"cfg_exchanges"`
 	CfgFlows          *ebpf.VariableSpec `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
 	CfgIdleEgress     *ebpf.VariableSpec `ebpf:"cfg_idle_egress"`
@@ -704,6 +707,7 @@ type ClassifierVariableSpecs struct {
 	CfgIfnames        *ebpf.VariableSpec `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.VariableSpec `ebpf:"cfg_log_rate"`
+	CfgLongFrames     *ebpf.VariableSpec `ebpf:"cfg_long_frames"`
 	CfgMac            *ebpf.VariableSpec `ebpf:"cfg_mac"`
 	CfgNamed          *ebpf.VariableSpec `ebpf:"cfg_named"`
 	CfgNat            *ebpf.VariableSpec `ebpf:"cfg_nat"`
@@ -836,6 +840,7 @@ type ClassifierVariables struct {
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
+	CfgExchanges      *ebpf.Variable `ebpf:"cfg_exchanges"`
 	CfgFlows          *ebpf.Variable `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
 	CfgIdleEgress     *ebpf.Variable `ebpf:"cfg_idle_egress"`
@@ -843,6 +848,7 @@ type ClassifierVariables struct {
 	CfgIfnames        *ebpf.Variable `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.Variable `ebpf:"cfg_log_rate"`
+	CfgLongFrames     *ebpf.Variable `ebpf:"cfg_long_frames"`
 	CfgMac            *ebpf.Variable `ebpf:"cfg_mac"`
 	CfgNamed          *ebpf.Variable `ebpf:"cfg_named"`
 	CfgNat            *ebpf.Variable `ebpf:"cfg_nat"`

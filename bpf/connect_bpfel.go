@@ -412,6 +412,7 @@ const (
 	ConnectVarCfgCtTimeouts     = "cfg_ct_timeouts"
 	ConnectVarCfgDefrag         = "cfg_defrag"
 	ConnectVarCfgDry            = "cfg_dry"
+	ConnectVarCfgExchanges      = "cfg_exchanges"
 	ConnectVarCfgFlows          = "cfg_flows"
 	ConnectVarCfgForwarding     = "cfg_forwarding"
 	ConnectVarCfgIdleEgress     = "cfg_idle_egress"
@@ -419,6 +420,7 @@ const (
 	ConnectVarCfgIfnames        = "cfg_ifnames"
 	ConnectVarCfgLogBurst       = "cfg_log_burst"
 	ConnectVarCfgLogRate        = "cfg_log_rate"
+	ConnectVarCfgLongFrames     = "cfg_long_frames"
 	ConnectVarCfgMac            = "cfg_mac"
 	ConnectVarCfgNamed          = "cfg_named"
 	ConnectVarCfgNat            = "cfg_nat"
@@ -539,6 +541,7 @@ type ConnectVariableSpecs struct {
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
+	CfgExchanges      *ebpf.VariableSpec `ebpf:"cfg_exchanges"`
 	CfgFlows          *ebpf.VariableSpec `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
 	CfgIdleEgress     *ebpf.VariableSpec `ebpf:"cfg_idle_egress"`
@@ -546,6 +549,7 @@ type ConnectVariableSpecs struct {
 	CfgIfnames        *ebpf.VariableSpec `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.VariableSpec `ebpf:"cfg_log_rate"`
+	CfgLongFrames     *ebpf.VariableSpec `ebpf:"cfg_long_frames"`
 	CfgMac            *ebpf.VariableSpec `ebpf:"cfg_mac"`
 	CfgNamed          *ebpf.VariableSpec `ebpf:"cfg_named"`
 	CfgNat            *ebpf.VariableSpec `ebpf:"cfg_nat"`
@@ -659,6 +663,7 @@ type ConnectVariables struct {
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
+	CfgExchanges      *ebpf.Variable `ebpf:"cfg_exchanges"`
 	CfgFlows          *ebpf.Variable `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
 	CfgIdleEgress     *ebpf.Variable `ebpf:"cfg_idle_egress"`
@@ -666,6 +671,7 @@ type ConnectVariables struct {
 	CfgIfnames        *ebpf.Variable `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.Variable `ebpf:"cfg_log_rate"`
+	CfgLongFrames     *ebpf.Variable `ebpf:"cfg_long_frames"`
 	CfgMac            *ebpf.Variable `ebpf:"cfg_mac"`
 	CfgNamed          *ebpf.Variable `ebpf:"cfg_named"`
 	CfgNat            *ebpf.Variable `ebpf:"cfg_nat"`

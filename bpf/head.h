@@ -47,6 +47,8 @@ static __always_inline int load_head(__u32 off, void *to, const __u32 len)
 	return 0;
 }
 
+static __always_inline int can_walk(const FRAME *skb) { return 1; }
+
 /* Copies bytes from wherever in the buffer they lie. */
 static __always_inline int load_bytes(FRAME *skb, __u32 off, void *to, const __u32 len)
 {

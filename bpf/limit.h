@@ -37,7 +37,7 @@ __noinline int fw_nth(__u32 slot, __u64 every, __u64 skip)
 
 	if (!limit || !every)
 		return 0;
-	n = cfg_dry ? limit->tokens : __sync_fetch_and_add(&limit->tokens, 1);
+	n = cfg_dry ? limit->tokens : count_up(&limit->tokens);
 	return n % every == skip;
 }
 

@@ -52,7 +52,7 @@ static __always_inline void notice(struct fw_pkt *pkt, enum fw_notice what)
 	if (!last)
 		return;
 	was = *last;
-	if ((!was || now - was >= 1000000000ULL) && __sync_val_compare_and_swap(last, was, now) == was)
+	if ((!was || now - was >= 1000000000ULL) && replace_if(last, was, now) == was)
 		fw_log(pkt, what);
 }
 

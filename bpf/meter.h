@@ -58,7 +58,7 @@ static __always_inline int meter_take(struct meter_state *s, const struct meter 
 		if (full > now + m->max)
 			full = now + m->max; /* it held more when the rule had another rate */
 		ok = full + cost <= now + m->max;
-		if (!ok || cfg_dry || __sync_val_compare_and_swap(&s->full, was, full + cost) == was)
+		if (!ok || cfg_dry || replace_if(&s->full, was, full + cost) == was)
 			break;
 	}
 	if (!cfg_dry)

@@ -165,6 +165,8 @@ static __always_inline int parse_ipv6(FRAME *skb, struct fw_pkt *pkt, struct cur
 	pkt->l4_off = c->off;
 	if (!is_extension(h.nexthdr))
 		return PARSE_OK;
+	if (!can_walk(skb))
+		return PARSE_TOO_LONG;
 	return is_head(skb) ? fw_head_extensions(pkt, c->off, c->end) : fw_extensions(skb, pkt, c->off, c->end);
 }
 

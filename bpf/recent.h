@@ -29,7 +29,7 @@ static __always_inline __u64 *recent_stamp(struct recent_entry *e, __u64 n) { re
 /* The packet is noted. */
 static __always_inline void recent_note(struct recent_entry *e, __u8 ttl, __u64 now)
 {
-	*recent_stamp(e, __sync_fetch_and_add(&e->count, 1)) = now;
+	*recent_stamp(e, count_up(&e->count)) = now;
 	e->ttl = ttl;
 }
 

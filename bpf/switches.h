@@ -27,6 +27,8 @@ volatile const __u8 cfg_reads_transport;	/* a rule reads a transport header */
 volatile const __u8 cfg_synproxy;		/* a rule has the SYN proxy answer */
 volatile const __u8 cfg_syn_options;		/* it may offer what a timestamp carries: scaled windows and SACK */
 volatile const __u8 cfg_syn_scale;		/* the window scale that the stack will take for its own */
+volatile const __u8 cfg_exchanges = 1;	/* CPUs can exchange numbers in memory; needs Linux 5.12 */
+volatile const __u8 cfg_long_frames = 1; /* XDP sees frames in several buffers; needs Linux 5.18 */
 volatile const __u8 cfg_dry;			/* judge without side effects: no logs, no tokens taken */
 volatile const __u8 cfg_sealed;			/* some interface judges in XDP (seal.h) */
 volatile const __u32 cfg_log_rate = 1000;	/* log events a second and CPU; 0: no bound */

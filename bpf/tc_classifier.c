@@ -17,6 +17,7 @@
 #include "kernel.h"
 #include "switches.h"
 #include "maps.h"
+#include "exchange.h"
 #include "limit.h"
 #include "meter.h"
 #include "recent.h"

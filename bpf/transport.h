@@ -130,7 +130,9 @@ __noinline int fw_head_options(struct fw_pkt *pkt, __u32 len) { return walk_opti
 
 static __always_inline void read_options(FRAME *skb, struct fw_pkt *pkt, __u32 len)
 {
-	if (is_head(skb))
+	if (!can_walk(skb))
+		pkt->malformed = 1;
+	else if (is_head(skb))
 		fw_head_options(pkt, len);
 	else
 		fw_tcp_options(skb, pkt, len);

@@ -453,6 +453,7 @@ const (
 	XdpVarCfgCtTimeouts     = "cfg_ct_timeouts"
 	XdpVarCfgDefrag         = "cfg_defrag"
 	XdpVarCfgDry            = "cfg_dry"
+	XdpVarCfgExchanges      = "cfg_exchanges"
 	XdpVarCfgFlows          = "cfg_flows"
 	XdpVarCfgForwarding     = "cfg_forwarding"
 	XdpVarCfgIdleEgress     = "cfg_idle_egress"
@@ -460,6 +461,7 @@ const (
 	XdpVarCfgIfnames        = "cfg_ifnames"
 	XdpVarCfgLogBurst       = "cfg_log_burst"
 	XdpVarCfgLogRate        = "cfg_log_rate"
+	XdpVarCfgLongFrames     = "cfg_long_frames"
 	XdpVarCfgMac            = "cfg_mac"
 	XdpVarCfgNamed          = "cfg_named"
 	XdpVarCfgNat            = "cfg_nat"
@@ -574,6 +576,7 @@ type XdpVariableSpecs struct {
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
+	CfgExchanges      *ebpf.VariableSpec `ebpf:"cfg_exchanges"`
 	CfgFlows          *ebpf.VariableSpec `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.VariableSpec `ebpf:"cfg_forwarding"`
 	CfgIdleEgress     *ebpf.VariableSpec `ebpf:"cfg_idle_egress"`
@@ -581,6 +584,7 @@ type XdpVariableSpecs struct {
 	CfgIfnames        *ebpf.VariableSpec `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.VariableSpec `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.VariableSpec `ebpf:"cfg_log_rate"`
+	CfgLongFrames     *ebpf.VariableSpec `ebpf:"cfg_long_frames"`
 	CfgMac            *ebpf.VariableSpec `ebpf:"cfg_mac"`
 	CfgNamed          *ebpf.VariableSpec `ebpf:"cfg_named"`
 	CfgNat            *ebpf.VariableSpec `ebpf:"cfg_nat"`
@@ -695,6 +699,7 @@ type XdpVariables struct {
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
+	CfgExchanges      *ebpf.Variable `ebpf:"cfg_exchanges"`
 	CfgFlows          *ebpf.Variable `ebpf:"cfg_flows"`
 	CfgForwarding     *ebpf.Variable `ebpf:"cfg_forwarding"`
 	CfgIdleEgress     *ebpf.Variable `ebpf:"cfg_idle_egress"`
@@ -702,6 +707,7 @@ type XdpVariables struct {
 	CfgIfnames        *ebpf.Variable `ebpf:"cfg_ifnames"`
 	CfgLogBurst       *ebpf.Variable `ebpf:"cfg_log_burst"`
 	CfgLogRate        *ebpf.Variable `ebpf:"cfg_log_rate"`
+	CfgLongFrames     *ebpf.Variable `ebpf:"cfg_long_frames"`
 	CfgMac            *ebpf.Variable `ebpf:"cfg_mac"`
 	CfgNamed          *ebpf.Variable `ebpf:"cfg_named"`
 	CfgNat            *ebpf.Variable `ebpf:"cfg_nat"`

@@ -7,9 +7,12 @@
 
 static __always_inline int is_head(const FRAME *frame) { return 0; }
 
-static __always_inline int load_bytes(FRAME *frame, __u32 off, void *to, const __u32 len)
+/* Whether what headers are followed by can be walked. Without cfg_long_frames the verifier would have to follow each step: that is for tc. */
+static __always_inline int can_walk(const FRAME *frame) { return cfg_long_frames; }
+
+static __always_inline int load_bytes(FRAME *frame, __u32 off, void *to, __u32 len)
 {
-	return bpf_xdp_load_bytes(frame, off, to, len);
+	return cfg_long_frames ? bpf_xdp_load_bytes(frame, off, to, len) : -1;
 }
 
 static __always_inline int fetch(FRAME *frame, __u32 off, void *to, const __u32 len)
@@ -21,16 +24,17 @@ static __always_inline int fetch(FRAME *frame, __u32 off, void *to, const __u32 
 		__builtin_memcpy(to, words(data + off), len);
 		return 0;
 	}
-	return bpf_xdp_load_bytes(frame, off, to, len);
+	return load_bytes(frame, off, to, len);
 }
 
 /* len: 1 to 40, known to the verifier. */
-static __always_inline int load_options(FRAME *frame, __u32 off, void *to, __u32 len)
-{
-	return bpf_xdp_load_bytes(frame, off, to, len);
-}
+static __always_inline int load_options(FRAME *frame, __u32 off, void *to, __u32 len) { return load_bytes(frame, off, to, len); }
 
-static __always_inline __u32 buffer_len(FRAME *frame) { return bpf_xdp_get_buff_len(frame); }
+static __always_inline __u32 buffer_len(FRAME *frame)
+{
+	asm volatile("" : "+r"(frame)); /* else clang keeps data and data_end from here on as numbers, for fetch too */
+	return cfg_long_frames ? bpf_xdp_get_buff_len(frame) : (void *)(long)frame->data_end - (void *)(long)frame->data;
+}
 
 /* A frame from the wire is one packet; a super-packet of a veth that does not say its length comes out malformed. */
 static __always_inline int is_super(const FRAME *frame) { return 0; }

@@ -71,6 +71,9 @@ func (t *transaction) check() error {
 	if err := probe(); err != nil {
 		return err
 	}
+	if err := t.checkWants(); err != nil {
+		return err
+	}
 	if err := t.checkOwners(); err != nil {
 		return err
 	}

@@ -173,11 +173,8 @@ func (d *Dataplane) cgroupStatus(s *Status, rs *ruleset.Ruleset) {
 	}
 }
 
-// checkOwners finds out whether the kernel can tell what the rules ask of sockets.
+// checkOwners finds out whether the kernel can tell control groups.
 func (t *transaction) checkOwners() error {
-	if !canCast() && (t.rs.AsksSender() || t.rs.AsksReceiver()) {
-		return &UnsupportedError{Feature: "rules for users, groups and receivers", Kernel: "6.2", Running: kernelRelease()}
-	}
 	if !t.rs.Uses(ruleset.FieldCgroup) {
 		return nil
 	}

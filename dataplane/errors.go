@@ -7,6 +7,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfwall/bpfwall/ruleset"
 )
 
 // What callers may ask for with errors.Is.
@@ -43,12 +45,17 @@ func (e *NotPermittedError) Is(target error) bool { return target == ErrNotPermi
 // UnsupportedError names what the kernel lacks and the first kernel that has it. It is ErrUnsupported.
 type UnsupportedError struct {
 	Feature string
-	Kernel  string // first version with it
-	Running string // version of this one
+	Kernel  string      // first version with it
+	Running string      // version of this one
+	Pos     ruleset.Pos // of the rule that asks for it, if not everything does
 }
 
 func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("%s: not supported by this kernel (%s); it needs Linux %s or later", e.Feature, e.Running, e.Kernel)
+	text := fmt.Sprintf("%s: not supported by this kernel (%s); it needs Linux %s or later", e.Feature, e.Running, e.Kernel)
+	if at := e.Pos.String(); at != "" {
+		return at + ": " + text
+	}
+	return text
 }
 
 // Is makes it ErrUnsupported.

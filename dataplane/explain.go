@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/bpfwall/bpfwall/bpf"
+	"github.com/bpfwall/bpfwall/bpf/prune"
 	"github.com/bpfwall/bpfwall/ruleset"
 	"github.com/bpfwall/bpfwall/translator"
 )
@@ -30,6 +31,9 @@ type Judgement struct {
 	Mark    uint32 // as the rules left it
 	NoTrack bool
 }
+
+// judgeProgram runs the rules of one hook on a packet that user space has made.
+const judgeProgram = "fw_judge"
 
 // private are maps that a twin needs only small, or not at all.
 var private = []string{"ct", "ct_new", "frags", "ifaces", "addr_types", "cgroups", "conncounts", "conncount_places"}
@@ -80,11 +84,11 @@ func newTwin(rs *ruleset.Ruleset, slots translator.Slots, limits *ebpf.Map, tabl
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("limit of locked memory: %w", errKernel(err))
 	}
-	if !canCast() {
-		if err := out.Spec.Variables["cfg_owner"].Set(false); err != nil {
-			return nil, fmt.Errorf("cfg_owner: %s", err)
-		}
+	out.Spec.Programs = map[string]*ebpf.ProgramSpec{judgeProgram: out.Spec.Programs[judgeProgram]}
+	if err := fitKernel(out.Spec); err != nil {
+		return nil, err
 	}
+	prune.Spec(out.Spec)
 	coll, err := load(out.Spec, tables)
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", errKernel(err))
@@ -171,7 +175,7 @@ func (t *Twin) run(pkt bpf.Pkt) (after bpf.Pkt, verdict uint32, err error) {
 	scratch := t.coll.Maps["scratch"]
 	err = scratch.Put(uint32(0), cpus)
 	if err == nil {
-		_, err = t.coll.Programs["fw_judge"].Run(&ebpf.RunOptions{Data: make([]byte, 64)})
+		_, err = t.coll.Programs[judgeProgram].Run(&ebpf.RunOptions{Data: make([]byte, 64)})
 	}
 	if err == nil {
 		err = errors.Join(scratch.Lookup(uint32(0), &cpus), t.coll.Maps["judged"].Lookup(uint32(0), &verdict))

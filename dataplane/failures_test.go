@@ -109,6 +109,7 @@ func TestRefusals(t *testing.T) {
 		says string // part of it
 	}
 	rows := []row{
+		{"flow limits without bpf_loop", hasNo("limits of flows"), ownedRules(ruleset.HookInput, fewFlows()), Options{}, &unsupported, "p.toml:5: limits of flows: not supported by this kernel"},
 		{"users without BTF", withoutKfuncs, ownedRules(ruleset.HookOutput, ofUser()), Options{}, &unsupported, "needs Linux 6.2"},
 		{"receivers without BTF", withoutKfuncs, ownedRules(ruleset.HookInput, ofUnit()), Options{}, &unsupported, "needs Linux 6.2"},
 		{"units without cgroup2", withoutCgroup2, ownedRules(ruleset.HookOutput, ofUnit()), Options{}, &misplaced, "p.toml:5: control groups of version 2 are not mounted"},
@@ -120,14 +121,7 @@ func TestRefusals(t *testing.T) {
 		{"mounting not permitted", func(k *kernel) { k.mount = func(string) error { return unix.EPERM } }, inputRules(80), Options{}, &unpermitted, "CAP_SYS_ADMIN"},
 	}
 	for _, n := range needs {
-		rows = append(rows, row{"needs " + n.feature, func(k *kernel) {
-			k.has = func(asked need) error {
-				if asked.feature == n.feature {
-					return ebpf.ErrNotSupported
-				}
-				return nil
-			}
-		}, inputRules(80), Options{}, &unsupported, n.feature + ": not supported by this kernel"})
+		rows = append(rows, row{"needs " + n.feature, hasNo(n.feature), inputRules(80), Options{}, &unsupported, n.feature + ": not supported by this kernel"})
 	}
 	for bit, name := range map[uint]string{capBPF: "CAP_BPF", capPerfmon: "CAP_PERFMON", capNetAdmin: "CAP_NET_ADMIN"} {
 		rows = append(rows, row{"without " + name, func(k *kernel) {

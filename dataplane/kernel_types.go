@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -16,7 +17,19 @@ func Prepare() { _, _ = kernelTypes.Kernel() }
 
 // load loads what is in a spec, with maps that are there already in place of some of its own.
 func load(spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map) (*ebpf.Collection, error) {
-	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: maps, Cache: kernelTypes})
+	opts := ebpf.CollectionOptions{MapReplacements: maps, Cache: kernelTypes}
+	if lacks(longFrames) {
+		spec = inOneBuffer(spec)
+	}
+	if lacks(apart) {
+		return ebpf.NewCollectionWithOptions(inPlace(spec), opts)
+	}
+	coll, err := ebpf.NewCollectionWithOptions(spec, opts)
+	var refused *ebpf.VerifierError
+	if errors.As(err, &refused) && lacks(precise) {
+		return ebpf.NewCollectionWithOptions(inPlace(spec), opts)
+	}
+	return coll, err
 }
 
 // canCast reports whether programs can read the kernel's own structures of a packet (Linux 6.2).

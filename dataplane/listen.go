@@ -32,9 +32,6 @@ func (t *transaction) checkListen() error {
 	if len(chains) == 0 {
 		return nil
 	}
-	if !canCast() {
-		return &UnsupportedError{Feature: "rules for who may listen", Kernel: "6.2", Running: kernelRelease()}
-	}
 	if _, err := cgroupRoot(); err != nil {
 		return &ruleset.Error{Pos: chains[0].Pos, Msg: "rules for who may listen: " + err.Error()}
 	}

@@ -16,20 +16,36 @@ import (
 
 // setSwitches fixes what the programs are to know of the host and of themselves, and leaves out of them what they then do not need.
 func setSwitches(spec *ebpf.CollectionSpec, g *Generation, seal uint64) error {
-	if v := spec.Variables["cfg_owner"]; v != nil && !canCast() { // only logs may ask then: checkOwners
-		if err := v.Set(false); err != nil {
-			return fmt.Errorf("cfg_owner: %s", err)
-		}
-	}
 	tcp := cmp.Or(g.TCP, &tcpSettings{})
-	for name, value := range map[string]any{
+	err := setAll(spec, map[string]any{
 		"cfg_syn_options": tcp.Extended, "cfg_syn_scale": uint8(tcp.Scale),
 		"own_seal": seal, "own_generation": g.Number, "cfg_sealed": seal != 0,
 		"cfg_comm":       g.Notes,
 		"cfg_forwarding": g.Forwarding, "cfg_nat": g.NAT, "cfg_defrag": g.Defrag,
 		"cfg_casts": canCast(), "cfg_checksums": checksums() && canCast(), "cfg_route_notes": g.Forwarding && canCast(),
 		"cfg_named": len(g.Options.Interfaces) > 0, "cfg_idle_ingress": g.idle(ingress), "cfg_idle_egress": g.idle(egress),
-	} {
+	})
+	if err == nil {
+		err = fitKernel(spec)
+	}
+	if err != nil {
+		return err
+	}
+	prune.Spec(spec)
+	return nil
+}
+
+// fitKernel fixes what programs do without because the kernel has it not, whatever the rules are.
+func fitKernel(spec *ebpf.CollectionSpec) error {
+	without := map[string]any{"cfg_exchanges": !lacks(exchanges), "cfg_long_frames": !lacks(longFrames)}
+	if !canCast() {
+		without["cfg_owner"] = false // only logs may ask then: wants
+	}
+	return setAll(spec, without)
+}
+
+func setAll(spec *ebpf.CollectionSpec, switches map[string]any) error {
+	for name, value := range switches {
 		v := spec.Variables[name]
 		if v == nil {
 			continue // the compiler left it out
@@ -38,7 +54,6 @@ func setSwitches(spec *ebpf.CollectionSpec, g *Generation, seal uint64) error {
 			return fmt.Errorf("%s: %s", name, err)
 		}
 	}
-	prune.Spec(spec)
 	return nil
 }
 
@@ -86,6 +101,9 @@ func (d *Dataplane) loadError(err error) error {
 		return fmt.Errorf("load: %w", errKernel(err))
 	}
 	e := &VerifierError{Summary: fmt.Sprintf("%v", ve)}
+	if errors.Is(err, unix.E2BIG) && lacks(precise) {
+		e.Summary += "; that of Linux " + precise.kernel + " and later has to look at less"
+	}
 	path := filepath.Join(d.at.state, "verifier.log")
 	if os.MkdirAll(d.at.state, 0o700) == nil && os.WriteFile(path, fmt.Appendf(nil, "%+v\n", ve), 0o600) == nil {
 		e.LogFile = path

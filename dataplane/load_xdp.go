@@ -17,6 +17,9 @@ func (t *transaction) chooseXDP() {
 	if g.Guard && t.opts.XDP == XDPOff {
 		g.NoXDP = "turned off (--xdp off)"
 	}
+	if g.Guard && g.NoXDP == "" && t.rs.UsesSynProxy() && lacks(longFrames) {
+		g.NoXDP = "answers to SYNs need Linux " + longFrames.kernel + " there"
+	}
 	if g.judgesInXDP() {
 		var b [8]byte
 		_, _ = rand.Read(b[:]) // does not fail, crypto/rand

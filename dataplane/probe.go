@@ -2,13 +2,14 @@ package dataplane
 
 import (
 	"bytes"
-	"errors"
 	"os"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
+
+	"github.com/bpfwall/bpfwall/ruleset"
 )
 
 // kernel is what the running kernel, and the host, are asked.
@@ -38,8 +39,6 @@ type need struct {
 }
 
 var needs = []need{
-	// Why 6.1: docs/kernels.md. The probe is for a helper that came with it.
-	{"a verifier for programs as large as these", "6.1", func() error { return features.HaveProgramHelper(ebpf.SchedCLS, asm.FnUserRingbufDrain) }},
 	{"tc programs", "4.1", func() error { return features.HaveProgramType(ebpf.SchedCLS) }},
 	{"bounded loops", "5.3", features.HaveBoundedLoops},
 	{"programs of a million instructions", "5.2", features.HaveLargeInstructions},
@@ -53,19 +52,19 @@ var needs = []need{
 // loading has the last word.
 func probe() error {
 	for _, n := range needs {
-		if err := n.missing(); err != nil {
+		if err := n.missing(ruleset.Pos{}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// missing returns ErrUnsupported if the kernel is known not to have it.
-func (n need) missing() error {
-	if err := running.has(n); errors.Is(err, ebpf.ErrNotSupported) {
-		return &UnsupportedError{Feature: n.feature, Kernel: n.kernel, Running: kernelRelease()}
+// missing returns ErrUnsupported if the kernel lacks it. at: what asks for it; the zero Pos: everything does.
+func (n need) missing(at ruleset.Pos) error {
+	if !lacks(n) {
+		return nil
 	}
-	return nil
+	return &UnsupportedError{Feature: n.feature, Kernel: n.kernel, Running: kernelRelease(), Pos: at}
 }
 
 func kernelRelease() string {

@@ -6,11 +6,15 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/bpfwall/bpfwall/bpf"
+	"github.com/bpfwall/bpfwall/ruleset"
 )
 
 // startReaper has a kernel timer remove flows that are over from the map of assured flows, with no process running. It works on the map
 // that is pinned now; the reaper that was there before ends with its pin.
 func (d *Dataplane) startReaper() error {
+	if err := timers.missing(ruleset.Pos{}); err != nil {
+		return err
+	}
 	coll, err := d.loadReaper()
 	if err != nil {
 		return fmt.Errorf("reaper: %w", errKernel(err))

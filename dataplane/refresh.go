@@ -17,10 +17,12 @@ var refreshSteps = []step{
 	{"attach", (*transaction).attachMissing},
 	{"attach XDP", (*transaction).attachXDP},
 	{"detach", func(t *transaction) error { t.detachUnwanted(); return nil }},
+	{"reap", (*transaction).reap},
 }
 
 // Refresh adapts the firewall to a host that has changed under it: it attaches to interfaces that are new and to hooks that something
-// was detached from, and learns names and addresses. The rules in force stay. Returns ErrNotLoaded.
+// was detached from, learns names and addresses, and removes flows that are over where no timer does. The rules in force stay.
+// Returns ErrNotLoaded.
 func (d *Dataplane) Refresh(ctx context.Context) (*Result, error) {
 	var res *Result
 	err := d.change(ctx, func() (err error) {
@@ -48,6 +50,14 @@ func (t *transaction) stay() (err error) {
 		return err
 	}
 	return t.chooseInterfaces()
+}
+
+// reap removes flows that are over, where no timer does.
+func (t *transaction) reap() error {
+	if lacks(timers) {
+		_, _ = t.d.dropExpired()
+	}
+	return nil
 }
 
 // openRefilled opens the maps that describeHost fills.

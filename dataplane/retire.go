@@ -12,7 +12,9 @@ func (t *transaction) retire() error {
 	t.detachWatch()
 	t.detachNotes()
 	if err := t.d.startReaper(); err != nil {
-		t.warn("flows that are over are removed at the next apply only: %s", err)
+		if t.rs.UsesConntrack() {
+			t.warn("flows that are over are removed at the next apply or refresh only: %s", err)
+		}
 		_, _ = t.d.dropExpired()
 	}
 	t.startSetReapers()

@@ -7,6 +7,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/bpfwall/bpfwall/bpf"
+	"github.com/bpfwall/bpfwall/ruleset"
 )
 
 // timerMap is the pin of a set's timer, beside tableMap and elementsMap.
@@ -25,6 +26,9 @@ func (t *transaction) startSetReapers() {
 }
 
 func (d *Dataplane) startSetReaper(set string) error {
+	if err := timers.missing(ruleset.Pos{}); err != nil {
+		return err
+	}
 	coll, err := d.loadSetReaper(set)
 	if err != nil {
 		return errKernel(err)
