@@ -83,7 +83,10 @@ func (t *transaction) check() error {
 	if err := t.chooseNAT(); err != nil {
 		return err
 	}
-	return t.chooseInterfaces()
+	if err := t.chooseInterfaces(); err != nil {
+		return err
+	}
+	return t.warnOfAbsent()
 }
 
 // compile translates the rules. Those that the live generation has too keep their slots of counters and limits.

@@ -285,3 +285,26 @@ func TestPolicyOnAllFamilies(t *testing.T) {
 		t.Error("answers got out")
 	}
 }
+
+// TestInterrupted: a change that is interrupted before the switch, at whichever step, leaves what was in force, and says so.
+func TestInterrupted(t *testing.T) {
+	w := newWorld(t)
+	w.serve(80)
+	w.apply(inputRules(80), Options{})
+	d := w.open()
+	for _, at := range []string{"sweep", "compile", "save", "flip"} {
+		ctx, interrupt := context.WithCancel(context.Background())
+		d.cfg.Progress = func(step string, _, _ int) {
+			if step == at {
+				interrupt()
+			}
+		}
+		if _, err := d.Apply(ctx, inputRules(81), Meta{}, Options{}); !errors.Is(err, ErrInterrupted) {
+			t.Errorf("at %s: %v, want ErrInterrupted", at, err)
+		}
+		interrupt()
+	}
+	if all, err := d.History(); err != nil || len(all) != 1 || !w.reaches(80) {
+		t.Errorf("want one generation, and port 80 open: %d, %v", len(all), err)
+	}
+}

@@ -27,6 +27,8 @@ var (
 	ErrUnsupported  = errors.New("not supported by this kernel")
 	// ErrStateFull: the disk with the state has no room; nothing was changed.
 	ErrStateFull = errors.New("no space left for the generation's files")
+	// ErrInterrupted: the caller's context ended before the switch.
+	ErrInterrupted = errors.New("interrupted: what was in force stays")
 )
 
 // NotPermittedError names the capabilities that the caller lacks. It is ErrNotPermitted.

@@ -40,7 +40,7 @@ func lock(ctx context.Context, path string, wait time.Duration) (unlock func(), 
 		select {
 		case <-ctx.Done():
 			_ = f.Close()
-			return nil, ctx.Err()
+			return nil, ErrInterrupted
 		case <-time.After(lockPoll):
 		}
 	}

@@ -86,8 +86,8 @@ func (d *Dataplane) run(ctx context.Context, steps []step, t *transaction) (*Res
 }
 
 func (t *transaction) take(ctx context.Context, s step) error {
-	if err := ctx.Err(); err != nil && !t.flipped {
-		return err
+	if ctx.Err() != nil && !t.flipped {
+		return ErrInterrupted
 	}
 	if t.d.before != nil {
 		if err := t.d.before(s.name); err != nil {

@@ -3,6 +3,8 @@ package input
 import (
 	"bytes"
 	"strings"
+
+	"github.com/bpfwall/bpfwall/ruleset"
 )
 
 // Format is a language that rules are written in.
@@ -32,4 +34,20 @@ func Detect(name string, text []byte) Format {
 		return TOML
 	}
 	return TOML
+}
+
+// refuseEmpty is an error about a text that says nothing, unless its name says what it is to be.
+func refuseEmpty(name string, text []byte) error {
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' {
+			return nil
+		}
+	}
+	if strings.HasSuffix(name, ".toml") {
+		return nil
+	}
+	var list ruleset.ErrorList
+	list.Add(ruleset.Pos{File: displayName(name), Line: 1, Col: 1}, "empty: there are no rules in it").Help =
+		"iptables-save prints nothing as long as the kernel has no such tables; for no rules at all write version = 1"
+	return list
 }

@@ -35,6 +35,9 @@ func Load(files []string, opt Options) (*Input, error) {
 		if err := in.Sources.read(name, opt.Stdin); err != nil {
 			return in, err
 		}
+		if err := refuseEmpty(name, in.Sources[displayName(name)]); err != nil {
+			return in, err
+		}
 		f := Detect(name, in.Sources[displayName(name)])
 		formats[f] = append(formats[f], displayName(name))
 		in.Files = append(in.Files, displayName(name))

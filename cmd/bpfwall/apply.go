@@ -61,7 +61,7 @@ func (a *app) applyInput(ctx context.Context, in *input.Input, f applyFlags) err
 		return fail(exitUsage, "--confirm %s: not a time to wait", f.confirm)
 	}
 	if x := f.options.XDP; x != dataplane.XDPAuto && !slices.Contains(dataplane.XDPs, x) {
-		return fail(exitUsage, "--xdp %q: there are %q", x, dataplane.XDPs)
+		return fail(exitUsage, "--xdp %q: want off, native or generic", x)
 	}
 	fw, err := a.firewall()
 	if err != nil {

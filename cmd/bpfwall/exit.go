@@ -61,6 +61,32 @@ func (e *codeError) withHelp(format string, args ...any) *codeError {
 	return e
 }
 
+// advice is what to do about errors that any verb may end with.
+var advice = []struct {
+	err  error
+	help string
+}{
+	{dataplane.ErrNotLoaded, "`bpfwall apply FILE` puts rules in force"},
+	{dataplane.ErrNoGeneration, "`bpfwall history` lists them"},
+}
+
+// helpFor is what to do about an error; "" if nothing is known.
+func helpFor(err error) string {
+	var coded *codeError
+	if errors.As(err, &coded) && coded.help != "" {
+		return coded.help
+	}
+	for _, a := range advice {
+		if errors.Is(err, a.err) {
+			return a.help
+		}
+	}
+	if isIncomplete(err) {
+		return "--allow-partial goes on without them"
+	}
+	return ""
+}
+
 // code is the exit code for an error.
 func code(err error) int {
 	var coded *codeError

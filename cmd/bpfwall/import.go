@@ -25,8 +25,14 @@ func (a *app) importing() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import iptables FILE...",
 		Short: "Turn another firewall's rules into a policy, with a report of every rule",
-		Args:  cobra.NoArgs,
-		RunE:  needsSubcommand,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return fail(exitUsage, "import %q: only what iptables-save and ip6tables-save print is read", args[0]).withHelp("%s",
+				"`bpfwall import iptables FILE...`: rules of ufw are in what these print, those of firewalld with FirewallBackend=iptables")
+		},
+		RunE: needsSubcommand,
 	}
 	cmd.AddCommand(a.importIptables())
 	return cmd

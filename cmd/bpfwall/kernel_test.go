@@ -133,7 +133,11 @@ func TestLifeOfAFirewall(t *testing.T) {
 	at("explain", "udp 192.0.2.10 -> 192.0.2.1:7777 in lan0").want(t, 0, "verdict DROP", "generation 2")
 	at("rollback").want(t, 0, "generation 3 is live")
 	at("rollback", "2").want(t, 0, "generation 4 is live")
-	at("rollback", "77").want(t, 1, "no such generation")
+	at("rollback", "77").want(t, 1, "no such generation", "bpfwall history")
+	at("refresh").want(t, 0, "generation 4 stays in force, on")
+	at("show", "rules", "nosuch").want(t, 1, `"nosuch": no such chain`)
+	at("show", "recent").want(t, 0, "no address is noted")
+	at("watch", "--count", "-1").want(t, exitUsage, "not a number of lines")
 	at("history").want(t, 0, `"first"`, "again 1", "*  4")
 	at("plan", "--detailed-exitcode", closed).want(t, 0, "0 to add, 0 to change, 0 to remove")
 	at("plan", "--detailed-exitcode", open).want(t, exitChanges, "inbound/chat", "tests: 2 passed, 0 failed")
@@ -192,8 +196,6 @@ func TestUnconfirmedGoesBack(t *testing.T) {
 	at("status").want(t, 0, ", confirmed")
 }
 
-// An operator on SSH does not saw off the branch. Only the firewall of the machine's own namespace can, so this one stops before it
-// changes anything.
 // A rollback after a trial that nobody confirmed goes back past it.
 func TestRollbackPastATrial(t *testing.T) {
 	_, at := host(t)
@@ -240,6 +242,8 @@ func TestLostPinsAndFiles(t *testing.T) {
 	at("apply", "--yes", open).want(t, 0, "is live")
 }
 
+// An operator on SSH does not saw off the branch. Only the firewall of the machine's own namespace can, so this one stops before it
+// changes anything.
 func TestRefusesToCutTheSession(t *testing.T) {
 	needRoot(t)
 	drop := write(t, "drop.toml", "version = 1\n[[inbound]]\nname = \"shut\"\ndrop = \"ssh\"\n")

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,8 +33,11 @@ func (a *app) load(files []string, f importFlags) (*input.Input, error) {
 	in, err := input.Load(files, f.options(a))
 	end()
 	a.sources = in.Sources
-	if err == nil {
+	switch {
+	case err == nil:
 		a.warnings(in.Warnings())
+	case errors.Is(err, fs.ErrNotExist) && slices.Equal(files, a.filesOr(nil)):
+		return in, fail(exitFailed, "%w", err).withHelp("name the file with the rules; this one is meant where none is named")
 	}
 	return in, err
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 )
 
 // schema names the shape of a JSON answer. Within v1 members are only added.
@@ -16,6 +18,7 @@ func schemaOf(verb string) schema { return schema{"bpfwall." + verb + "/v1"} }
 func (a *app) emit(object any, text func()) error {
 	if a.json {
 		enc := json.NewEncoder(a.stdout)
+		enc.SetEscapeHTML(false) // it is no part of a web page, and people read it
 		enc.SetIndent("", "  ")
 		return enc.Encode(object)
 	}
@@ -23,6 +26,18 @@ func (a *app) emit(object any, text func()) error {
 		text()
 	}
 	return nil
+}
+
+// answers is stdout, and remembers what went wrong there: an answer that is cut short is a failure.
+type answers struct {
+	io.Writer
+	err error
+}
+
+func (w *answers) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.err = cmp.Or(w.err, err)
+	return n, err
 }
 
 // printf writes a result to stdout.

@@ -16,7 +16,9 @@ func (a *app) refresh() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printResult("refresh", res, nil)
+			return a.emit(a.resultOf("refresh", res, nil), func() {
+				a.printf("generation %d stays in force, on %s\n", res.Generation, count(len(res.Hooks), "hook"))
+			})
 		},
 	}
 }

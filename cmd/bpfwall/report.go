@@ -29,16 +29,10 @@ type failure struct {
 
 // report prints why the verb failed: problems in files with the lines they are in, anything else on one line.
 func (a *app) report(verb string, err error) {
-	list, help := problems(err), ""
+	list, help := problems(err), helpFor(err)
 	var coded *codeError
-	if errors.As(err, &coded) {
-		help = coded.help
-		if coded.said {
-			return
-		}
-	}
-	if help == "" && isIncomplete(err) {
-		help = "--allow-partial goes on without them"
+	if errors.As(err, &coded) && coded.said {
+		return
 	}
 	if a.json {
 		f := failure{schema: schemaOf(verb), Error: err.Error(), Help: help, Exit: code(err)}

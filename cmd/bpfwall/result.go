@@ -40,18 +40,22 @@ func hookAnswers(hooks []dataplane.Hook) []hookAnswer {
 
 // printResult says what an apply or a rollback did, also to connections and counters, which is what people fear for.
 func (a *app) printResult(verb string, res *dataplane.Result, changes []ruleset.Change) error {
-	for _, w := range res.Warnings {
-		a.warn("%s", w)
-	}
-	answer := result{
-		schemaOf(verb), res.Generation, res.Previous, hookAnswers(res.Hooks), res.Rules, res.Kept,
-		res.Took.Nanoseconds(), res.Flip.Nanoseconds(), res.Warnings, changes,
-	}
-	return a.emit(answer, func() {
+	return a.emit(a.resultOf(verb, res, changes), func() {
 		a.printf("generation %d is live on %s; ready in %s, switched in %s\n",
 			res.Generation, count(len(res.Hooks), "hook"), round(res.Took), round(res.Flip))
 		a.printf("connections: all kept. counters: %d of %d carried over\n", res.Kept, res.Rules)
 	})
+}
+
+// resultOf is the answer in JSON; its warnings are printed.
+func (a *app) resultOf(verb string, res *dataplane.Result, changes []ruleset.Change) result {
+	for _, w := range res.Warnings {
+		a.warn("%s", w)
+	}
+	return result{
+		schemaOf(verb), res.Generation, res.Previous, hookAnswers(res.Hooks), res.Rules, res.Kept,
+		res.Took.Nanoseconds(), res.Flip.Nanoseconds(), res.Warnings, changes,
+	}
 }
 
 // round leaves three digits of a time.

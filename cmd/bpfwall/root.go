@@ -29,6 +29,8 @@ type app struct {
 
 // run runs one command line and returns the exit code.
 func run(e *env, args []string) int {
+	stdout := &answers{Writer: e.stdout}
+	e.stdout = stdout
 	a := &app{env: e}
 	root := a.command()
 	root.SetArgs(replaceArrows(args))
@@ -41,6 +43,9 @@ func run(e *env, args []string) int {
 	if err != nil && !a.started {
 		a.json = a.json || slices.Contains(args, "--json") // flags may not have been read that far
 		err = usage(cmd, err)
+	}
+	if err == nil && stdout.err != nil {
+		err = fail(exitFailed, "the answer is cut short: %w", stdout.err)
 	}
 	if err != nil {
 		a.report(verbOf(cmd), err)

@@ -11,6 +11,10 @@ import (
 // save writes a file in one piece: whoever reads it meanwhile, or after a crash or a full disk, finds the old one or the new one.
 func save(name string, text []byte) error {
 	temp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return fmt.Errorf("%s: %w", name, at.Err) // it names the temporary file
+	}
 	if err != nil {
 		return err
 	}

@@ -48,4 +48,7 @@ func (a *app) printNoted(list []notedAnswer) {
 		rows = append(rows, []string{escape(n.List), n.Addr, "last " + agoText(n.LastNS) + " ago", count(int(n.Times), "time")})
 	}
 	a.printf("%s", columns(rows))
+	if len(list) == 0 {
+		a.printf("no address is noted\n")
+	}
 }

@@ -86,7 +86,7 @@ func ruleAnswers(counters []dataplane.Counter, chains []string, unused bool, sor
 		return nil, fail(exitUsage, "--sort %q: want packets or bytes", sort)
 	}
 	if len(chains) > 0 && len(list) == 0 && !unused {
-		return nil, fail(exitFailed, "%q: no such chain is loaded", chains)
+		return nil, fail(exitFailed, "%q: no such chain is loaded", chains[0]).withHelp("`bpfwall show rules` shows all of them")
 	}
 	return list, nil
 }

@@ -99,6 +99,9 @@ func (a *app) printStatus(s *dataplane.Status) {
 		}
 	}
 	a.printf("\n")
+	if !g.Confirmed {
+		a.printf("not confirmed: `bpfwall confirm` keeps these rules, `bpfwall rollback` goes back; the next boot does without them\n")
+	}
 	for _, w := range s.Warnings {
 		a.printf("%s %s\n", p.warning("warning:"), escape(w))
 	}

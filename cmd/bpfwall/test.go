@@ -54,6 +54,9 @@ func (a *app) test() *cobra.Command {
 				failed = append(failed, list...)
 			}
 			a.sources = sources
+			if len(answer.Cases) == 0 {
+				answer.Compiled = "not asked: there are no tests"
+			}
 			return a.reportTests(answer, failed)
 		},
 	}

@@ -48,6 +48,9 @@ func (a *app) watch() *cobra.Command {
 		Long: "Shows packets that rules log, a line each, as they come; with texts, lines that have all of them. Once a second at most,\n" +
 			"also a packet that a limit of connections dropped (source-full), or that found the table of connections full (ct-full).",
 		RunE: func(cmd *cobra.Command, words []string) error {
+			if limit < 0 {
+				return fail(exitUsage, "--count %d: not a number of lines", limit)
+			}
 			fw, err := a.firewall()
 			if err != nil {
 				return err
@@ -185,7 +188,9 @@ func endpoint(addr netip.Addr, port int) string {
 
 func (a *app) printEvent(e eventAnswer) {
 	if a.json {
-		_ = json.NewEncoder(a.stdout).Encode(e)
+		enc := json.NewEncoder(a.stdout)
+		enc.SetEscapeHTML(false)
+		_ = enc.Encode(e)
 		return
 	}
 	a.printf("%s\n", e.line(paint(a.colours(a.color, 1))))

@@ -63,8 +63,10 @@ func (p *parser) note(err *ruleset.Error) {
 // line reads one line.
 func (p *parser) line(line string, pos ruleset.Pos) *ruleset.Error {
 	switch {
-	case line == "" || line[0] == '#':
+	case line == "":
 		return nil
+	case line[0] == '#':
+		return omission(line, pos)
 	case strings.HasSuffix(line, "\r"):
 		return fail(column(pos, len(line)-1, 1), `convert the file, for example with sed -i 's/\r$//'`, "line: ends in CR LF")
 	case p.open == nil && line[0] == '*':
@@ -79,6 +81,17 @@ func (p *parser) line(line string, pos ruleset.Pos) *ruleset.Error {
 		return p.chainLine(line, pos)
 	}
 	return p.commandLine(line, pos)
+}
+
+// omission is an error for the comment that iptables-save of nf_tables leaves in the place of a table whose rules it cannot print: rules
+// of this host are not in the file.
+func omission(comment string, pos ruleset.Pos) *ruleset.Error {
+	name, found := strings.CutSuffix(comment, "' is incompatible, use 'nft' tool.")
+	if name, ok := strings.CutPrefix(name, "# Table `"); ok && found {
+		return fail(pos, "take this line out to go on with the other tables alone",
+			"table %q: its rules are not in the file: nft made them, and iptables-save cannot print them", name)
+	}
+	return nil
 }
 
 // clip shortens text that is quoted in a message.
