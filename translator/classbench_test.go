@@ -93,12 +93,12 @@ func cost(t testing.TB, rs *ruleset.Ruleset, filters []classbench.Filter) (out [
 // exact judges headers by a filter set under some engines, and compares all counters with what the filters say.
 func exact(t *testing.T, filters []classbench.Filter, engines ...Engine) {
 	t.Helper()
-	n := 1 << 9
-	for n < 1<<26/len(filters) && n < 1<<15 {
-		n *= 2
-	}
+	n, most, work := 1<<9, 1<<15, 1<<26 // work is comparisons of the reference
 	if *long {
-		n = 1 << 20
+		most, work = 1<<20, 1<<34
+	}
+	for n < work/len(filters) && n < most {
+		n *= 2
 	}
 	headers := append(classbench.Headers(filters, classbench.Uniform, n/2, *seed), classbench.Headers(filters, classbench.Mixed, n/2, *seed)...)
 	rs := classbench.Ruleset("filters", filters)
