@@ -84,7 +84,8 @@ func (d *depth) low(b *block) low {
 	return l
 }
 
-// kept is the same of a lookup, with what outlives it while the code of stops runs; lookups in these nest.
+// kept is the same of a lookup, with what outlives it while the code of stops runs; lookups in these nest. It is up to 24 bytes more than
+// lookup.keep takes, which has firstKept for the outermost one.
 func (d *depth) kept(s *step) (low int16) {
 	if s.classifier == nil {
 		return 0
@@ -95,7 +96,7 @@ func (d *depth) kept(s *step) (low int16) {
 			low = min(low, d.low(st.step.target).all)
 		}
 	}
-	return min(low, stackLoop) - 16 - 8*int16(s.classifier.groups())
+	return keptBelow(min(low, stackLoop), s.classifier.groups()).ahead
 }
 
 // touches is how far down a rule's own code does.

@@ -18,8 +18,14 @@ type kept struct {
 // aheadCounts is the first rule that can end the way of a packet that meets a stop and a rule that counts.
 const aheadCounts = 2
 
+// keptBelow is what a lookup keeps right below a place on the stack.
+func keptBelow(at int16, groups int) kept {
+	bits := at - 8 - int16(8*groups)
+	return kept{answer: at - 8, bits: bits, ahead: bits - 8, from: bits - 4}
+}
+
 // firstKept is where no other code puts anything.
-var firstKept = kept{answer: -8, bits: -16, ahead: -24, from: -20}
+var firstKept = keptBelow(0, 1)
 
 // keep finds room for what a lookup keeps: below what the stops' code needs itself if another lookup waits for this one.
 func (l *lookup) keep() {
@@ -27,9 +33,7 @@ func (l *lookup) keep() {
 		l.kept = firstKept
 		return
 	}
-	at := min(l.lowering.kept, stackLoop, l.classifier.bottom()) - 8
-	bits := at - int16(8*l.groups())
-	l.kept = kept{answer: at, bits: bits, ahead: bits - 8, from: bits - 4}
+	l.kept = keptBelow(min(l.lowering.kept, stackLoop, l.classifier.bottom()), l.groups())
 }
 
 // group is the stops that one word has bits for.
