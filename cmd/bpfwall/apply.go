@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,16 +86,16 @@ func (a *app) applyInput(ctx context.Context, in *input.Input, f applyFlags) err
 	if err := a.confirm(ctx, f.yes, "Apply?", func() { a.printChanges(a.stderr, changes) }); err != nil {
 		return err
 	}
+	// What goes live is confirmed or taken back, whoever was to read of it: a pipe or a terminal that is gone must not end this process.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	end := a.waiting("applying %s", count(in.Rules(), "rule"))
 	res, err := fw.Apply(ctx, in.Ruleset, a.meta(in, f.note), f.options)
 	end()
 	if err != nil {
 		return err
 	}
-	if err := a.printResult("apply", res, changes); err != nil {
-		return err
-	}
-	return a.prove(ctx, fw, res, a.confirmTime(in, f))
+	unsaid := a.printResult("apply", res, changes)
+	return cmp.Or(a.prove(ctx, fw, res, a.confirmTime(in, f)), unsaid)
 }
 
 // confirmTime is how long to wait for a confirmation; 0 for none: --yes is one, unless --confirm was given too.

@@ -74,6 +74,7 @@ func TestJSON(t *testing.T) {
 		{"set refresh banned", exitRefused, "set-refresh"},
 		{"set refresh", 0, "set-refresh"},
 		{"show flows", 0, "show-flows"},
+		{"forget --all", 0, "forget"},
 		{"show code", 0, "show-code"},
 		{"show services ssh", 0, "show-services"},
 		{"history", 0, "history"},

@@ -137,6 +137,13 @@ func TestLifeOfAFirewall(t *testing.T) {
 	at("refresh").want(t, 0, "generation 4 stays in force, on")
 	at("show", "rules", "nosuch").want(t, 1, `"nosuch": no such chain`)
 	at("show", "recent").want(t, 0, "no address is noted")
+	at("forget").want(t, exitUsage, "name addresses, or --all")
+	at("forget", "10.0.0.300").want(t, exitUsage, "not an address or prefix")
+	at("forget", "203.0.113.0/24").want(t, 0, "0 connections forgotten")
+	if o := at("show", "flows"); !strings.HasPrefix(o.out, "0 connections") {
+		at("forget", "192.0.2.10").want(t, 0, "forgotten")
+		at("show", "flows").want(t, 0, "0 connections")
+	}
 	at("watch", "--count", "-1").want(t, exitUsage, "not a number of lines")
 	at("history").want(t, 0, `"first"`, "again 1", "*  4")
 	at("plan", "--detailed-exitcode", closed).want(t, 0, "0 to add, 0 to change, 0 to remove")
@@ -361,6 +368,31 @@ func TestHangup(t *testing.T) {
 	_ = cmd.Wait()
 	at("status").want(t, 0, "generation 3, confirmed")
 	at("history").want(t, 0, "again 1", "2 not confirmed")
+}
+
+// Nobody reads what an apply says. What it has put in force is confirmed, or taken back, all the same.
+func TestNobodyReads(t *testing.T) {
+	w, at := host(t)
+	policy := write(t, "p.toml", "version = 1\n")
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{"generation 1, confirmed", nil},
+		{"generation 3, confirmed", []string{"--confirm", "100ms"}},
+		{"generation 5, confirmed", []string{"--confirm", "100ms", "--json"}},
+	} {
+		cmd := exec.Command(program(t), append([]string{"--netns", w.DUT.Name, "apply", "--yes", policy}, c.args...)...)
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = reader.Close()
+		cmd.Stdout, cmd.Stderr = writer, writer
+		_ = cmd.Run()
+		_ = writer.Close()
+		at("status").want(t, 0, c.want)
+	}
 }
 
 // program is a copy of this test's binary under the name that makes TestMain run the command. Everybody may run it.

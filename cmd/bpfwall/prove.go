@@ -4,21 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/bpfwall/bpfwall/dataplane"
 )
 
 // prove waits for the confirmation that a new generation works, and goes back without one. A wait of 0 confirms at once.
-// The shell's death does not stop it: that is the case it is for.
+// The shell's death does not stop it (applyInput): that is the case it is for.
 func (a *app) prove(ctx context.Context, fw *dataplane.Dataplane, res *dataplane.Result, wait time.Duration) error {
 	if wait == 0 {
-		_, err := fw.Confirm(ctx)
+		_, err := fw.Confirm(context.WithoutCancel(ctx)) // it is in force already
 		return err
 	}
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	interrupted := ctx.Done()
 	ctx = context.WithoutCancel(ctx) // going back is not to be interrupted
 	fmt.Fprintf(a.stderr, "confirm within %s or %s. Other window: bpfwall confirm\n", wait, comesBack(res))
