@@ -29,6 +29,14 @@ static __always_inline enum checksum checksum_known(struct __sk_buff *skb)
 	return v >> __builtin_preserve_field_info(k->ip_summed, 5); /* BPF_FIELD_RSHIFT_U64 */
 }
 
+/* What has been verified, or is left to the card that sends it. */
+static __always_inline int checksum_trusted(struct __sk_buff *skb)
+{
+	enum checksum known = checksum_known(skb);
+
+	return known == CHECKSUM_UNNECESSARY || known == CHECKSUM_PARTIAL;
+}
+
 /* The sum of len bytes of the frame, not folded. -1: too many, or not there. */
 static __always_inline __s64 sum_frame(struct __sk_buff *skb, __u32 off, __u32 len)
 {
@@ -58,24 +66,20 @@ static __always_inline __s64 sum_frame(struct __sk_buff *skb, __u32 off, __u32 l
 
 #include "crc32c.h"
 
-/* Reports 1 if a received packet has a transport checksum and that is wrong. */
+/* Reports 1 if a received packet, whose checksum is not trusted, has one and that is wrong. */
 __noinline int fw_checksum_wrong(struct __sk_buff *skb, struct fw_pkt *pkt)
 {
 	__be16 check = 0;
 	__u64 pseudo = 0;
 	__s64 sum;
 	__u32 len;
-	enum checksum known;
 
 	if (!pkt || !cfg_checksums || pkt->frag || pkt->more_frags || pkt->malformed)
 		return 0;
 	if (pkt->proto != IPPROTO_TCP && pkt->proto != IPPROTO_UDP && pkt->proto != IPPROTO_SCTP && !is_icmp(pkt))
 		return 0;
-	known = checksum_known(skb);
 	if (pkt->proto == IPPROTO_SCTP)
-		return known == CHECKSUM_NONE && crc_wrong(skb, pkt->l4_off, transport_len(pkt));
-	if (known == CHECKSUM_UNNECESSARY || known == CHECKSUM_PARTIAL)
-		return 0;
+		return checksum_known(skb) == CHECKSUM_NONE && crc_wrong(skb, pkt->l4_off, transport_len(pkt));
 	if (pkt->proto == IPPROTO_UDP && (bpf_skb_load_bytes(skb, pkt->l4_off + 6, &check, sizeof(check)) || !check))
 		return 0; /* the sender did without */
 	len = transport_len(pkt);

@@ -36,12 +36,19 @@ type ConnectCtAssured struct {
 }
 
 type ConnectCtFlow struct {
-	_       structs.HostLayout
-	Expires uint64
-	Created uint64
-	Packets [2]uint64
-	Bytes   [2]uint64
-	Side    [2]struct {
+	_         structs.HostLayout
+	Expires   uint64
+	Flags     uint16
+	LowIsOrig uint8
+	TcpState  uint8
+	LastIndex uint8
+	LastDir   uint8
+	LastScale uint8
+	Retrans   uint8
+	Created   uint64
+	Packets   [2]uint64
+	Bytes     [2]uint64
+	Side      [2]struct {
 		_      structs.HostLayout
 		End    uint32
 		Maxend uint32
@@ -56,13 +63,6 @@ type ConnectCtFlow struct {
 	LastEnd   uint32
 	LastWin   uint32
 	Mark      uint32
-	Flags     uint16
-	LowIsOrig uint8
-	TcpState  uint8
-	LastIndex uint8
-	LastDir   uint8
-	LastScale uint8
-	Retrans   uint8
 	LastFlags uint8
 	Pad       [3]uint8
 }

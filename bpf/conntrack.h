@@ -4,8 +4,8 @@
  * fw_track gives a packet its state and moves the flow on, once a packet and direction, by the hook that decides; fw_confirm
  * makes the entry of a first packet after it was accepted.
  *
- * An entry of ct_new is copied, changed and put back, never changed in place: an LRU map may have given its memory to another
- * flow meanwhile. Those of ct have a lock. Times are bpf_ktime_get_boot_ns: a host that slept has lost its idle flows, as
+ * An entry of ct_new is copied, changed and put back: an LRU map may have given its memory to another flow meanwhile. Those of ct have a
+ * lock. Only what most packets change, and what would do another flow no harm, is changed in place without: renew(). Times are bpf_ktime_get_boot_ns: a host that slept has lost its idle flows, as
  * their other ends have.
  */
 #ifndef BPFWALL_CONNTRACK_H
@@ -63,6 +63,33 @@ static __always_inline int plain_assured(const struct ct_flow *f, const struct f
 	return pkt->proto == IPPROTO_GRE;
 }
 
+/* Without states of their own. */
+static __always_inline int is_plain(const struct fw_pkt *pkt) { return pkt->proto != IPPROTO_TCP && pkt->proto != IPPROTO_SCTP; }
+
+/*
+ * Whether a packet of a flow without states moves nothing but its numbers, which renew() does: it is not the first answer, and the flow does
+ * not become assured by it.
+ */
+static __always_inline int only_renews(const struct ct_flow *f, const struct fw_pkt *pkt, __u8 dir, __u64 now)
+{
+	return is_plain(pkt) && (!dir || (f->flags & CT_FLOW_SEEN_REPLY)) && !plain_assured(f, pkt, now);
+}
+
+/*
+ * The flow goes on: moves its end, and counts. Sets the packet's state. Where the entry is another flow's by now, that one's end stays, and its
+ * counts are off; two CPUs that count at the same time may count one packet: a lock would cost more than all else that is done here.
+ */
+static __always_inline void renew(struct ct_flow *f, struct fw_pkt *pkt, __u8 dir, __u64 now)
+{
+	__u64 before = f->expires, then = now + plain_timeout(f, pkt, now) * SECOND;
+
+	pkt->ct_state = dir || (f->flags & CT_FLOW_SEEN_REPLY) ? FW_STATE_ESTABLISHED : FW_STATE_NEW;
+	if (before != then)
+		__sync_val_compare_and_swap(&f->expires, before, then);
+	f->packets[dir & 1]++;
+	f->bytes[dir & 1] += pkt->length;
+}
+
 static __always_inline enum ct_result plain_packet(struct ct_flow *f, const struct fw_pkt *pkt, __u64 now)
 {
 	if (plain_assured(f, pkt, now))
@@ -112,6 +139,10 @@ static __always_inline enum ct_result track_assured(struct ct_work *w, struct fw
 	if (!a)
 		return CT_RESTART;
 	w->dir = track_dir(w, &a->flow);
+	if (is_plain(pkt) && a->flow.expires > now) { /* it has been answered: nothing else can change */
+		renew(&a->flow, pkt, w->dir, now);
+		return CT_OK;
+	}
 	bpf_spin_lock(&a->lock);
 	if (a->flow.expires > now)
 		rc = move_flow(w, &a->flow, pkt, now);
@@ -143,6 +174,11 @@ static __always_inline enum ct_result track_half_open(struct ct_work *w, struct 
 
 	if (!f)
 		return CT_RESTART;
+	w->dir = track_dir(w, f);
+	if (f->expires > now && only_renews(f, pkt, w->dir, now)) {
+		renew(f, pkt, w->dir, now);
+		return CT_OK;
+	}
 	w->flow = *f;
 	w->dir = track_dir(w, &w->flow);
 	rc = w->flow.expires > now ? move_flow(w, &w->flow, pkt, now) : CT_RESTART;

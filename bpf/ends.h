@@ -14,17 +14,17 @@ static __always_inline int compare_ends(const struct fw_pkt *pkt, __u32 sport, _
 	return (int)sport - (int)dport;
 }
 
-/* Fills what all protocols have in their keys. */
+/*
+ * Fills what all protocols have in their keys. Whoever takes the key reads it in words: what is written in smaller parts has to be on its way
+ * to memory before.
+ */
 static __always_inline void set_ends(struct ct_key *k, const struct fw_pkt *pkt, __u32 sport, __u32 dport, int low_src)
 {
+	__u64 ports = low_src ? (__u16)sport | (__u64)(__u16)dport << 16 : (__u16)dport | (__u64)(__u16)sport << 16;
+
 	__builtin_memcpy(k->lo_addr, low_src ? pkt->saddr : pkt->daddr, 16);
 	__builtin_memcpy(k->hi_addr, low_src ? pkt->daddr : pkt->saddr, 16);
-	k->lo_port = low_src ? sport : dport;
-	k->hi_port = low_src ? dport : sport;
-	k->family = pkt->family;
-	k->proto = pkt->proto;
-	k->kind = 0;
-	k->pad = 0;
+	*(__u64 *)&k->lo_port = ports | (__u64)pkt->family << 32 | (__u64)pkt->proto << 40;
 }
 
 #endif

@@ -267,19 +267,22 @@ struct ct_side {
 	__u16 pad;
 };
 
-/* A flow. Index 0 is the originator's direction, 1 the reply's. Times: ns, bpf_ktime_get_boot_ns. */
+/*
+ * A flow. Index 0 is the originator's direction, 1 the reply's. Times: ns, bpf_ktime_get_boot_ns. What every packet looks at comes first, so
+ * that it is in few cache lines with the key.
+ */
 struct ct_flow {
 	__u64 expires;
+	__u16 flags;		/* CT_FLOW_ */
+	__u8 low_is_orig;	/* 1: the key's lower end is the originator */
+	__u8 tcp_state;		/* enum ct_tcp_state; SCTP: enum ct_sctp_state */
+	__u8 last_index, last_dir, last_scale, retrans;
 	__u64 created;
 	__u64 packets[2];
 	__u64 bytes[2];
 	struct ct_side side[2];
 	__u32 last_seq, last_ack, last_end, last_win;	/* of the last segment, for retransmissions and ignored ones */
 	__u32 mark;		/* room for a connection mark */
-	__u16 flags;		/* CT_FLOW_ */
-	__u8 low_is_orig;	/* 1: the key's lower end is the originator */
-	__u8 tcp_state;		/* enum ct_tcp_state; SCTP: enum ct_sctp_state */
-	__u8 last_index, last_dir, last_scale, retrans;
 	__u8 last_flags;	/* CT_SIDE_ of an ignored SYN, CT_LAST_ */
 	__u8 pad[3];
 };

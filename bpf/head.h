@@ -55,21 +55,26 @@ static __always_inline int load_bytes(FRAME *skb, __u32 off, void *to, const __u
 	return is_head(skb) ? load_head(off, to, len) : bpf_skb_load_bytes(skb, off, to, len);
 }
 
-/* The same, as a rule from the linear part of the buffer. */
-static __always_inline int fetch(FRAME *skb, __u32 off, void *to, const __u32 len)
+/* The same from the linear part of the buffer. */
+static __always_inline int glimpse(struct __sk_buff *skb, __u32 off, void *to, const __u32 len)
 {
 	void *data, *end;
 
-	if (is_head(skb))
-		return load_head(off, to, len);
 	asm volatile("" : "+r"(off)); /* clang may bound what off is made of, from which older verifiers do not see the bound of off */
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
-	if (off < 256 && data + off + len <= end) { /* 256: the verifier wants a bound */
-		__builtin_memcpy(to, words(data + off), len);
-		return 0;
-	}
-	return bpf_skb_load_bytes(skb, off, to, len);
+	if (off >= 256 || data + off + len > end) /* 256: the verifier wants a bound */
+		return -1;
+	__builtin_memcpy(to, words(data + off), len);
+	return 0;
+}
+
+/* The same from there, as a rule. */
+static __always_inline int fetch(FRAME *skb, __u32 off, void *to, const __u32 len)
+{
+	if (is_head(skb))
+		return load_head(off, to, len);
+	return glimpse(skb, off, to, len) ? bpf_skb_load_bytes(skb, off, to, len) : 0;
 }
 
 /* len: 1 to 40, known to the verifier. */

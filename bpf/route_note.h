@@ -37,18 +37,27 @@ static __always_inline int routed_by_more(struct net *net, __u8 family)
 	       (IS_THERE(net->ipv6.fib6_routes_require_src) && net->ipv6.fib6_routes_require_src);
 }
 
-/* Fills all but the answer. Reports 0 where nothing can be noted. */
-static __always_inline int describe_route(struct __sk_buff *skb, const struct fw_pkt *pkt, struct route_note *n)
+/* What a note is found by. */
+static __always_inline void note_of(struct route_note *n, __u8 family, const __be32 *daddr, __u8 tos)
+{
+	int i;
+
+	for (i = 0; i < 4; i++)
+		n->daddr[i] = i && family == 4 ? 0 : daddr[i];
+	n->kind = family << 8 | tos;
+}
+
+/* Adds what it holds for. Reports 0 where nothing can be noted. */
+static __always_inline int date_note(struct __sk_buff *skb, struct route_note *n)
 {
 	struct sk_buff *k = bpf_cast_to_kern_ctx(skb);
 	struct net *net = k->dev->nd_net.net;
+	__u8 family = n->kind >> 8;
 
-	if (routed_by_more(net, pkt->family))
+	if (routed_by_more(net, family))
 		return 0;
-	__builtin_memcpy(n->daddr, pkt->daddr, sizeof(n->daddr));
 	n->ifindex = skb->ifindex;
-	n->kind = pkt->family << 8 | pkt->tos;
-	n->changes = pkt->family == 4 ? net->ipv4.rt_genid.counter : net->ipv6.fib6_sernum.counter;
+	n->changes = family == 4 ? net->ipv4.rt_genid.counter : net->ipv6.fib6_sernum.counter;
 	n->tick = bpf_jiffies64() >> ROUTE_TICK;
 	return 1;
 }

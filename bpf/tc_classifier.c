@@ -118,7 +118,9 @@ static __always_inline int is_damaged(struct __sk_buff *skb, struct fw_pkt *pkt,
 {
 	if (!cfg_checksums || !cfg_conntrack || pkt->notrack || (d == EGRESS && !was_received(skb)))
 		return 0;
-	return cfg_nat && d == EGRESS ? !!(skb->tc_index & CARRY_DAMAGED) : fw_checksum_wrong(skb, pkt);
+	if (cfg_nat && d == EGRESS)
+		return !!(skb->tc_index & CARRY_DAMAGED);
+	return !checksum_trusted(skb) && fw_checksum_wrong(skb, pkt);
 }
 
 /* Gives the packet its state: a later fragment has that of the first. */
@@ -237,21 +239,8 @@ static __always_inline int pass_through(struct __sk_buff *skb, struct fw_pkt *pk
 
 #include "local_in.h"
 
-/* fw_parse in two steps: who passes on a packet needs the first alone. */
-__noinline int fw_parse_network(struct __sk_buff *skb, struct fw_pkt *pkt) { return pkt ? parse_network(skb, pkt) : PARSE_INTERNAL; }
-
-__noinline int fw_parse_rest(struct __sk_buff *skb, struct fw_pkt *pkt)
-{
-	if (pkt)
-		parse_rest(skb, pkt);
-	return 0;
-}
-
 /* Whether ingress has nothing to do with a packet but to let it pass through, if that is where it goes. */
-static __always_inline int only_passes(const struct fw_pkt *pkt)
-{
-	return !cfg_prerouting && !cfg_synproxy && !cfg_nat && !cfg_mac && !is_piece(pkt);
-}
+static __always_inline int only_passes(void) { return !cfg_prerouting && !cfg_synproxy && !cfg_nat && !cfg_mac; }
 
 SEC("tc")
 int tc_ingress(struct __sk_buff *skb)
@@ -274,16 +263,14 @@ int tc_ingress(struct __sk_buff *skb)
 	skb->tc_index = 0;
 	if (skb->pkt_type == PACKET_OTHERHOST)
 		return PASS; /* the stack ignores it */
-	rc = cfg_route_notes ? fw_parse_network(skb, pkt) : fw_parse(skb, pkt);
-	if (rc != PARSE_OK)
-		return unparsed(rc);
-	route = noted_route(skb, pkt);
-	if (route == ROUTE_ONWARD && only_passes(pkt)) {
+	route = glance(skb);
+	if (route == ROUTE_ONWARD && only_passes()) {
 		skb->tc_index = carry_onward(skb);
 		return PASS;
 	}
-	if (cfg_route_notes)
-		fw_parse_rest(skb, pkt);
+	rc = fw_parse(skb, pkt);
+	if (rc != PARSE_OK)
+		return unparsed(rc);
 	set_interfaces(pkt, skb->ifindex, 0);
 	rc = describe(skb, pkt, INGRESS);
 	if (rc >= 0)
