@@ -85,7 +85,7 @@ static __always_inline void renew(struct ct_flow *f, struct fw_pkt *pkt, __u8 di
 
 	pkt->ct_state = dir || (f->flags & CT_FLOW_SEEN_REPLY) ? FW_STATE_ESTABLISHED : FW_STATE_NEW;
 	if (before != then)
-		__sync_val_compare_and_swap(&f->expires, before, then);
+		replace_if(&f->expires, before, then);
 	f->packets[dir & 1]++;
 	f->bytes[dir & 1] += pkt->length;
 }
