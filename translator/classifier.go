@@ -79,7 +79,8 @@ func (e *engines) newClassifier(f ruleset.Family, steps []*step, before []*class
 	if rest = t.take(steps); len(t.taken) == 0 {
 		return nil, rest, nil
 	}
-	opt := classify.Options{Order: c.order, Covers: c.patterns.covers(), MaxSubsets: maxSubsets, MaxBytes: e.room(before), Like: e.like(before)}
+	opt := classify.Options{Order: c.order, Covers: c.patterns.covers(), MaxSubsets: maxSubsets, MaxBytes: e.room(before)}
+	e.like(&opt, c.rules, before)
 	if f == ruleset.FamilyIPv6 {
 		opt.Family = classify.IPv6
 	}

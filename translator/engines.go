@@ -137,14 +137,6 @@ func (e *engines) refuse(run []*step, why error) {
 	}
 }
 
-// like is the shape that the classifier of the same number had before, if these rules take the place of others.
-func (e *engines) like(before []*classifier) *classify.Shape {
-	if n := len(e.plan.classifiers) + len(before); n < len(e.plan.shapes) {
-		return &e.plan.shapes[n]
-	}
-	return nil
-}
-
 // held is a run of rules as classifiers for the packets of a family: as tables, or as bit vectors where tables are refused or dearer.
 func (e *engines) held(f ruleset.Family, run []*step, before []*classifier) ([]*classifier, error) {
 	switch e.forced {

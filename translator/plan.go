@@ -28,9 +28,10 @@ type plan struct {
 	tables      int // bytes that all classifiers may be
 	classifiers []*classifier
 	shapes      []classify.Shape // that the classifiers had before
-	atConnect   bool             // see connectPlan
-	refused     []string         // runs of rules that no classifier can be made of, and why
-	inCode      []string         // runs of rules that cost no more in code, and what
+	parts       []Parts
+	atConnect   bool     // see connectPlan
+	refused     []string // runs of rules that no classifier can be made of, and why
+	inCode      []string // runs of rules that cost no more in code, and what
 }
 
 // block is a chain.

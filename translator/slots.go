@@ -15,8 +15,9 @@ type Slots struct {
 	Counters map[string]uint32 `json:"counters"` // by Rule.ID and Chain.PolicyID
 	Limits   map[string]uint32 `json:"limits"`   // by LimitID
 
-	// Shapes are those of the tables that rules are in: as long as these can stay, so can the code.
+	// Shapes are those of the tables that rules are in: as long as these can stay, so can the code. Parts are how the rules are divided there.
 	Shapes []classify.Shape `json:"shapes,omitempty"`
+	Parts  []Parts          `json:"parts,omitempty"`
 }
 
 // NoRule is fw_pkt.rule where no rule or policy decided: a malformed packet, or a hook without a chain for the packet's family.

@@ -81,13 +81,14 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 	obj.forgetUnused(rs)
 	p.limits = obj.limits()
 	p.engine, p.order, p.tables, p.shapes = o.Engine, spec.ByteOrder, cmp.Or(o.Tables, maxTables), prev.Shapes
+	p.parts = prev.Parts
 	for _, pass := range passes {
 		if err := pass.run(p); err != nil {
 			return nil, err
 		}
 	}
 	for _, c := range p.classifiers {
-		p.slots.Shapes = append(p.slots.Shapes, c.shape())
+		p.slots.Shapes, p.slots.Parts = append(p.slots.Shapes, c.shape()), append(p.slots.Parts, c.parts())
 	}
 	out := &Output{Spec: spec, Slots: p.slots, Logs: p.logs, Sets: p.sets, Live: p.liveList(), Cgroups: p.cgroups, plan: p, at: at}
 	if err := out.lower(obj); err != nil {

@@ -37,22 +37,32 @@ func (b *builder) part(of *subset, rules []int32, w *scratch) *subset {
 
 // part is those of some events that belong to rules.
 func (d *dimension) part(events []event, rules []int32, w *scratch) []event {
+	in := w.marked(d, rules)
+	out := make([]event, 0, min(len(events), 2*len(rules)))
+	for _, e := range events {
+		if in[e.operand()] {
+			out = append(out, e)
+		}
+	}
+	w.unmark(d, rules)
+	return out
+}
+
+// marked says which operands some rules have, until unmark.
+func (w *scratch) marked(d *dimension, rules []int32) []bool {
 	if len(w.in) < d.n {
 		w.in = make([]bool, d.n)
 	}
 	for _, r := range rules {
 		w.in[d.operand[r]] = true
 	}
-	out := make([]event, 0, min(len(events), 2*len(rules)))
-	for _, e := range events {
-		if w.in[e.operand()] {
-			out = append(out, e)
-		}
-	}
+	return w.in
+}
+
+func (w *scratch) unmark(d *dimension, rules []int32) {
 	for _, r := range rules {
 		w.in[d.operand[r]] = false
 	}
-	return out
 }
 
 // measure finds how many classes each operand has, in w, if these events are those of a subset. Not ok: too many.

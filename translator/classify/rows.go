@@ -33,9 +33,20 @@ type worker struct {
 	flat    []cell  // the room of the last ones
 }
 
-// matrix makes the cells of a subset.
-func (b *builder) matrix(s *subset, in *scratch) *matrix {
-	m := &matrix{subset: s, src: in.sweep.view(b.src, s.src), dst: in.sweep.view(b.dst, s.dst)}
+// views makes the classes of subsets, and counts the cells that they want.
+func (b *builder) views(subsets []*subset) []*matrix {
+	return parallel(len(subsets), func(i int, w *scratch) *matrix {
+		s := subsets[i]
+		m := &matrix{subset: s, src: w.sweep.view(b.src, s.src), dst: w.sweep.view(b.dst, s.dst)}
+		w.srcSizes, w.dstSizes = m.src.sizes(w.srcSizes, b.src.n), m.dst.sizes(w.dstSizes, b.dst.n)
+		s.cells = b.sum(s.rules, w)
+		return m
+	})
+}
+
+// fill makes the cells of a subset.
+func (b *builder) fill(m *matrix) {
+	s := m.subset
 	m.row, m.lists.alone = make([]int32, m.src.classes()), listID(len(b.rules))
 	bySrc, flat := group(s.rules, b.src.operand, b.src.n)
 	from, cover := m.dst.covers(b.dst.n)
@@ -52,7 +63,6 @@ func (b *builder) matrix(s *subset, in *scratch) *matrix {
 		}
 		m.row[class] = m.add(b.cells(m, &w), &w)
 	}
-	return m
 }
 
 // group is rules by operand: those of operand o are flat[from[o]:from[o+1]].

@@ -14,6 +14,7 @@ type Shape struct {
 	First    []uint32 // of each subset
 	MaxList  int
 	Dsts     int // classes of destination ports
+	Memory   Memory
 }
 
 // SearchShape is the same of a search.
@@ -27,7 +28,7 @@ type SearchShape struct {
 
 // Shape is the table's.
 func (t *Table) Shape() Shape {
-	s := Shape{Family: t.Family, Rooms: t.rooms, Src: t.Src.shape(), Dst: t.Dst.shape(), MaxList: t.MaxList}
+	s := Shape{Family: t.Family, Rooms: t.rooms, Src: t.Src.shape(), Dst: t.Dst.shape(), MaxList: t.MaxList, Memory: t.memory}
 	for _, of := range t.Subsets {
 		s.First = append(s.First, of.First)
 	}

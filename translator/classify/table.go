@@ -1,6 +1,7 @@
 package classify
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -17,8 +18,10 @@ type Options struct {
 	// MaxPairs is how many pairs of classes the rules may cover in all, on which the time of building depends; 0: as many as there is memory for.
 	MaxPairs int
 
-	// Like is the shape of a table that this one takes the place of; nil: none.
+	// Like is the shape of a table that this one takes the place of; nil: none. Was is, for each rule, the subset that it was in there
+	// (Table.Parts); 0, and nil: it is not known.
 	Like *Shape
+	Was  []uint8
 
 	cells int // that all subsets may have, about
 	block int // rules of a block of bit vectors; 0: as memory allows
@@ -35,8 +38,10 @@ type Table struct {
 	Ports    *Ports2  // nil: no list is long
 	MaxList  int      // items that are compared for a cell behind its first, at most
 	Rules    int
+	Parts    []uint8 // by rule: the number of its subset, from 1 on
 
-	rooms []int
+	rooms  []int
+	memory Memory
 }
 
 // Subset is where the cells of a subset are: the words of the sources that they belong to, and their first items, which lead on to others
@@ -80,6 +85,7 @@ type builder struct {
 	src, dst *dimension
 	lists    lists
 	matrices []*matrix
+	drift    int // see Memory
 }
 
 // Build makes a table of rules. Errors are *LimitError.
@@ -92,16 +98,32 @@ func Build(rules []Rule, opt Options) (*Table, error) {
 	if b.opt.MaxPairs == 0 {
 		b.opt.MaxPairs = opt.MaxBytes / 2
 	}
-	subsets, err := b.subsets()
-	if err != nil {
+	if err := b.divided(); err != nil {
 		return nil, err
 	}
-	if err := b.check(subsets); err != nil {
-		return nil, err
-	}
-	b.matrices = parallel(len(subsets), func(i int, w *scratch) *matrix { return b.matrix(subsets[i], w) })
+	parallel(len(b.matrices), func(i int, _ *scratch) int { b.fill(b.matrices[i]); return 0 })
 	b.lists.gather(b.matrices)
 	return b.table()
+}
+
+// divided has the rules divided into subsets, which it makes the classes of: as they were before, or from scratch.
+func (b *builder) divided() error {
+	if subsets := b.asBefore(); subsets != nil {
+		b.matrices = b.views(subsets)
+		if !b.tooLoose() && b.check(subsets) == nil {
+			return nil
+		}
+	}
+	b.drift = 0
+	subsets, err := b.subsets()
+	if err != nil {
+		return err
+	}
+	if err := b.check(subsets); err != nil {
+		return err
+	}
+	b.matrices = b.views(subsets)
+	return nil
 }
 
 // subsets divides the rules, those of each pass apart, in the order in which they are asked.
@@ -121,11 +143,17 @@ func (b *builder) subsets() (out []*subset, err error) {
 		if err := b.affordable(slices.Concat(out, list)); err != nil {
 			return nil, err
 		}
-		list = b.merge(list)
-		slices.SortFunc(list, func(x, y *subset) int { return int(x.rules[0] - y.rules[0]) })
-		out = append(out, list...)
+		out = append(out, b.merge(list)...)
 	}
-	return out, nil
+	return b.inOrder(out), nil
+}
+
+// inOrder puts subsets in the order in which they are asked.
+func (b *builder) inOrder(list []*subset) []*subset {
+	slices.SortFunc(list, func(x, y *subset) int {
+		return cmp.Or(cmp.Compare(b.rules[x.rules[0]].Pass, b.rules[y.rules[0]].Pass), cmp.Compare(x.rules[0], y.rules[0]))
+	})
+	return list
 }
 
 // all is all rules.
@@ -192,7 +220,7 @@ func (b *builder) table() (*Table, error) {
 			}
 		}
 	}
-	t.Data, t.rooms = l.data, l.rooms
+	t.Data, t.rooms, t.Parts, t.memory = l.data, l.rooms, b.parts(), b.memory()
 	if len(t.Data) > b.opt.MaxBytes {
 		return nil, limit("%d rules: their table is %d bytes, more than %d", len(b.rules), len(t.Data), b.opt.MaxBytes)
 	}

@@ -17,6 +17,15 @@ func (v *view) classes() int { return len(v.from) - 1 }
 // operands is those of a class.
 func (v *view) operands(class int) []int32 { return v.ops[v.from[class]:v.from[class+1]] }
 
+// sizes is how many classes each of so many operands has.
+func (v *view) sizes(out []int32, operands int) []int32 {
+	out = zeroed(out, operands)
+	for _, o := range v.ops {
+		out[o]++
+	}
+	return out
+}
+
 // covers is the classes of each operand: those of operand o are flat[from[o]:from[o+1]].
 func (v *view) covers(operands int) (from, flat []int32) {
 	from = make([]int32, operands+1)
@@ -109,15 +118,22 @@ func (s *sweep) step(events []event) (rest []event) {
 
 // sizes adds to sizes, by operand, how many classes each has. Not ok: they overlap too much.
 func (s *sweep) sizes(d *dimension, events []event, sizes []int32) (ok bool) {
+	return s.classesOf(d, events, func(list []int32) {
+		for _, o := range list {
+			sizes[o]++
+		}
+	})
+}
+
+// classesOf visits the operands of each class. Not ok: they overlap too much.
+func (s *sweep) classesOf(d *dimension, events []event, visit func(list []int32)) (ok bool) {
 	s.reset(d)
 	s.seen.reset(len(events))
 	incidences := 0
 	for len(events) > 0 {
 		events = s.step(events)
 		if s.seen.add(s.hash) {
-			for _, o := range s.list {
-				sizes[o]++
-			}
+			visit(s.list)
 			if incidences += len(s.list); incidences > maxIncidences {
 				return false
 			}
