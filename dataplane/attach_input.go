@@ -39,7 +39,7 @@ func (l layout) netfilterPin(h netfilterHook) string { return filepath.Join(l.li
 // (Beside NAT the kernel's own connection tracking does.)
 // Where the kernel cannot, before Linux 6.6, later fragments are judged by their first one.
 func (t *transaction) chooseDefrag() error {
-	t.next.Defrag = !t.next.NAT && asksWhole(t.rs)
+	t.next.Defrag = !t.next.NAT && asksWhole(t.rs, t.uses())
 	err := t.attachNetfilter()
 	if err == nil || t.next.NAT {
 		return err
@@ -50,7 +50,9 @@ func (t *transaction) chooseDefrag() error {
 }
 
 // asksWhole reports whether rules have to do with datagrams rather than with fragments.
-func asksWhole(rs *ruleset.Ruleset) bool { return rs.UsesConntrack() || rs.AsksReceiver() }
+func asksWhole(rs *ruleset.Ruleset, used ruleset.Used) bool {
+	return used.Tracks(rs.Conntrack) || used.Has(ruleset.ReceiverFields...) && rs.AsksReceiver()
+}
 
 // fragments tells what is not as it should be with fragments; "": nothing.
 func (g *Generation) fragments() string {

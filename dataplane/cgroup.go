@@ -107,7 +107,11 @@ func cgroupBits(names []string) (bits map[uint64]uint64, missing []string, err e
 // fillCgroups tells the programs of the next generation which control groups the rules mean. Those of the other generation read the
 // same map, and bits of their own in it. It returns the names that nothing has.
 func (t *transaction) fillCgroups(m *ebpf.Map) (missing []string, err error) {
-	bits, missing, err := cgroupBits(t.rs.Cgroups())
+	var names []string
+	if t.uses().Has(ruleset.FieldCgroup) {
+		names = t.rs.Cgroups()
+	}
+	bits, missing, err := cgroupBits(names)
 	if err != nil {
 		return nil, &ruleset.Error{Pos: t.rs.PosOf(ruleset.FieldCgroup), Msg: err.Error()}
 	}
@@ -175,7 +179,7 @@ func (d *Dataplane) cgroupStatus(s *Status, rs *ruleset.Ruleset) {
 
 // checkOwners finds out whether the kernel can tell control groups.
 func (t *transaction) checkOwners() error {
-	if !t.rs.Uses(ruleset.FieldCgroup) {
+	if !t.uses().Has(ruleset.FieldCgroup) {
 		return nil
 	}
 	if err := features.HaveProgramHelper(ebpf.SchedCLS, asm.FnSkbAncestorCgroupId); errors.Is(err, ebpf.ErrNotSupported) {

@@ -60,7 +60,7 @@ func (t *transaction) loadConnect(maps map[string]*ebpf.Map) error {
 			shared[name] = maps[name]
 		}
 	}
-	g.AsksLoopback, g.AsksFlows = t.out.ConnectAsksForLoopback(), t.rs.UsesConntrack()
+	g.AsksLoopback, g.AsksFlows = t.out.ConnectAsksForLoopback(), t.uses().Tracks(t.rs.Conntrack)
 	if err := spec.Variables["cfg_asks_lo"].Set(g.AsksLoopback); err != nil {
 		return fmt.Errorf("cfg_asks_lo: %s", err)
 	}

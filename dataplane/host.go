@@ -29,7 +29,7 @@ func (t *transaction) describeHost() error {
 			t.warn("control group %q: not there; rules that name it match nothing until there is one", name)
 		}
 	}
-	if !t.rs.Uses(ruleset.FieldSrcType, ruleset.FieldDstType) {
+	if !t.uses().Has(ruleset.FieldSrcType, ruleset.FieldDstType) {
 		return nil
 	}
 	return typeAddresses(t.shared["addr_types"])

@@ -14,6 +14,7 @@ import (
 // task is a ruleset, and what of the host says which hooks of tc have to do with it.
 type task struct {
 	*ruleset.Ruleset
+	used        ruleset.Used
 	nat, defrag bool // of the generation
 	old         bool // the kernel does not let programs read what it has of a packet
 	reassembles bool // it puts together fragments of IPv6 packets that it forwards
@@ -33,7 +34,7 @@ var reasons = []reason{
 	{"input rules", incoming, deciding(ruleset.HookInput)},
 	{"forward rules", outgoing, deciding(ruleset.HookForward)},
 	{"output rules", outgoing, deciding(ruleset.HookRawOutput, ruleset.HookOutput)},
-	{"connection tracking", both, task.UsesConntrack},
+	{"connection tracking", both, func(t task) bool { return t.used.Tracks(t.Conntrack) }},
 	{"the kernel's NAT", both, func(t task) bool { return t.nat }},
 	{"fragments, which netfilter's hooks judge", both, func(t task) bool { return t.defrag }},
 	{"source MACs of forwarded packets", incoming, task.AsksForwardedMAC},
@@ -69,8 +70,8 @@ func (t task) idle(at direction) bool {
 }
 
 // task is the generation's on this host.
-func (d *Dataplane) task(rs *ruleset.Ruleset, nat, defrag bool) task {
-	t := task{Ruleset: rs, nat: nat, defrag: defrag, old: !canCast()}
+func (d *Dataplane) task(rs *ruleset.Ruleset, used ruleset.Used, nat, defrag bool) task {
+	t := task{Ruleset: rs, used: used, nat: nat, defrag: defrag, old: !canCast()}
 	if t.leaves() && t.idle(ingress) { // else it does not matter
 		t.reassembles = d.reassembles()
 	}
@@ -79,7 +80,7 @@ func (d *Dataplane) task(rs *ruleset.Ruleset, nat, defrag bool) task {
 
 // chooseHooks finds out where the next generation has nothing to decide.
 func (t *transaction) chooseHooks() error {
-	task := t.d.task(t.rs, t.next.NAT, t.next.Defrag)
+	task := t.d.task(t.rs, t.uses(), t.next.NAT, t.next.Defrag)
 	for _, dir := range both {
 		if task.idle(dir) {
 			t.next.Idle = append(t.next.Idle, string(dir))
@@ -114,7 +115,8 @@ type HookUse struct {
 func (d *Dataplane) Uses(rs *ruleset.Ruleset) (uses []HookUse, err error) {
 	err = d.look(func() error {
 		nat, _ := natRules()
-		task := d.task(rs, len(nat) > 0, len(nat) == 0 && asksWhole(rs))
+		used := rs.Used()
+		task := d.task(rs, used, len(nat) > 0, len(nat) == 0 && asksWhole(rs, used))
 		for _, dir := range both {
 			uses = append(uses, HookUse{string(dir), append([]string{}, task.reasons(dir)...)})
 		}

@@ -73,7 +73,7 @@ func TestReasons(t *testing.T) {
 		{"the kernel defragments, output", rulesOf(chainOf(out, ruleset.Drop)), task{reassembles: true}, fragments, []string{"output rules"}},
 		{"the kernel defragments, input", rulesOf(chainOf(in, ruleset.Drop)), task{reassembles: true}, []string{"input rules"}, nil},
 	} {
-		c.host.Ruleset = c.rs
+		c.host.Ruleset, c.host.used = c.rs, c.rs.Used()
 		if diff := cmp.Diff([][]string{c.ingress, c.egress}, [][]string{c.host.reasons(ingress), c.host.reasons(egress)}); diff != "" {
 			t.Errorf("%s: %s", c.name, diff)
 		}

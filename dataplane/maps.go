@@ -192,26 +192,18 @@ func copyEntries[V any](to, from *ebpf.Map) ([]V, error) {
 // clearNewSlots zeroes the slots of rules and buckets that the live generation does not have. It uses none of these slots, and neither
 // does a packet that is still in its programs (translator.Slots).
 func (t *transaction) clearNewSlots() error {
-	var counters, limits map[string]uint32
-	if t.live != nil {
-		counters, limits = t.live.Slots.Counters, t.live.Slots.Limits
-	}
-	t.countKept()
+	fresh := t.out.Fresh
+	t.result.Rules = len(t.next.Slots.Counters)
+	t.result.Kept = t.result.Rules - len(fresh.Counters)
 	zero := make([]bpf.Counter, ebpf.MustPossibleCPU())
-	for id, slot := range t.next.Slots.Counters {
-		if _, ok := counters[id]; ok {
-			continue
-		}
+	for _, slot := range fresh.Counters {
 		if err := t.shared["counters"].Put(slot, zero); err != nil {
-			return fmt.Errorf("counter of %s: %w", id, errKernel(err))
+			return fmt.Errorf("counter in slot %d: %w", slot, errKernel(err))
 		}
 	}
-	for id, slot := range t.next.Slots.Limits {
-		if _, ok := limits[id]; ok {
-			continue
-		}
+	for _, slot := range fresh.Limits {
 		if err := t.shared["limits"].Put(slot, bpf.Limit{}); err != nil {
-			return fmt.Errorf("limit of %s: %w", id, errKernel(err))
+			return fmt.Errorf("limit in slot %d: %w", slot, errKernel(err))
 		}
 	}
 	return nil

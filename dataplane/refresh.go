@@ -64,7 +64,7 @@ func (t *transaction) reap() error {
 func (t *transaction) openRefilled() error {
 	t.shared = map[string]*ebpf.Map{}
 	names := []string{"ifaces", "addr_types"}
-	if t.rs.Uses(ruleset.FieldCgroup) {
+	if t.uses().Has(ruleset.FieldCgroup) {
 		names = append(names, "cgroups")
 	}
 	if t.next.Connect {

@@ -34,6 +34,7 @@ type transaction struct {
 	live *Generation // nil: nothing decides yet
 	next *Generation
 	out  *translator.Output
+	used *ruleset.Used // see uses
 
 	draft *draft // of next
 
@@ -127,6 +128,15 @@ func (t *transaction) chooseInterfaces() (err error) {
 			return nil
 		}
 	}
+}
+
+// uses is the fields that the rules look at, which many ask for.
+func (t *transaction) uses() ruleset.Used {
+	if t.used == nil {
+		used := t.rs.Used()
+		t.used = &used
+	}
+	return *t.used
 }
 
 // nextNumber is above all numbers ever given, and of the other parity than the live one: it chooses the slot.

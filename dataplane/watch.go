@@ -25,7 +25,7 @@ func (l layout) watchPin(program string) string { return filepath.Join(l.links, 
 // attachWatch has the kernel follow the control groups that the rules name, so that a unit that starts again is known at once. Where that
 // is not possible, units are known after a refresh.
 func (t *transaction) attachWatch() {
-	if !t.rs.Uses(ruleset.FieldCgroup) {
+	if !t.uses().Has(ruleset.FieldCgroup) {
 		return
 	}
 	err := t.watchCgroups()
@@ -106,7 +106,7 @@ func watches(pin string, m *ebpf.Map) bool {
 
 // detachWatch lets go if no generation that may come back without an apply names control groups.
 func (t *transaction) detachWatch() {
-	if t.rs.Uses(ruleset.FieldCgroup) {
+	if t.uses().Has(ruleset.FieldCgroup) {
 		return
 	}
 	pinned := func(name string) bool { _, err := os.Stat(t.d.at.watchPin(name)); return err == nil }

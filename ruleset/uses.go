@@ -33,6 +33,11 @@ func (u Used) Has(fields ...FieldID) bool {
 	return slices.ContainsFunc(fields, func(f FieldID) bool { return u>>f&1 != 0 })
 }
 
+// Tracks is UsesConntrack, of rules that look at these fields.
+func (u Used) Tracks(ct *Conntrack) bool {
+	return u.Has(FieldState, FieldFlows) || ct != nil && ct.PerSource > 0
+}
+
 // PosOf is where the first rule that looks at a field does.
 func (rs *Ruleset) PosOf(f FieldID) (pos Pos) {
 	rs.any(func(m *Match) bool {
@@ -43,9 +48,7 @@ func (rs *Ruleset) PosOf(f FieldID) (pos Pos) {
 }
 
 // UsesConntrack reports whether any rule looks at the conntrack state, or flows are limited. If not there is nothing to track for.
-func (rs *Ruleset) UsesConntrack() bool {
-	return rs.Uses(FieldState, FieldFlows) || rs.Conntrack != nil && rs.Conntrack.PerSource > 0
-}
+func (rs *Ruleset) UsesConntrack() bool { return rs.Used().Tracks(rs.Conntrack) }
 
 // ReadsTransport reports whether any rule looks into transport headers. Then packets whose headers cannot be read are dropped.
 func (rs *Ruleset) ReadsTransport() bool {

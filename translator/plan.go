@@ -13,6 +13,7 @@ type plan struct {
 	rs        *ruleset.Ruleset
 	used      ruleset.Used // by its rules
 	slots     Slots
+	fresh     FreshSlots
 	limits    limits
 	blocks    []*block // reachable chains, each after the chains that jump to it; base chains in their order
 	functions []*function
@@ -128,7 +129,8 @@ func (f *function) piece() bool { return f.part != nil }
 
 // newPlan takes the chains that packets can reach into the plan as they are.
 func newPlan(rs *ruleset.Ruleset, prev Slots) *plan {
-	p := &plan{rs: rs, used: rs.Used(), slots: assignSlots(rs, prev), live: liveSets(rs)}
+	p := &plan{rs: rs, used: rs.Used(), live: liveSets(rs)}
+	p.slots, p.fresh = assignSlots(rs, prev)
 	if p.used.Has(ruleset.FieldCgroup) {
 		p.cgroups = rs.Cgroups()
 	}

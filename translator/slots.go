@@ -20,6 +20,9 @@ type Slots struct {
 	Parts  []Parts          `json:"parts,omitempty"`
 }
 
+// FreshSlots are the slots of identities that were not there before.
+type FreshSlots struct{ Counters, Limits []uint32 }
+
 // NoRule is fw_pkt.rule where no rule or policy decided: a malformed packet, or a hook without a chain for the packet's family.
 const NoRule = ^uint32(0)
 
@@ -34,7 +37,7 @@ func slotted(m *ruleset.Match) bool {
 }
 
 // assignSlots keeps the slots of identities that were there before, and gives new ones the lowest that are free.
-func assignSlots(rs *ruleset.Ruleset, prev Slots) Slots {
+func assignSlots(rs *ruleset.Ruleset, prev Slots) (s Slots, fresh FreshSlots) {
 	n := len(rs.Chains)
 	for _, c := range rs.Chains {
 		n += len(c.Rules)
@@ -53,19 +56,21 @@ func assignSlots(rs *ruleset.Ruleset, prev Slots) Slots {
 			}
 		}
 	}
-	return Slots{Counters: assign(counters, prev.Counters), Limits: assign(limits, prev.Limits)}
+	s.Counters, fresh.Counters = assign(counters, prev.Counters)
+	s.Limits, fresh.Limits = assign(limits, prev.Limits)
+	return s, fresh
 }
 
 // assign gives slots to identities. A slot that an identity gave up is free for the generation after the next only, since packets
 // still run through the programs of the previous one while its successor takes over.
-func assign(ids []string, prev map[string]uint32) map[string]uint32 {
+func assign(ids []string, prev map[string]uint32) (out map[string]uint32, fresh []uint32) {
 	taken := make([]bool, len(prev)+len(ids)+1) // so many are never all taken
 	for _, slot := range prev {
 		if int(slot) < len(taken) {
 			taken[slot] = true
 		}
 	}
-	out := make(map[string]uint32, len(ids))
+	out = make(map[string]uint32, len(ids))
 	next := uint32(0)
 	for _, id := range ids {
 		slot, ok := prev[id]
@@ -74,10 +79,11 @@ func assign(ids []string, prev map[string]uint32) map[string]uint32 {
 		if !ok {
 			slot = next
 			taken[slot] = true
+			fresh = append(fresh, slot)
 		}
 		out[id] = slot
 	}
-	return out
+	return out, fresh
 }
 
 // mapSize is the number of entries of a map that has all the slots: a power of two, so that small edits fit into the map that is there.

@@ -14,13 +14,15 @@ func TestAssign(t *testing.T) {
 		name string
 		ids  []string
 		want map[string]uint32
+		new  []uint32
 	}{
-		{"kept whatever their order", []string{"c", "a", "b"}, prev},
-		{"new ones get the lowest free", []string{"x", "a", "y", "c"}, map[string]uint32{"x": 2, "a": 0, "y": 3, "c": 5}},
-		{"a slot just given up is not reused", []string{"x"}, map[string]uint32{"x": 2}},
-		{"none", nil, map[string]uint32{}},
+		{"kept whatever their order", []string{"c", "a", "b"}, prev, nil},
+		{"new ones get the lowest free", []string{"x", "a", "y", "c"}, map[string]uint32{"x": 2, "a": 0, "y": 3, "c": 5}, []uint32{2, 3}},
+		{"a slot just given up is not reused", []string{"x"}, map[string]uint32{"x": 2}, []uint32{2}},
+		{"none", nil, map[string]uint32{}, nil},
 	} {
-		if diff := cmp.Diff(test.want, assign(test.ids, prev)); diff != "" {
+		got, fresh := assign(test.ids, prev)
+		if diff := cmp.Diff(test.want, got) + cmp.Diff(test.new, fresh); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
 	}

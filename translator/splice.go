@@ -26,6 +26,7 @@ type object struct {
 type code struct {
 	fn    *btf.Func
 	insns asm.Instructions
+	to    []string // see calls; nil: nobody has asked
 }
 
 // newObject takes the programs of a spec apart.
@@ -49,20 +50,25 @@ func newObject(spec *ebpf.CollectionSpec) (*object, error) {
 // split finds the functions by their BTF.
 func split(insns asm.Instructions) []*code {
 	var out []*code
-	for _, ins := range insns {
-		if fn := btf.FuncMetadata(&ins); fn != nil {
-			out = append(out, &code{fn: fn})
+	from := 0
+	for i := range insns {
+		if fn := btf.FuncMetadata(&insns[i]); fn != nil {
+			out, from = append(out, &code{fn: fn}), i
 		}
 		if len(out) > 0 {
-			c := out[len(out)-1]
-			c.insns = append(c.insns, ins)
+			out[len(out)-1].insns = insns[from : i+1 : i+1]
 		}
 	}
 	return out
 }
 
-// calls is the functions that a function calls.
-func (c *code) calls() []string { return c.insns.FunctionReferences() }
+// calls is the functions that a function calls, in order.
+func (c *code) calls() []string {
+	if c.to == nil {
+		c.to = append([]string{}, c.insns.FunctionReferences()...)
+	}
+	return c.to
+}
 
 // limits is what the C leaves of the kernel's limits.
 func (o *object) limits() limits {
@@ -114,7 +120,7 @@ func (o *object) forget(name string) {
 		if c := index(fns)[name]; c != nil {
 			first := asm.Mov.Imm(asm.R0, tcDrop)
 			first.Metadata = c.insns[0].Metadata // its name, type and source line
-			c.insns = asm.Instructions{first, asm.Return()}
+			c.insns, c.to = asm.Instructions{first, asm.Return()}, nil
 		}
 	}
 }
@@ -192,10 +198,11 @@ func (o *object) replace(generated []*code) error {
 		if err := checkPaths(fns[0], all); err != nil {
 			return err
 		}
-		var insns asm.Instructions
+		var parts []asm.Instructions
 		for _, c := range reachable(fns[0], all) {
-			insns = append(insns, c.insns...)
+			parts = append(parts, c.insns)
 		}
+		insns := slices.Concat(parts...)
 		if n := int(insns.Size() / asm.InstructionSize); n > maxInsns {
 			return &LimitError{
 				What: fmt.Sprintf("ruleset: its rules make %d instructions, more than the kernel's %d", n, maxInsns),

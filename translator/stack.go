@@ -28,11 +28,12 @@ func (c *code) leastFrame() int {
 // stack is the bytes of stack that a function uses: as deep as it writes, reads, or hands out.
 func (c *code) stack() int {
 	low := 0
-	for i, ins := range c.insns {
+	for i := range c.insns {
+		ins := &c.insns[i]
 		switch class := ins.OpCode.Class(); {
 		case class.IsStore() && ins.Dst == asm.R10, class.IsLoad() && ins.Src == asm.R10 && ins.OpCode.Mode() == asm.MemMode:
 			low = min(low, int(ins.Offset))
-		case ins.OpCode.ALUOp() == asm.Add && class.IsALU() && i > 0 && copiesFrame(c.insns[i-1]) && c.insns[i-1].Dst == ins.Dst:
+		case ins.OpCode.ALUOp() == asm.Add && class.IsALU() && i > 0 && copiesFrame(&c.insns[i-1]) && c.insns[i-1].Dst == ins.Dst:
 			low = min(low, int(ins.Constant))
 		}
 	}
@@ -40,7 +41,7 @@ func (c *code) stack() int {
 }
 
 // copiesFrame reports whether an instruction is the first half of an address on the stack.
-func copiesFrame(ins asm.Instruction) bool {
+func copiesFrame(ins *asm.Instruction) bool {
 	return ins.OpCode.Class() == asm.ALU64Class && ins.OpCode.ALUOp() == asm.Mov && ins.OpCode.Source() == asm.RegSource && ins.Src == asm.R10
 }
 

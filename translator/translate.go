@@ -29,6 +29,7 @@ type Output struct {
 	Listen *ebpf.CollectionSpec
 
 	Slots Slots      // of every counter and token bucket of the ruleset
+	Fresh FreshSlots // of these, the ones that begin at zero
 	Logs  []LogPoint // by the log_id of events
 	Sets  []*SetMap  // the maps that hold addresses
 	// Cgroups is the control groups that the rules name, by the bits that stand for them in the map "cgroups".
@@ -90,7 +91,7 @@ func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 	for _, c := range p.classifiers {
 		p.slots.Shapes, p.slots.Parts = append(p.slots.Shapes, c.shape()), append(p.slots.Parts, c.parts())
 	}
-	out := &Output{Spec: spec, Slots: p.slots, Logs: p.logs, Sets: p.sets, Live: p.liveList(), Cgroups: p.cgroups, plan: p, at: at}
+	out := &Output{Spec: spec, Slots: p.slots, Fresh: p.fresh, Logs: p.logs, Sets: p.sets, Live: p.liveList(), Cgroups: p.cgroups, plan: p, at: at}
 	if err := out.lower(obj); err != nil {
 		return nil, p.explained(err)
 	}

@@ -5,6 +5,7 @@ package prune
 import (
 	"encoding/binary"
 	"strings"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -14,9 +15,11 @@ import (
 // Spec prunes the programs of a spec, whose constants are what they will be loaded with.
 func Spec(spec *ebpf.CollectionSpec) {
 	constants := contents(spec)
+	var each sync.WaitGroup
 	for _, p := range spec.Programs {
-		p.Instructions = Instructions(p.Instructions, constants, spec.ByteOrder)
+		each.Go(func() { p.Instructions = Instructions(p.Instructions, constants, spec.ByteOrder) })
 	}
+	each.Wait()
 }
 
 // contents is what the maps of constants hold, by name.

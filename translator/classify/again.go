@@ -55,17 +55,17 @@ func (b *builder) groups(was []uint8, subsets int) (groups [][]int32, fresh [pas
 	return groups, fresh, known
 }
 
-// sharedCost is what it costs if a cell becomes a list, for which packets wait once more, in cells.
-const sharedCost = 8
+// crossing is what it costs if rules share cells with another one, which become lists for which packets wait once more, in cells.
+const crossing = 8
 
-// place adds rules to the subset of their pass that they cost least in: cells that become more, and those that they share with other rules. False: there is none that can take them.
+// place adds rules to the subset of their pass that they cost least in: cells that become more, and rules that they cross. False: there is none that can take them.
 func (b *builder) place(rules *subset, pass Pass, list []*subset, cells []int) bool {
 	costs := parallel(len(list), func(i int, w *scratch) int {
 		if b.rules[list[i].rules[0]].Pass != pass {
 			return tooMany
 		}
-		sum, shared := b.with(list[i], rules, w)
-		return sum - cells[i] + sharedCost*shared
+		sum, crossed := b.with(list[i], rules, w)
+		return sum - cells[i] + crossing*crossed
 	})
 	best := 0
 	for i := range list {
@@ -80,8 +80,8 @@ func (b *builder) place(rules *subset, pass Pass, list []*subset, cells []int) b
 	return true
 }
 
-// with is how many cells a subset and some more rules want as one, and about how many of them both want.
-func (b *builder) with(s, more *subset, w *scratch) (cells, shared int) {
+// with is how many cells a subset and some more rules want as one, and about how many of its rules share cells with these.
+func (b *builder) with(s, more *subset, w *scratch) (cells, crossed int) {
 	src, ok := w.around(b.src, merged(nil, s.src, more.src), more.rules)
 	dst, fine := w.around(b.dst, merged(nil, s.dst, more.dst), more.rules)
 	if !ok || !fine {
@@ -89,12 +89,15 @@ func (b *builder) with(s, more *subset, w *scratch) (cells, shared int) {
 	}
 	for _, r := range s.rules {
 		x, y := src[b.src.operand[r]], dst[b.dst.operand[r]]
-		cells, shared = cells+int(x.all)*int(y.all), shared+int(x.near)*int(y.near)
+		cells += int(x.all) * int(y.all)
+		if x.near > 0 && y.near > 0 {
+			crossed++
+		}
 	}
 	for _, r := range more.rules {
 		cells += int(src[b.src.operand[r]].all) * int(dst[b.dst.operand[r]].all)
 	}
-	return cells, shared
+	return cells, crossed
 }
 
 // classCount is how many classes an operand has, and how many of them it shares with others.
