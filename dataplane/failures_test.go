@@ -150,7 +150,7 @@ func TestRefusals(t *testing.T) {
 
 // TestFallbacks: what an apply does in another way, and says so: in a warning, or in the status of the hook.
 func TestFallbacks(t *testing.T) {
-	w := newWorld(t)
+	w, tc := newWorld(t), string(usual())
 	elsewhere := filepath.Join(t.TempDir(), "groups with blanks")
 	root, err := cgroupRoot()
 	if err != nil {
@@ -171,19 +171,19 @@ func TestFallbacks(t *testing.T) {
 		says string // what a warning, the guard of veth0, its ingress or connect() have to say
 	}{
 		{"no tcx", withoutTCX, inputRules(80), Options{}, "veth0 ingress clsact"},
-		{"no native XDP", refusesAt(xdpNative, unix.EOPNOTSUPP), guarded(9), Options{XDP: XDPNative}, "veth0 guard tcx no native XDP"},
-		{"MTU too large for XDP", refusesAt(xdpNative, unix.ERANGE), guarded(9), Options{XDP: XDPNative}, "veth0 guard tcx the driver has no XDP at an MTU of 1500"},
-		{"driver refuses XDP", refusesAt(xdpNative, unix.EINVAL), guarded(9), Options{XDP: XDPNative}, "veth0 guard tcx the driver refuses XDP"},
-		{"kernel refuses the XDP program", refuses("xdp"), guarded(9), Options{XDP: XDPNative}, "veth0 guard tcx the kernel refused the program"},
+		{"no native XDP", refusesAt(xdpNative, unix.EOPNOTSUPP), guarded(9), Options{XDP: XDPNative}, "veth0 guard " + tc + " no native XDP"},
+		{"MTU too large for XDP", refusesAt(xdpNative, unix.ERANGE), guarded(9), Options{XDP: XDPNative}, "veth0 guard " + tc + " the driver has no XDP at an MTU of 1500"},
+		{"driver refuses XDP", refusesAt(xdpNative, unix.EINVAL), guarded(9), Options{XDP: XDPNative}, "veth0 guard " + tc + " the driver refuses XDP"},
+		{"kernel refuses the XDP program", refuses("xdp"), guarded(9), Options{XDP: XDPNative}, "veth0 guard " + tc + " the kernel refused the program"},
 		{"no netfilter programs", withoutNetfilter, statefulRules(), Options{}, "fragments are not put together"},
-		{"no BTF", withoutKfuncs, statefulRules(), Options{}, "veth0 ingress tcx"},
+		{"no BTF", withoutKfuncs, statefulRules(), Options{}, "veth0 ingress " + tc},
 		{"users, no cgroup2", withoutCgroup2, user(), Options{}, "connect: control groups of version 2 are not mounted"},
 		{"users, cgroup2 elsewhere", mountedThere, user(), Options{}, "connect: attached"},
 		{"units, cgroup2 elsewhere", mountedThere, ownedRules(ruleset.HookOutput, ofUnit()), Options{}, `control group "no-such.service": not there`},
 		{"kernel refuses the connect() program", refuses("connect"), user(), Options{}, "connect: the kernel refused the program"},
 		{"units cannot be followed", refuses("watch"), ownedRules(ruleset.HookOutput, ofUnit()), Options{}, "known after bpfwall refresh only"},
 		{"sockets cannot be noted", refuses("notes"), logging(), Options{}, "logs do not tell which program sends"},
-		{"logs, no cgroup2", withoutCgroup2, logging(), Options{}, "veth0 ingress tcx"},
+		{"logs, no cgroup2", withoutCgroup2, logging(), Options{}, "veth0 ingress " + tc},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			lacking(t, c.lack)

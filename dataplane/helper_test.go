@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -9,9 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -43,6 +47,17 @@ func needRoot(tb testing.TB) {
 		tb.Fatal(err)
 	}
 }
+
+// usual is how the hooks of tc are attached on this kernel.
+func usual() Mode {
+	if _, err := link.QueryPrograms(link.QueryOptions{Target: 1, Attach: ebpf.AttachTCXIngress}); errors.Is(err, ebpf.ErrNotSupported) {
+		return ModeClsact
+	}
+	return ModeTCX
+}
+
+// hookModes are the ways in which hooks of tc can be attached here.
+func hookModes() []Mode { return slices.Compact([]Mode{usual(), ModeClsact}) }
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()

@@ -115,7 +115,7 @@ func (w *world) attachedHooks() (dirs []string) {
 
 // TestIdleHooks: hooks without work have no program, whatever was in force before, and get one when there is work.
 func TestIdleHooks(t *testing.T) {
-	for _, mode := range []Mode{ModeTCX, ModeClsact} {
+	for _, mode := range hookModes() {
 		w := newWorld(t)
 		w.serve(80)
 		w.serve(81)

@@ -67,7 +67,7 @@ func TestBondInXDP(t *testing.T) {
 		r.Matches = append(r.Matches, byBond)
 	}
 	w.apply(rs, Options{XDP: XDPAuto})
-	if got := w.guard("bond0"); got.Mode != ModeTCX || !strings.Contains(got.Why, "port veth0: a veth's frames") {
+	if got := w.guard("bond0"); got.Mode != usual() || !strings.Contains(got.Why, "port veth0: a veth's frames") {
 		t.Errorf("of veths, by default: %+v", got)
 	}
 	w.apply(rs, Options{XDP: XDPNative})
@@ -135,7 +135,7 @@ func TestXDPDevices(t *testing.T) {
 	})
 	w.apply(guarded(9), Options{})
 	for name, why := range map[string]string{"mac0": "no native XDP: a virtual device (macvlan)", "veth0": "a veth's frames are skbs already"} {
-		if got := w.guard(name); got.Mode != ModeTCX || !strings.Contains(got.Why, why) {
+		if got := w.guard(name); got.Mode != usual() || !strings.Contains(got.Why, why) {
 			t.Errorf("%s: %+v, want tc as %s", name, got, why)
 		}
 	}

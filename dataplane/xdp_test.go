@@ -114,12 +114,12 @@ func TestGuardInXDP(t *testing.T) {
 		mode Mode
 		seen int // of the dropped datagrams
 	}{
-		{XDPAuto, ModeTCX, 5}, {XDPOff, ModeTCX, 5}, {XDPNative, Mode(xdpNative), 0}, {XDPGeneric, Mode(xdpNative), 0},
+		{XDPAuto, usual(), 5}, {XDPOff, usual(), 5}, {XDPNative, Mode(xdpNative), 0}, {XDPGeneric, Mode(xdpNative), 0},
 	} {
 		t.Run(string(c.xdp), func(t *testing.T) {
 			w := newWorld(t)
 			w.apply(guarded(9), Options{XDP: c.xdp})
-			if got := w.guard("veth0"); got.Mode != c.mode || !got.Attached || (got.Why == "") != (c.mode != ModeTCX) {
+			if got := w.guard("veth0"); got.Mode != c.mode || !got.Attached || (got.Why == "") != (c.mode != usual()) {
 				t.Errorf("judged in %+v", got)
 			}
 			tap := w.tap()
@@ -242,7 +242,7 @@ func TestLeftToTC(t *testing.T) {
 	}
 	check := func(iface, why string) {
 		t.Helper()
-		if got := w.guard(iface); got.Mode != ModeTCX || !strings.Contains(got.Why, why) {
+		if got := w.guard(iface); got.Mode != usual() || !strings.Contains(got.Why, why) {
 			t.Errorf("%s: %+v, want tc as %s", iface, got, why)
 		}
 	}
@@ -258,7 +258,7 @@ func TestLeftToTC(t *testing.T) {
 	free()
 	check("veth0", "another XDP program") // as it was found
 	w.apply(guarded(9), Options{XDP: XDPGeneric})
-	for name, mode := range map[string]Mode{"lo": ModeTCX, "ifb0": Mode(xdpGeneric), "br0": Mode(xdpGeneric), "veth0": Mode(xdpNative)} {
+	for name, mode := range map[string]Mode{"lo": usual(), "ifb0": Mode(xdpGeneric), "br0": Mode(xdpGeneric), "veth0": Mode(xdpNative)} {
 		if got := w.guard(name); got.Mode != mode {
 			t.Errorf("generic: %s: %+v, want %s", name, got, mode)
 		}
@@ -303,7 +303,7 @@ func TestMarksStayAtTC(t *testing.T) {
 	rs.Chains[0].Rules[1].Statements[0] = ruleset.Statement{SetMark: &ruleset.SetMark{Value: 1, Mask: 1}}
 	rs.Chains[0].Rules[1].Pos = ruleset.Pos{File: "p.toml", Line: 7}
 	w.apply(rs, Options{XDP: XDPNative})
-	if got := w.guard("veth0"); got.Mode != ModeTCX || !strings.Contains(got.Why, "p.toml:7") {
+	if got := w.guard("veth0"); got.Mode != usual() || !strings.Contains(got.Why, "p.toml:7") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -314,7 +314,7 @@ func TestDetachedXDP(t *testing.T) {
 	w.apply(guarded(9), Options{XDP: XDPNative})
 	d, tap, moved := w.open(), w.tap(), net.HardwareAddr{2, 9, 9, 9, 9, 9}
 	must(t, os.Remove(d.at.linkPin(hook{w.guard("veth0").Ifindex, xdpNative})))
-	if got := w.guard("veth0"); got.Mode != ModeTCX || !strings.Contains(got.Why, "refresh") {
+	if got := w.guard("veth0"); got.Mode != usual() || !strings.Contains(got.Why, "refresh") {
 		t.Errorf("detached: %+v", got)
 	}
 	w.say(1, 9)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,24 @@ const closedRules = `*filter
 COMMIT
 `
 
+// guardRules drop before connections are tracked.
+const guardRules = `*raw
+:PREROUTING ACCEPT [0:0]
+-A PREROUTING -i lan0 -p udp -m udp --dport 53 -j DROP
+-A PREROUTING -s 203.0.113.0/24 -j DROP
+COMMIT
+`
+
+// countedRules remember packets.
+const countedRules = `*filter
+:INPUT ACCEPT [0:0]
+-A INPUT -p tcp -m tcp --dport 22 --syn -m recent --name seen --rcheck --seconds 60 --hitcount 3 -j DROP
+-A INPUT -p tcp -m tcp --dport 22 --syn -m recent --name seen --set -j ACCEPT
+-A INPUT -p udp -m udp --dport 53 -m hashlimit --hashlimit-upto 1/minute --hashlimit-burst 2 --hashlimit-mode srcip --hashlimit-name asked -j ACCEPT
+-A INPUT -p udp -m udp --dport 53 -j DROP
+COMMIT
+`
+
 // router is a router between a client and a server, and what is asked of it.
 type router struct {
 	*testing.T
@@ -58,6 +77,69 @@ type router struct {
 // TestJob is what a firewall is for, by the command line: a file of iptables-save is put in force; traffic passes or not, to the host and
 // through it; connections are tracked; counters count; rules are swapped, and rolled back, under an open connection; nothing stays behind.
 func TestJob(t *testing.T) {
+	j := newRouter(t)
+	office, closed := j.file("router.v4", routerRules), j.file("closed.v4", closedRules)
+
+	j.bpfwall("apply", "--yes", office)
+	j.traffic()
+	open := j.connect(j.w.Client, lab.WAN.Far4.Addr(), 80)
+	j.shows("192.0.2.10", "show", "flows", "tcp")
+	j.shows("port 22", "show", "rules")
+
+	j.bpfwall("apply", "--yes", closed)
+	j.says(open)
+	j.refused(j.w.Client, lab.WAN.Far4.Addr(), 80)
+	j.bpfwall("rollback")
+	j.says(open)
+	j.connect(j.w.Client, lab.WAN.Far4.Addr(), 443).Close()
+
+	fmt.Println(j.bpfwall("status"))
+	j.bpfwall("disable", "--yes")
+	j.connect(j.w.Server, lab.LAN.Far4.Addr(), 8080).Close()
+}
+
+// TestGuard: what is dropped before connections are tracked is dropped in XDP, if the interface is told so.
+func TestGuard(t *testing.T) {
+	j := newRouter(t)
+	at := lab.LAN.DUT4.Addr()
+	j.bpfwall("apply", "--yes", "--xdp", "native", j.file("guard.v4", guardRules))
+	status := strings.Join(strings.Fields(j.bpfwall("status")), " ")
+	if !strings.Contains(status, "lan0 guard xdp attached") {
+		j.Errorf("not in XDP: %s", status)
+	}
+	if err := j.ask(j.w.Client, at); err == nil {
+		j.Error("UDP: answered")
+	}
+	j.connect(j.w.Client, at, 22).Close()
+	if out := j.bpfwall("show", "rules"); !regexp.MustCompile(`(?m)^ *1 .* port 53`).MatchString(out) {
+		j.Errorf("the rule has not counted 1:\n%s", out)
+	}
+	j.bpfwall("disable", "--yes")
+}
+
+// TestCounted: rules that remember addresses and rates by source.
+func TestCounted(t *testing.T) {
+	j := newRouter(t)
+	at := lab.LAN.DUT4.Addr()
+	j.bpfwall("apply", "--yes", j.file("counted.v4", countedRules))
+	for range 2 {
+		if err := j.ask(j.w.Client, at); err != nil {
+			j.Errorf("UDP within the rate: %v", err)
+		}
+	}
+	if err := j.ask(j.w.Client, at); err == nil {
+		j.Error("UDP beyond the rate: answered")
+	}
+	for range 3 {
+		j.connect(j.w.Client, at, 22).Close()
+	}
+	j.refused(j.w.Client, at, 22)
+	j.bpfwall("disable", "--yes")
+}
+
+// newRouter is one between hosts that answer.
+func newRouter(t *testing.T) router {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to make network namespaces")
 	}
@@ -72,24 +154,7 @@ func TestJob(t *testing.T) {
 	})
 	j := router{t, w}
 	j.serve()
-	office, closed := j.file("router.v4", routerRules), j.file("closed.v4", closedRules)
-
-	j.bpfwall("apply", "--yes", office)
-	j.traffic()
-	open := j.connect(w.Client, lab.WAN.Far4.Addr(), 80)
-	j.shows("192.0.2.10", "show", "flows", "tcp")
-	j.shows("port 22", "show", "rules")
-
-	j.bpfwall("apply", "--yes", closed)
-	j.says(open)
-	j.refused(w.Client, lab.WAN.Far4.Addr(), 80)
-	j.bpfwall("rollback")
-	j.says(open)
-	j.connect(w.Client, lab.WAN.Far4.Addr(), 443).Close()
-
-	fmt.Println(j.bpfwall("status"))
-	j.bpfwall("disable", "--yes")
-	j.connect(w.Server, lab.LAN.Far4.Addr(), 8080).Close()
+	return j
 }
 
 // serve has everybody answer.

@@ -44,7 +44,7 @@ type job struct {
 
 // jobs: the first is what a firewall is for. The others are samples of every package's tests that kernels matter to.
 var jobs = []job{
-	{"job", "./test/kernels", "TestFeatures|TestJob", 600},
+	{"job", "./test/kernels", "TestFeatures|TestJob|TestGuard|TestCounted", 600},
 	{"bpf", "./bpf", "TestObjectsLoad|TestDispatcher|TestTCPLife|TestTCPRefused|TestUDP$|TestICMP|TestRelated$|TestFragments$|TestPerSource$|TestParse$|TestFields$|" +
 		"TestChecksums|TestSCTPChecksums|TestReset|TestError$|TestLimit|TestLog|TestSocketOwner|TestTransfer|TestSeal", 900},
 	{"dataplane", "./dataplane", "TestApply|TestCountersFollowRules|TestFlowsSurvive|TestRollback$|TestConfirm|TestClsact|TestReaper|TestSetReaper|TestSetChanges|" +
