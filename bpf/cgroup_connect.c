@@ -51,7 +51,7 @@ static __always_inline void first_packet(struct fw_pkt *pkt, __u8 proto)
 	pkt->tcp_flags = proto == IPPROTO_TCP ? SYN : FW_ABSENT8;
 	pkt->ct_state = FW_STATE_NEW;
 	pkt->sport = pkt->tcp_mss = FW_ABSENT16;
-	pkt->icmp_type = pkt->icmp_code = FW_ABSENT8;
+	pkt->icmp_type = pkt->icmp_code = pkt->routing = FW_ABSENT8;
 	pkt->smac = FW_ABSENT48;
 	pkt->uid = pkt->gid = FW_NO_OWNER;
 	pkt->cgroups = FW_ABSENT63;

@@ -224,6 +224,8 @@ type ClassifierFwPkt struct {
 	MoreFrags  uint8
 	Malformed  uint8
 	PktType    uint8
+	Routing    uint16
+	Pad0       [2]uint8
 	InIfindex  uint32
 	OutIfindex uint32
 	Mark       uint32
@@ -252,7 +254,7 @@ type ClassifierFwPkt struct {
 	Synproxy   uint8
 	Cookie     uint8
 	Connected  uint8
-	Pad        [2]uint8
+	Pad        [6]uint8
 	Smac       uint64
 	Uid        uint64
 	Gid        uint64

@@ -121,6 +121,9 @@ func read(p *Pkt) *ruleset.Packet {
 			out.TCPOptions = append(out.TCPOptions, byte(kind))
 		}
 	}
+	if p.Routing < no8 {
+		out.Routing, out.HasRouting = uint8(p.Routing), true
+	}
 	if out.Malformed { // what else was read does not count
 		out.SrcPort, out.DstPort, out.TCPMSS, out.TCPFlags, out.ICMPType, out.ICMPCode = -1, -1, -1, -1, -1, -1
 		out.TCPOptions = nil

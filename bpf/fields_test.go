@@ -40,7 +40,7 @@ func wordsOf(a netip.Addr) (words [4]uint32) {
 // plain is what is known of a packet between two ends, but for its transport header.
 func plain(b *bench, src, dst netip.Addr, proto uint8, length int) Pkt {
 	p := Pkt{Saddr: wordsOf(src), Daddr: wordsOf(dst), Smac: 1 << 48, Uid: 1 << 32, Gid: 1 << 32, Cgroups: 1 << 63, InIfindex: uint32(b.ifindex), Length: uint32(length),
-		Sport: no16, Dport: no16, TcpMss: no16, Rule: 1<<32 - 1, TcpFlags: no8, IcmpType: no8, IcmpCode: no8, SrcType: 2, DstType: 2, L3Off: 14, L4Off: 34, Family: 4,
+		Sport: no16, Dport: no16, TcpMss: no16, Rule: 1<<32 - 1, TcpFlags: no8, IcmpType: no8, IcmpCode: no8, Routing: no8, SrcType: 2, DstType: 2, L3Off: 14, L4Off: 34, Family: 4,
 		Proto: proto, Ttl: 64, Tos: 0x10, PktType: 1, CtState: isNew, Hook: 3, FragId: 77, FragEdge: uint32(length - 20)}
 	if src.Is6() {
 		p.Family, p.L4Off, p.FragId, p.FragEdge = 6, 54, 0, 0
@@ -205,6 +205,10 @@ func TestFieldsOfIP(t *testing.T) {
 		{"no next header behind a longer one", v6(0, ext(59, 3)), func(p *Pkt) { p.Proto, p.CtState, p.L4Off = 59, invalid, 86 }},
 		{"half an extension header", v6(60, []byte{59, 0, 1, 2, 3, 4, 5}), func(p *Pkt) { p.Proto, p.CtState, p.Malformed = 60, invalid, 1 }},
 		{"extension header past the end", v6(60, ext(59, 1)[:8]), func(p *Pkt) { p.Proto, p.CtState, p.Malformed, p.L4Off = 59, invalid, 1, 70 }},
+		{"routing header of type 0", v6(43, []byte{17, 0, 0, 9, 0, 0, 0, 0}, datagram), func(p *Pkt) { ports(p); p.L4Off, p.Routing = 62, 0 }},
+		{"routing header of type 255, and another", v6(43, []byte{43, 0, 255, 0, 0, 0, 0, 0}, []byte{17, 0, 4, 0, 0, 0, 0, 0}, datagram),
+			func(p *Pkt) { ports(p); p.L4Off, p.Routing = 70, 255 }},
+		{"routing header past the end", v6(43, []byte{17, 1, 4, 0, 0, 0, 0, 0}), func(p *Pkt) { p.CtState, p.Malformed, p.L4Off = invalid, 1, 70 }},
 		{"atomic fragment", v6(44, frag6(17, 0, 0), datagram), func(p *Pkt) { ports(p); p.L4Off, p.FragId, p.FragEdge = 62, 77, 12 }},
 		{"first fragment 6", v6(44, frag6(17, 0, 1), datagram), func(p *Pkt) { ports(p); p.L4Off, p.FragId, p.FragEdge, p.MoreFrags = 62, 77, 12, 1 }},
 		{"atomic fragment, reserved bits", v6(44, frag6(17, 0, 6), datagram), func(p *Pkt) { ports(p); p.L4Off, p.FragId, p.FragEdge = 62, 77, 12 }},

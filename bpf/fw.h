@@ -5,7 +5,7 @@
 
 /* Numeric members of fw_pkt that a packet may lack hold a value above their width, so that no positive match can hold. */
 #define FW_ABSENT16 0x10000U          /* sport, dport, tcp_mss */
-#define FW_ABSENT8  0x100U            /* tcp_flags, icmp_type, icmp_code */
+#define FW_ABSENT8  0x100U            /* tcp_flags, icmp_type, icmp_code, routing */
 #define FW_ABSENT48 0x1000000000000ULL /* smac */
 #define FW_ABSENT63 0x8000000000000000ULL /* cgroups */
 #define FW_NO_OWNER 0x100000000ULL /* uid, gid: above all numbers */
@@ -43,6 +43,8 @@ struct fw_pkt {
 	__u8 more_frags;	/* 1: the first fragment of several */
 	__u8 malformed;		/* transport header cut short or lengths lie */
 	__u8 pkt_type;		/* 1 unicast, 2 broadcast, 4 multicast */
+	__u16 routing;		/* type of the first routing header of IPv6 */
+	__u8 pad0[2];
 	/* All packets have these: clear_rest. */
 	__u32 in_ifindex;	/* 0: none */
 	__u32 out_ifindex;
@@ -70,7 +72,7 @@ struct fw_pkt {
 	__u8 synproxy;		/* set by SYNPROXY */
 	__u8 cookie;		/* its ACK answers a SYN cookie of ours: the handshake is over, see synproxy.h */
 	__u8 connected;		/* 1: the socket that will get it is connected to its sender */
-	__u8 pad[2];
+	__u8 pad[6];
 	__u64 smac;		/* first byte most significant */
 	__u64 uid;		/* who opened the socket; FW_NO_OWNER */
 	__u64 gid;

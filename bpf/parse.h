@@ -101,19 +101,22 @@ static __always_inline int is_extension(__u8 proto)
 /* One header of the chain. Reports 1 if there may be more, 0 at its end. */
 static __always_inline int step_extension(FRAME *skb, struct fw_pkt *pkt, struct cursor *c)
 {
-	struct { __u8 next, len; __be16 frag; __be32 id; } h;
+	struct { __u8 next, len; __be16 frag; __be32 id; } h; /* frag: of a routing header its type, then the segments left */
+	__u8 proto = pkt->proto;
 	__u16 frag;
 
-	if (!is_extension(pkt->proto))
+	if (!is_extension(proto))
 		return 0;
 	if (peek(skb, c, &h, sizeof(h))) { /* none is shorter than 8 bytes */
 		pkt->malformed = 1;
 		return 0;
 	}
-	if (pkt->proto != EXT_FRAGMENT) {
+	if (proto != EXT_FRAGMENT) {
 		pkt->proto = h.next;
 		c->off += (h.len + 1) * 8;
 		pkt->malformed = c->off > c->end; /* as ipv6_find_hdr: what comes next is known, but not there */
+		if (proto == EXT_ROUTING && pkt->routing == FW_ABSENT8 && !pkt->malformed)
+			pkt->routing = bpf_ntohs(h.frag) >> 8;
 		return !pkt->malformed;
 	}
 	frag = bpf_ntohs(h.frag);
@@ -175,6 +178,7 @@ static __always_inline void clear_network(struct fw_pkt *pkt)
 {
 	__builtin_memset(pkt, 0, offsetof(struct fw_pkt, in_ifindex));
 	pkt->pkt_type = 1;
+	pkt->routing = FW_ABSENT8;
 }
 
 /* Everything else that a packet may lack. What no switch has filled is 0 since the map was made. */

@@ -26,6 +26,9 @@ func decodePacket(p *bpf.Pkt) ruleset.Packet {
 	if p.Smac>>48 == 0 {
 		out.SrcMAC, out.HasMAC = p.Smac, true
 	}
+	if p.Routing>>8 == 0 {
+		out.Routing, out.HasRouting = uint8(p.Routing), true
+	}
 	return out
 }
 

@@ -165,9 +165,12 @@ func (d *decoder) extension() bool {
 		l.Proto, l.Malformed = b[0], true
 		return false
 	}
-	if l.Proto == extFragment {
+	switch {
+	case l.Proto == extFragment:
 		l.Fragment = be16(b[2:])&0xfff8 != 0
 		d.moreFrags = !l.Fragment && b[3]&1 != 0
+	case l.Proto == extRouting && !l.HasRouting:
+		l.Routing, l.HasRouting = b[2], true
 	}
 	l.Proto, d.rest = b[0], b[length:]
 	return !l.Fragment

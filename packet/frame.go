@@ -36,6 +36,9 @@ func (e Encoding) Frame(p *ruleset.Packet) ([]byte, error) {
 	if p.Fragment && p.Family == ruleset.FamilyIPv6 {
 		payload = payload[fragmentHeader:]
 	}
+	if p.HasRouting {
+		payload = payload[routingHeader:]
+	}
 	if !p.Fragment {
 		if err := l.putTransport(payload); err != nil {
 			return nil, err
@@ -89,7 +92,11 @@ func (e Encoding) ipv4(l *Literal, payload []byte) []byte {
 }
 
 func (e Encoding) ipv6(l *Literal, payload []byte) []byte {
-	chain := slices.Clone(e.Extensions)
+	var chain []uint8
+	if l.HasRouting {
+		chain = append(chain, extRouting)
+	}
+	chain = append(chain, e.Extensions...)
 	if l.Fragment {
 		chain = append(chain, extFragment)
 	}
@@ -106,6 +113,8 @@ func (e Encoding) ipv6(l *Literal, payload []byte) []byte {
 		switch {
 		case proto == extHopByHop || proto == extDestination:
 			copy(b[next+2:], []byte{1, 4}) // PadN fills the rest (RFC 8200 4.2)
+		case proto == extRouting && l.HasRouting && i == 0:
+			b[next+2] = l.Routing
 		case proto == extFragment && l.Fragment && i == len(chain)-1:
 			put16(b[next+2:], fragmentOffset)
 		}

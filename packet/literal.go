@@ -130,6 +130,7 @@ func (l *Literal) String() string {
 	usual := &Literal{Hook: l.Hook}
 	usual.In, usual.Out, usual.Family, usual.Src, usual.Dst, usual.Proto = l.In, l.Out, l.Family, l.Src, l.Dst, l.Proto
 	usual.State, usual.Fragment, usual.Malformed = l.State, l.Fragment, l.Malformed
+	usual.Routing, usual.HasRouting = l.Routing, l.HasRouting
 	usual.fill()
 	parts := []string{protoText(l.Proto), endpoint(l.Src, l.SrcPort), "->", endpoint(l.Dst, l.DstPort)}
 	for _, o := range options {

@@ -35,6 +35,13 @@ var options = []option{
 	{words: "frag|fragment", head: true,
 		set: func(l *Literal, _ string) error { l.Fragment = true; return nil },
 		get: func(l *Literal) string { return word("frag", l.Fragment) }},
+	{words: "routing", takes: "the type of a routing header", head: true, set: number(8, func(l *Literal, v uint64) error {
+		l.Routing, l.HasRouting = uint8(v), true
+		if l.Family != ruleset.FamilyIPv6 {
+			return errors.New("only IPv6 packets have it")
+		}
+		return nil
+	}), get: func(l *Literal) string { return word(fmt.Sprintf("routing %d", l.Routing), l.HasRouting) }},
 	{words: "flags", takes: "TCP flags such as syn,ack", set: setFlags, get: func(l *Literal) string {
 		if l.TCPFlags == ruleset.Absent {
 			return ""

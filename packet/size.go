@@ -33,7 +33,11 @@ func transportHeader(proto uint8, f ruleset.Family) uint32 {
 	return 0
 }
 
-const fragmentHeader = 8 // IPv6
+// Bytes of IPv6 extension headers.
+const (
+	fragmentHeader = 8
+	routingHeader  = 8 // without addresses
+)
 
 // optionLen is the bytes that one option takes.
 func (l *Literal) optionLen(kind byte) int {
@@ -58,6 +62,9 @@ func (l *Literal) optionBytes() int {
 // headers is the bytes of the packet's headers: the least length it can have.
 func (l *Literal) headers() uint32 {
 	n := ipHeader[l.Family]
+	if l.HasRouting {
+		n += routingHeader
+	}
 	switch {
 	case l.Fragment && l.Family == ruleset.FamilyIPv6:
 		n += fragmentHeader + 8

@@ -38,6 +38,7 @@ var conditions = []condition{
 	{row{inMatch, "tos", texts, 0, "", "type of service or traffic class, value or value/mask", `tos = "0x10/0x3f"`}, ruleset.FieldTOS, maskedOperand},
 	{row{inMatch, "dscp", texts, 0, "", "the upper six bits of tos: a number, or a class such as cs1, af41, ef", `dscp = "ef"`}, ruleset.FieldTOS, dscpOperand},
 	{row{inMatch, "fragment", isBool, 0, "", "a fragment other than the first", `fragment = true`}, ruleset.FieldFragment, flagOperand},
+	{row{inMatch, "routing_header", texts, 0, "", "type of the first IPv6 routing header; packets without one have none of the values", `routing_header = "0"`}, ruleset.FieldRouting, numberOperand},
 	{row{inMatch &^ inOutbound, "mac", texts, 0, "", "the sender's MAC address", `mac = "52:54:00:12:34:56"`}, ruleset.FieldSrcMAC, macOperand},
 	{row{inMatch, "packet_type", texts, 0, "", `"unicast", "broadcast" or "multicast" at the link layer`, `packet_type = "broadcast"`}, ruleset.FieldPktType, bitsOperand(packetWords)},
 	{row{inMatch, "from_type", texts, 0, "", `what the routing table says of the sender: "unicast", "local", "broadcast", "multicast" …`, `from_type = "!unicast"`}, ruleset.FieldSrcType, bitsOperand(typeWords)},

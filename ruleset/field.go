@@ -39,6 +39,7 @@ const (
 	FieldRecent
 	FieldElement
 	FieldFlows
+	FieldRouting
 	fieldCount
 )
 
@@ -70,9 +71,10 @@ const (
 	LayerIP                 // every IP packet
 	LayerPorts              // TCP, UDP, UDP-Lite, SCTP, DCCP: not in a non-first fragment without tracking
 	LayerTCP
-	LayerICMP   // ICMP and ICMPv6
-	LayerEth    // interfaces with an Ethernet header
-	LayerSocket // packets of a socket
+	LayerICMP      // ICMP and ICMPv6
+	LayerEth       // interfaces with an Ethernet header
+	LayerSocket    // packets of a socket
+	LayerExtension // IPv6 packets with the extension header
 )
 
 // FieldInfo is one row of the table.
@@ -131,6 +133,7 @@ var Fields = [fieldCount]FieldInfo{
 	FieldQuota:     {"quota", KindQuota, LayerMeta, 0, "", everywhere, "so many bytes of packets, then no more (xt_quota)"},
 	FieldRecent:    {"recent", KindRecent, LayerMeta, 0, "", everywhere, "list of addresses with the times of their packets (xt_recent)"},
 	FieldElement:   {"element", KindElement, LayerMeta, 0, "", everywhere, "several fields together, as elements of a set of several parts"},
+	FieldRouting:   {"routing header", KindNumber, LayerExtension, 8, "routing", everywhere, "type of the first IPv6 routing header (ip6t_rt)"},
 	FieldFlows:     {"flows", KindFlows, LayerMeta, 0, "", tracked, "so many flows of one source at a time (xt_connlimit)"},
 }
 

@@ -20,7 +20,9 @@ type Packet struct {
 	Length           uint32
 	TTL              uint8
 	TOS              uint8
-	Fragment         bool // not the first fragment
+	Fragment         bool  // not the first fragment
+	Routing          uint8 // type of the first routing header, if HasRouting
+	HasRouting       bool
 	SrcMAC           uint64
 	HasMAC           bool
 	PktType          uint64 // one of the Pkt bits
@@ -53,6 +55,8 @@ func (p *Packet) has(f FieldID) bool {
 		return p.HasMAC
 	case FieldCgroup:
 		return p.Cgroup != ""
+	case FieldRouting:
+		return p.HasRouting
 	}
 	return true
 }
@@ -88,6 +92,8 @@ func (p *Packet) number(f FieldID) uint64 {
 		if p.Fragment {
 			return 1
 		}
+	case FieldRouting:
+		return uint64(p.Routing)
 	case FieldSrcMAC:
 		return p.SrcMAC
 	case FieldSocket:

@@ -47,8 +47,8 @@ func Pkt(p *ruleset.Packet, h ruleset.Hook) bpf.Pkt {
 		Sport: value[uint32](ruleset.FieldSrcPort, p.SrcPort), Dport: value[uint32](ruleset.FieldDstPort, p.DstPort),
 		TcpMss: value[uint32](ruleset.FieldTCPMSS, p.TCPMSS), TcpFlags: value[uint16](ruleset.FieldTCPFlags, p.TCPFlags),
 		IcmpType: value[uint16](ruleset.FieldICMPType, p.ICMPType), IcmpCode: value[uint16](ruleset.FieldICMPCode, p.ICMPCode),
-		Smac: absent(ruleset.FieldSrcMAC),
-		Uid:  owner(p, p.UID), Gid: owner(p, p.GID), Socket: oneIf(p.Socket), Connected: oneIf(p.Connected), Cgroups: absent(ruleset.FieldCgroup),
+		Smac: absent(ruleset.FieldSrcMAC), Routing: uint16(absent(ruleset.FieldRouting)),
+		Uid: owner(p, p.UID), Gid: owner(p, p.GID), Socket: oneIf(p.Socket), Connected: oneIf(p.Connected), Cgroups: absent(ruleset.FieldCgroup),
 		SrcType: uint16(p.SrcType), DstType: uint16(p.DstType), PktType: uint8(p.PktType), CtState: uint8(p.State),
 		Family: uint8(p.Family), Proto: p.Proto, Ttl: p.TTL, Tos: p.TOS,
 		Frag: oneIf(p.Fragment), Malformed: oneIf(p.Malformed),
@@ -56,6 +56,9 @@ func Pkt(p *ruleset.Packet, h ruleset.Hook) bpf.Pkt {
 	}
 	if p.HasMAC {
 		pkt.Smac = p.SrcMAC
+	}
+	if p.HasRouting {
+		pkt.Routing = uint16(p.Routing)
 	}
 	return pkt
 }

@@ -7,6 +7,7 @@ const (
 	ttl      = ruleset.FieldTTL
 	tos      = ruleset.FieldTOS
 	fragment = ruleset.FieldFragment
+	routing  = ruleset.FieldRouting
 )
 
 // ipCases look at the IP header.
@@ -42,6 +43,22 @@ var ipCases = []Case{
 		Allowed:  []string{"icmpv6 router-advertisement ttl 255"},
 		Dropped:  []string{"icmpv6 router-advertisement ttl 254"},
 		IPTables: []string{"-A INPUT -p ipv6-icmp -m hl --hl-eq 255 -j ACCEPT"}},
+
+	{Name: "routing header", Family: ruleset.FamilyIPv6, Accept: all(is(routing, 0)),
+		Allowed:  []string{"udp 2001:db8::1 routing 0", "tcp 2001:db8::1 frag routing 0"},
+		Dropped:  []string{"udp 2001:db8::1", "udp 2001:db8::1 routing 2"},
+		IPTables: []string{"-A INPUT -m rt --rt-type 0 -j ACCEPT"}},
+	{Name: "routing header not", Family: ruleset.FamilyIPv6, Accept: all(not(is(routing, 0))),
+		Allowed:  []string{"udp 2001:db8::1 routing 4"},
+		Dropped:  []string{"udp 2001:db8::1", "udp 2001:db8::1 routing 0"},
+		IPTables: []string{"-A INPUT -m rt ! --rt-type 0 -j ACCEPT"}},
+	{Name: "routing header, any", Family: ruleset.FamilyIPv6, Accept: all(within(routing, 0, 255)),
+		Allowed:  []string{"udp 2001:db8::1 routing 0", "udp 2001:db8::1 routing 253"},
+		Dropped:  []string{"udp 2001:db8::1"},
+		IPTables: []string{"-A INPUT -m rt -j ACCEPT"}},
+	{Name: "routing header, a range", Accept: all(within(routing, 1, 3)),
+		Allowed: []string{"udp 2001:db8::1 routing 1", "tcp 2001:db8::1 routing 3"},
+		Dropped: []string{"udp", "udp 2001:db8::1", "udp 2001:db8::1 routing 0", "udp 2001:db8::1 routing 4"}},
 
 	{Name: "tos", Accept: all(masked(tos, 0x10, 0x1e)),
 		Allowed:  []string{"tcp tos 0x10", "tcp tos 0xf1", "tcp -> [::1]:1 tos 0x10"},

@@ -44,7 +44,7 @@ func writeRows(b *strings.Builder, table []extension) {
 	for _, e := range table {
 		var done, not []option
 		for _, o := range e.options {
-			byModule := map[string]bool{"limit": true, "limit-burst": true, "match-set": true, "add-set": true, "del-set": true, "exist": true, "timeout": true, "ctproto": true, "path": true}
+			byModule := map[string]bool{"limit": true, "limit-burst": true, "match-set": true, "add-set": true, "del-set": true, "exist": true, "timeout": true, "ctproto": true, "path": true, "rt-type": true}
 			if o.lower != nil || byExtension[e.name] && !left[o.name()] || e.lower != nil && byModule[o.name()] {
 				done = append(done, o)
 			} else {

@@ -39,7 +39,6 @@ var (
 		known("rateest", 0, 0, "rates are not estimated", "!rateest1|rateest=text rateest2=text rateest-bps1=optional rateest-pps1=optional rateest-bps2|rateest-bps=optional rateest-pps2|rateest-pps=optional rateest-delta !rateest-lt !rateest-gt !rateest-eq"),
 		known("realm", 4, 0, "routing realms are not looked at", "!*realm=text"),
 		known("rpfilter", 0, 0, "the way back is not looked up", "loose validmark accept-local invert").only("raw|mangle").on(hookPrerouting),
-		known("rt", 6, 0, "IPv6 routing headers are not looked at", "!rt-type=u32 !rt-segsleft=u32range !rt-len=u32 rt-0-res rt-0-addrs=text rt-0-not-strict"),
 		known("socket", 0, 0, "sockets are not looked at", "transparent nowildcard restore-skmark"),
 		known("srh", 6, 0, "IPv6 segment routing headers are not looked at", "!srh-next-hdr=u8 !srh-hdr-len-eq=u8 !srh-hdr-len-gt=u8 !srh-hdr-len-lt=u8 !srh-segs-left-eq=u8 !srh-segs-left-gt=u8 !srh-segs-left-lt=u8 !srh-last-entry-eq=u8 !srh-last-entry-gt=u8 !srh-last-entry-lt=u8 !srh-tag=u16 !srh-psid=host !srh-nsid=host !srh-lsid=host"),
 		known("string", 0, 0, "payloads are not searched", "from=u16 to=u16 *algo=bm|kmp ?!string=text@1 ?!hex-string=text@1 icase"),

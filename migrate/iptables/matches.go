@@ -1,6 +1,8 @@
 package iptables
 
 import (
+	"fmt"
+
 	"github.com/bpfwall/bpfwall/accounts"
 	"github.com/bpfwall/bpfwall/ruleset"
 )
@@ -66,6 +68,10 @@ var matches = []extension{
 		{"hl-lt", u8, 0, 1, below(ruleset.FieldTTL), ""},
 		{"hl-gt", u8, 0, 1, above(ruleset.FieldTTL), ""},
 	}},
+	{name: "rt", family: ruleset.FamilyIPv6, lower: routing, options: []option{
+		{"rt-type", u32, inv, 0, nil, ""}, {"rt-segsleft", u32range, inv, 0, nil, ""}, {"rt-len", u32, inv, 0, nil, ""},
+		{"rt-0-res", flagOnly, 0, 0, nil, ""}, {"rt-0-addrs", text, 0, 0, nil, ""}, {"rt-0-not-strict", flagOnly, 0, 0, nil, ""},
+	}, why: "of routing headers only the type is looked at"},
 	{name: "tos", options: []option{{"tos", kind{1, readTOS}, inv | must, 0, bits(ruleset.FieldTOS), ""}}},
 	{name: "dscp", check: needsOption, options: []option{
 		{"dscp", kind{1, readDSCP}, inv, 1, bits(ruleset.FieldTOS), ""},
@@ -189,6 +195,21 @@ func conntrack(_ *lowering, m *module) (all []alternative, why string) {
 		}
 	}
 	return all, ""
+}
+
+// routing is -m rt: without an option every routing header will do.
+func routing(_ *lowering, m *module) (all []alternative, why string) {
+	match := ruleset.Match{Field: ruleset.FieldRouting, Ranges: []ruleset.Range{{To: 0xff}}}
+	for _, u := range m.uses {
+		switch {
+		case u.opt.name() != "rt-type":
+			return nil, "-m rt --" + u.opt.name() + ": " + m.ext.why
+		case u.val.num > 0xff:
+			return nil, fmt.Sprintf("-m rt --rt-type %d: there are 256 types", u.val.num)
+		}
+		match.Not, match.Ranges, match.Pos = u.not, []ruleset.Range{{From: u.val.num, To: u.val.num}}, u.pos
+	}
+	return one(match), ""
 }
 
 // needsOption is the check of extensions that are nothing without an option.
