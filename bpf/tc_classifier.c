@@ -187,6 +187,8 @@ static __always_inline int judge_input(struct __sk_buff *skb, struct fw_pkt *pkt
 	complete_local(pkt);
 	if (!known)
 		track(skb, pkt, INGRESS);
+	else if (!cfg_defrag && pkt->more_frags)
+		fw_remember_first(pkt, INGRESS); /* later ones do not carry what they lack */
 	if (cfg_receiver)
 		fw_receiver(skb, pkt);
 	pkt->hook = FW_HOOK_INPUT;

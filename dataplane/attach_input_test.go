@@ -2,12 +2,15 @@ package dataplane
 
 import (
 	"context"
+	"net"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
 
 	"github.com/bpfwall/bpfwall/ruleset"
 )
@@ -93,4 +96,41 @@ func TestFragmentsWithoutDefragmentation(t *testing.T) {
 		must(t, l.Close())
 	}
 	check("room", w.apply(rs, Options{}), true)
+}
+
+// TestFragmentsToOneself: what this host sends to itself in fragments comes in as one state, whoever puts it together.
+func TestFragmentsToOneself(t *testing.T) {
+	for name, lack := range map[string]func(*kernel){"at netfilter's hooks": func(*kernel) {}, "by the first": withoutNetfilter} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			lacking(t, lack)
+			w.in(w.host, func() error {
+				lo, err := netlink.LinkByName("lo")
+				if err == nil {
+					err = netlink.LinkSetMTU(lo, 1500)
+				}
+				return err
+			})
+			rs := statefulRules()
+			rs.Chains[0].Policy = ruleset.Accept
+			w.apply(rs, Options{})
+			w.in(w.host, func() error {
+				for _, at := range []string{"127.0.0.1:0", "[::1]:0"} {
+					c, err := net.ListenPacket("udp", at)
+					if err != nil {
+						return err
+					}
+					defer c.Close()
+					must(t, c.SetDeadline(time.Now().Add(5*time.Second)))
+					if _, err := c.WriteTo(make([]byte, 8000), c.LocalAddr()); err != nil {
+						t.Error(err)
+					}
+					if n, _, err := c.ReadFrom(make([]byte, 9000)); n != 8000 {
+						t.Errorf("%s: %d of 8000 bytes, %v", at, n, err)
+					}
+				}
+				return nil
+			})
+		})
+	}
 }
