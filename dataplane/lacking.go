@@ -26,30 +26,33 @@ var (
 // wants are what only some rulesets need of a kernel, with the place of what asks for it.
 var wants = []struct {
 	need
-	of func(*ruleset.Ruleset) (asks bool, at ruleset.Pos)
+	of func(*ruleset.Ruleset, ruleset.Used) (asks bool, at ruleset.Pos)
 }{
 	{need{"limits of flows", "5.17", func() error { return features.HaveProgramHelper(ebpf.SchedCLS, asm.FnLoop) }}, limitsFlows},
 	{need{"rules for users, groups and receivers", "6.2", probeCasts}, asksOwners},
 	{need{"rules for who may listen", "6.2", probeCasts}, judgesListen},
 }
 
-func limitsFlows(rs *ruleset.Ruleset) (asks bool, at ruleset.Pos) {
+func limitsFlows(rs *ruleset.Ruleset, used ruleset.Used) (asks bool, at ruleset.Pos) {
 	if ct := rs.Conntrack; ct != nil && ct.PerSource > 0 {
 		return true, ct.Pos
 	}
-	return rs.Uses(ruleset.FieldFlows), rs.PosOf(ruleset.FieldFlows)
+	if !used.Has(ruleset.FieldFlows) {
+		return false, at
+	}
+	return true, rs.PosOf(ruleset.FieldFlows)
 }
 
-func asksOwners(rs *ruleset.Ruleset) (asks bool, at ruleset.Pos) {
+func asksOwners(rs *ruleset.Ruleset, used ruleset.Used) (asks bool, at ruleset.Pos) {
 	for _, f := range ruleset.ReceiverFields {
-		if rs.Uses(f) {
-			at = rs.PosOf(f)
+		if used.Has(f) {
+			asks, at = true, rs.PosOf(f)
 		}
 	}
-	return rs.AsksSender() || rs.AsksReceiver(), at
+	return asks && (rs.AsksSender() || rs.AsksReceiver()), at
 }
 
-func judgesListen(rs *ruleset.Ruleset) (asks bool, at ruleset.Pos) {
+func judgesListen(rs *ruleset.Ruleset, _ ruleset.Used) (asks bool, at ruleset.Pos) {
 	chains := rs.ReachedFrom(ruleset.HookListen)
 	if len(chains) == 0 {
 		return false, at
@@ -60,7 +63,7 @@ func judgesListen(rs *ruleset.Ruleset) (asks bool, at ruleset.Pos) {
 // checkWants returns ErrUnsupported if a rule asks for what the kernel lacks.
 func (t *transaction) checkWants() error {
 	for _, w := range wants {
-		asks, at := w.of(t.rs)
+		asks, at := w.of(t.rs, t.uses())
 		if !asks {
 			continue
 		}
@@ -68,14 +71,14 @@ func (t *transaction) checkWants() error {
 			return err
 		}
 	}
-	if lacks(exchanges) && countsByCPU(t.rs) {
+	if lacks(exchanges) && countsByCPU(t.rs, t.uses()) {
 		t.warn("limits by key, samples and recent lists: of two packets that CPUs count at the same moment, this kernel may count one; Linux %s counts both", exchanges.kernel)
 	}
 	return nil
 }
 
 // countsByCPU reports whether a rule remembers numbers that no lock is there for.
-func countsByCPU(rs *ruleset.Ruleset) bool {
+func countsByCPU(rs *ruleset.Ruleset, used ruleset.Used) bool {
 	byKey := func(m ruleset.Match) bool { return m.Limit != nil && m.Limit.Each != nil }
 	for _, c := range rs.Chains {
 		for _, r := range c.Rules {
@@ -84,7 +87,7 @@ func countsByCPU(rs *ruleset.Ruleset) bool {
 			}
 		}
 	}
-	return rs.Uses(ruleset.FieldSample, ruleset.FieldRecent)
+	return used.Has(ruleset.FieldSample, ruleset.FieldRecent)
 }
 
 // lacks reports whether the kernel is known not to have it.
