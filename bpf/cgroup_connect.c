@@ -28,7 +28,7 @@
 #include "epoch.h"
 #include "known.h"
 
-#define LEAVE 0xff	/* reject's answer where the rules cannot tell: see translator/connect.go */
+#define LEAVE 0x3e	/* reject's answer where the rules cannot tell: see translator/connect.go */
 #define SYN 2
 
 volatile const __u8 cfg_asks_lo; /* a rule asks whether the packet stays on this host */

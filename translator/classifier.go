@@ -47,10 +47,19 @@ type fieldTable struct {
 // What stands in a rule's answer in place of a verdict: it returns, or it is the stop with the number that stands in place of its slot. Where
 // no rule answers, all bits are set.
 const (
-	codeNone  = 0xffff
-	codeStop  = 0xfffe
-	codeLeave = 0xfffd
+	codeNone  = 0xff
+	codeStop  = 0xfe
+	codeLeave = 0xfd
 )
+
+// A verdict's code has its kind in the lower bits there, and above what it rejects with.
+const (
+	kindMask  = 3
+	withShift = 2
+)
+
+// tableCode is a verdict's code as it stands in a table.
+func tableCode(code uint32) uint8 { return uint8(code&kindMask | code>>8<<withShift) }
 
 // What a classifier may take. Subsets cost a packet one probe each.
 const (
@@ -199,7 +208,7 @@ func (t *taker) take(steps []*step) (rest []*step) {
 // answer makes a rule answer what its step says: how it ends, that it counts, or that it is a stop, which others is left of. False: there
 // is no room for one more stop.
 func (t *taker) answer(r *classify.Rule, st *step, others []*test) bool {
-	r.Slot, r.Code = st.slot, uint16(st.code)
+	r.Slot, r.Code = st.slot, tableCode(st.code)
 	switch {
 	case len(others) == 0 && st.plain():
 		if st.verb == verbLeave {
@@ -311,7 +320,7 @@ func (c *classifier) weight() int {
 	if t == nil {
 		return 8
 	}
-	return 40 + 4*(t.Src.Steps+t.Dst.Steps) + 2*len(c.patterns.tests) + len(t.Subsets)*(14+5*t.MaxList)
+	return 40 + 4*(t.Src.Steps+t.Dst.Steps) + 2*len(c.patterns.tests) + len(t.Subsets)*(9+5*t.MaxList)
 }
 
 // bpfRdonlyProg is BPF_F_RDONLY_PROG of linux/bpf.h.
@@ -376,5 +385,5 @@ func (c *classifier) worst() string {
 		return fmt.Sprintf("bit vectors of %d dimensions: at most %d words of each", len(v.Dims), v.Blocks*(1+v.Block/64))
 	}
 	t := c.table
-	return fmt.Sprintf("at most %d+%d halvings for the addresses, %d cells, %d rules of each", t.Src.Halvings(), t.Dst.Halvings(), len(t.Subsets), 1+t.MaxList)
+	return fmt.Sprintf("at most %d+%d halvings for the addresses, %d cells, %d rules of each", t.Src.Halvings(), t.Dst.Halvings(), len(t.Subsets), max(1, t.MaxList))
 }

@@ -15,7 +15,7 @@ import (
 
 // leaveToTC is what the rules return to connect() if they cannot tell yet, as the C has it (LEAVE in bpf/cgroup_connect.c): a reject
 // with an answer that there is not.
-const leaveToTC = uint32(ruleset.Reject) | 0xff<<8
+const leaveToTC = uint32(ruleset.Reject) | 0x3e<<8
 
 // addConnect compiles the rules for what this host sends once more, for the moment when a TCP socket is told to connect, or a UDP socket to
 // send to somebody it is not connected to: as far as they can be known to drop or reject the first packet. It does so if any rule asks for sockets; what cannot be compiled is left to tc.

@@ -9,7 +9,7 @@ import (
 
 // The registers of a lookup in a classifier, besides those for one comparison.
 const (
-	regBest = asm.R7 // the rule found so far
+	regBest = asm.R7 // the answer found so far
 	regSrc  = asm.R8 // the source's record
 	regDst  = asm.R9 // the destination's
 
@@ -45,7 +45,7 @@ func (w *lowering) classify(c *classifier, leave, next string) {
 	l.answer(leave)
 }
 
-// find leaves the first rule that the packet meets and that ends in regBest, collects the stops in front of it and counts what only counts.
+// find leaves the answer of the first rule that the packet meets and that ends in regBest, collects the stops in front of it and counts what only counts.
 func (l *lookup) find() {
 	w, c := l.lowering, l.classifier
 	l.setPatterns()
@@ -58,7 +58,10 @@ func (l *lookup) find() {
 	}
 	w.put(asm.Mov.Imm(regBest, -1))
 	l.hide(regBest)
-	w.put(asm.StoreMem(asm.R10, l.kept.answer, regBest, asm.DWord), asm.Mov.Reg32(regBest, regBest))
+	if l.keeps() {
+		w.put(asm.StoreMem(asm.R10, l.kept.answer, regBest, asm.DWord))
+		l.hide(regBest) // that it is the same
+	}
 	l.clearStops()
 	done := w.newLabel("answer")
 	l.pass = classify.Ends
@@ -72,7 +75,7 @@ func (l *lookup) find() {
 			l.begin(s.Pass)
 		}
 		if i > 0 {
-			w.put(asm.JLE.Imm(regBest, int32(s.First), done))
+			w.put(asm.LoadImm(asm.R1, int64(s.First)<<classify.RuleShift, asm.DWord), asm.JLE.Reg(regBest, asm.R1, done))
 		}
 		l.subset(i, s)
 	}
@@ -84,7 +87,7 @@ func (l *lookup) begin(p classify.Pass) {
 	l.pass = p
 	switch {
 	case l.later:
-		l.put(asm.LoadMem(regBest, asm.R10, l.kept.ahead, asm.Word))
+		l.put(asm.LoadMem(regBest, asm.R10, l.kept.ahead, asm.Word), asm.LSh.Imm(regBest, classify.RuleShift))
 	case p == classify.Counts && l.waits():
 		l.aheadOfCounts()
 	}
@@ -287,28 +290,44 @@ func (l *lookup) host(s *classify.Search, low fieldPart) {
 
 // subset asks a subset for a rule in front of the best one.
 func (l *lookup) subset(i int, s classify.Subset) {
-	next, more := l.newLabel("subset"), l.newLabel("more")
-	l.put(asm.LoadMem(asm.R1, regSrc, int16(4*i), asm.Word), asm.LoadMem(asm.R2, regDst, int16(4*i), asm.Word),
-		asm.Add.Reg(asm.R2, asm.R1), asm.JGT.Imm(asm.R2, int32(s.Size-1), next), asm.Mov.Reg(asm.R3, asm.R2))
-	l.at(asm.R4, asm.R3, s.Owners, 2)
-	l.put(asm.LoadMem(asm.R4, asm.R4, 0, asm.Word), asm.JNE.Reg(asm.R4, asm.R1, next), asm.Mul.Imm(asm.R2, classify.ItemSize))
-	l.at(asm.R3, asm.R2, s.Cells, 0)
-	l.compare(more, next)
-	l.place(more)
+	next, list := l.newLabel("subset"), l.newLabel("list")
+	l.put(l.word(asm.R1, regSrc, l.table.Src, i), l.word(asm.R2, regDst, l.table.Dst, i),
+		asm.Mov.Reg(asm.R3, asm.R1), asm.Sub.Reg(asm.R3, asm.R2), asm.JGT.Imm(asm.R3, int32(s.Size-1), next))
+	l.at(asm.R4, asm.R3, s.Cells, classify.ItemShift)
+	l.put(asm.LoadMem(asm.R2, asm.R4, 0, asm.Word), asm.JNE.Reg(asm.R2, asm.R1, next), asm.Mov.Reg(asm.R3, asm.R4))
+	l.before(next)
 	if l.table.MaxList > 0 {
-		l.more(next)
+		l.put(asm.JSet.Imm(asm.R1, int32(classify.IsList), list))
+	}
+	l.unlessCounted(next)
+	l.pattern(next)
+	l.ports(ruleset.FieldDstPort, classify.DstOffset, next)
+	l.meet(next)
+	if l.table.MaxList > 0 {
+		l.goTo(next)
+		l.place(list)
+		l.list(next)
 	}
 	l.place(next)
 }
 
-// more compares the items that the one at R3 leads to.
-func (l *lookup) more(next string) {
-	l.put(asm.LoadMem(asm.R1, asm.R3, classify.MoreOffset, asm.Word), asm.JEq.Imm32(asm.R1, -1, next))
+// word loads the word of a subset from a record.
+func (l *lookup) word(to, record asm.Register, s *classify.Search, subset int) asm.Instruction {
+	size := asm.Word
+	if s.Word == 2 {
+		size = asm.Half
+	}
+	return asm.LoadMem(to, record, int16(s.Word*subset), size)
+}
+
+// list compares the items that the cell at R3 leads to.
+func (l *lookup) list(next string) {
+	l.put(asm.LoadMem(asm.R1, asm.R3, classify.RefOffset, asm.Word))
 	if l.table.Ports != nil {
 		l.row(next)
 	}
-	l.put(asm.JGT.Imm(asm.R1, int32(l.table.Units-1), next))
-	l.at(asm.R3, asm.R1, l.table.Items, classify.UnitShift)
+	l.put(asm.JGT.Imm(asm.R1, int32(l.table.MaxItems-1), next))
+	l.at(asm.R3, asm.R1, l.table.Items, classify.ItemShift)
 	l.items(next)
 }
 
@@ -343,47 +362,82 @@ func (l *lookup) port(to asm.Register, f ruleset.FieldID) {
 	l.put(asm.LoadMem(to, regPkt, part.off, part.size))
 }
 
-// items compares the items from R3 on, and leaves the first one's rule that the packet meets in regBest.
+// items compares the items from R3 on, and leaves the answer of the first one that the packet meets in regBest.
 func (l *lookup) items(next string) {
 	loop, miss := l.newLabel("item"), l.newLabel("miss")
 	if l.table.MaxList > 1 {
 		l.put(asm.Mov.Imm(asm.R0, 0))
 		l.placeLoop(loop)
 	}
-	l.compare(miss, next)
+	l.before(next)
+	l.unlessCounted(miss)
+	l.pattern(miss)
+	l.ports(ruleset.FieldSrcPort, 0, miss)
+	l.ports(ruleset.FieldDstPort, classify.DstOffset, miss)
+	l.meet(next)
 	l.place(miss)
 	if l.table.MaxList > 1 {
-		l.put(asm.LoadMem(asm.R4, asm.R3, classify.LastOffset, asm.Byte), asm.JNE.Imm(asm.R4, 0, next), asm.Add.Imm(asm.R3, classify.ItemSize),
-			asm.Add.Imm(asm.R0, 1), asm.JLT.Imm(asm.R0, int32(l.table.MaxList), loop))
+		l.put(asm.LoadMem(asm.R1, asm.R3, classify.AnswerOffset, asm.DWord), asm.JSet.Imm(asm.R1, int32(classify.IsLast), next),
+			asm.Add.Imm(asm.R3, classify.ItemSize), asm.Add.Imm(asm.R0, 1), asm.JLT.Imm(asm.R0, int32(l.table.MaxList), loop))
 	}
 }
 
-// compare goes on with miss unless the packet meets the item at R3, and else with next, where items behind it are of no interest any more.
-func (l *lookup) compare(miss, next string) {
-	l.put(asm.LoadMem(asm.R1, asm.R3, classify.RuleOffset, asm.Word), asm.JGE.Reg(asm.R1, regBest, next))
+// before loads the answer of the item or cell at R3 into R1. It goes on with done if what the packet has met is in front of it, so that those
+// behind are of no interest either.
+func (l *lookup) before(done string) {
+	l.put(asm.LoadMem(asm.R1, asm.R3, classify.AnswerOffset, asm.DWord), asm.JGE.Reg(asm.R1, regBest, done))
+}
+
+// unlessCounted goes on with counted if the rule of the answer in R1 is.
+func (l *lookup) unlessCounted(counted string) {
 	if l.later && l.pass == classify.Counts {
-		l.put(asm.LoadMem(asm.R4, asm.R10, l.kept.from, asm.Word), asm.JLT.Reg(asm.R1, asm.R4, miss))
+		l.put(asm.LoadMem(asm.R4, asm.R10, l.kept.from, asm.Word), asm.LSh.Imm(asm.R4, classify.RuleShift), asm.JLT.Reg(asm.R1, asm.R4, counted))
 	}
-	l.put(asm.LoadMem(asm.R4, asm.R3, classify.PatternOffset, asm.Byte), asm.LoadMem(asm.R5, asm.R10, stackPatterns, asm.DWord),
+}
+
+// pattern goes on with miss unless the packet meets the pattern of the answer in R1.
+func (l *lookup) pattern(miss string) {
+	l.put(asm.Mov.Reg(asm.R4, asm.R1), asm.And.Imm(asm.R4, classify.PatternMask), asm.LoadMem(asm.R5, asm.R10, stackPatterns, asm.DWord),
 		asm.RSh.Reg(asm.R5, asm.R4), asm.And.Imm(asm.R5, 1), asm.JEq.Imm(asm.R5, 0, miss))
-	for i, f := range []ruleset.FieldID{ruleset.FieldSrcPort, ruleset.FieldDstPort} {
-		l.port(asm.R4, f)
-		l.put(asm.LoadMem(asm.R5, asm.R3, int16(4*i), asm.Half), asm.Sub.Reg(asm.R4, asm.R5),
-			asm.LoadMem(asm.R5, asm.R3, int16(4*i+2), asm.Half), asm.JGT.Reg(asm.R4, asm.R5, miss))
-	}
+}
+
+// ports goes on with miss unless a port is in the range that is so far in the item at R3.
+func (l *lookup) ports(f ruleset.FieldID, off int16, miss string) {
+	l.port(asm.R4, f)
+	l.put(asm.LoadMem(asm.R5, asm.R3, off, asm.Half), asm.Sub.Reg(asm.R4, asm.R5),
+		asm.LoadMem(asm.R5, asm.R3, off+2, asm.Half), asm.JGT.Reg(asm.R4, asm.R5, miss))
+}
+
+// meet notes the rule of the item at R3, whose answer is in R1. R0 and R3 stay what they are.
+func (l *lookup) meet(next string) {
 	switch l.pass {
 	case classify.Stops:
-		l.put(asm.LoadMem(asm.R4, asm.R3, classify.AnswerOffset, asm.Word))
+		l.slot(asm.R4, asm.R1)
 		l.collect(next)
-		return
 	case classify.Counts:
 		l.countItem()
-		return
+	default:
+		// The verifier must not learn that the rule is in front of the best one: it would have to follow every number of rules that were found so far.
+		l.put(asm.LoadMem(regBest, asm.R3, classify.AnswerOffset, asm.DWord))
+		if l.keeps() {
+			l.put(asm.LoadMem(asm.R4, asm.R3, classify.AnswerOffset, asm.DWord), asm.StoreMem(asm.R10, l.kept.answer, asm.R4, asm.DWord))
+		}
+		l.goTo(next)
 	}
-	// The verifier must not learn that the rule is in front of the best one: it would have to follow every number of rules that were found so far.
-	l.put(asm.LoadMem(regBest, asm.R3, classify.RuleOffset, asm.Word), asm.LoadMem(asm.R4, asm.R3, classify.AnswerOffset, asm.DWord),
-		asm.StoreMem(asm.R10, l.kept.answer, asm.R4, asm.DWord))
-	l.goTo(next)
+}
+
+// keeps reports whether the answer is kept while stops run. It is not taken from regBest then: the verifier would want to know exactly what
+// is in that, once the number of a stop says which word of bits is meant.
+func (l *lookup) keeps() bool { return len(l.stops) > 0 && !l.later }
+
+// slot takes the slot out of an answer.
+func (l *lookup) slot(to, answer asm.Register) {
+	l.put(asm.Mov.Reg(to, answer), asm.LSh.Imm(to, 64-classify.RuleShift), asm.ArSh.Imm(to, 64-classify.SlotBits))
+}
+
+// code takes the code out of an answer.
+func (l *lookup) code(to, answer asm.Register) {
+	l.put(asm.Mov.Reg(to, answer), asm.RSh.Imm(to, classify.CodeShift), asm.And.Imm(to, codeNone))
 }
 
 // answer does what the best rule says, behind the stops in front of it: counts it and decides, or leaves the chain.
@@ -392,24 +446,35 @@ func (l *lookup) answer(leave string) {
 	if len(l.stops) > 0 {
 		l.lastStop()
 		l.writeStops(leave, l.newLabel("decide"))
+		l.put(asm.LoadMem(regBest, asm.R10, l.kept.answer, asm.DWord))
 	}
-	l.put(asm.LoadMem(asm.R2, asm.R10, l.kept.answer, asm.Word), asm.LoadMem(regCode, asm.R10, l.kept.answer+4, asm.Half),
-		asm.JEq.Imm(regCode, codeNone, l.none),
-		asm.StoreMem(regPkt, rule.off, asm.R2, rule.size))
+	l.slot(asm.R2, regBest)
+	l.code(regCode, regBest) // which is the same register
+	l.put(asm.JEq.Imm(regCode, codeNone, l.none), asm.StoreMem(regPkt, rule.off, asm.R2, rule.size))
+	l.verdict(leave)
+}
+
+// verdict does what the code of a table in regCode says.
+func (l *lookup) verdict(leave string) {
 	if l.leaves() {
-		l.put(asm.JNE.Imm(regCode, codeLeave, l.decided))
+		decide := l.newLabel("decide")
+		l.put(asm.JNE.Imm(regCode, codeLeave, decide))
 		l.countOn()
 		l.goTo(leave)
-		return
+		l.place(decide)
 	}
+	l.put(asm.Mov.Reg(asm.R2, regCode), asm.RSh.Imm(asm.R2, withShift), asm.LSh.Imm(asm.R2, 8),
+		asm.And.Imm(regCode, kindMask), asm.Or.Reg(regCode, asm.R2))
 	l.goTo(l.decided)
 }
 
 // lastStop collects the best rule if it is a stop itself.
 func (l *lookup) lastStop() {
 	no := l.newLabel("ends")
-	l.put(asm.LoadMem(asm.R4, asm.R10, l.kept.answer+4, asm.Half), asm.JNE.Imm(asm.R4, codeStop, no),
-		asm.LoadMem(asm.R4, asm.R10, l.kept.answer, asm.Word))
+	l.put(asm.LoadMem(asm.R1, asm.R10, l.kept.answer, asm.DWord))
+	l.code(asm.R4, asm.R1)
+	l.put(asm.JNE.Imm(asm.R4, codeStop, no))
+	l.slot(asm.R4, asm.R1)
 	l.collect(l.none)
 	l.place(no)
 }

@@ -22,13 +22,7 @@ func (l *lookup) writeNext(leave, ends string) {
 	l.lowering.family = known
 	l.place(ends)
 	l.put(asm.JEq.Imm32(asm.R0, resumedNone, l.none), asm.Mov.Reg(regCode, asm.R0))
-	if l.leaves() {
-		l.put(asm.JNE.Imm(regCode, codeLeave, l.decided))
-		l.countOn()
-		l.goTo(leave)
-		return
-	}
-	l.goTo(l.decided)
+	l.verdict(leave)
 }
 
 // chooseNext writes a tree of comparisons whose leaves are the stops from..to. Jumps go on only, so that the verifier sees an end: behind are the

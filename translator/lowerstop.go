@@ -11,11 +11,11 @@ import (
 type kept struct {
 	answer int16
 	bits   int16 // of the first group; the others' are above
-	ahead  int16 // 4 bytes: 1 if the packet meets a stop; if a rule that only counts has to wait for it, the rule that ends the packet's way
+	ahead  int16 // 4 bytes: 1 if the packet meets a stop; if a rule that only counts has to wait for it, 1 more than the rule that ends the packet's way
 	from   int16 // 4 bytes: the first rule that is not counted yet
 }
 
-// aheadCounts is the first rule that can end the way of a packet that meets a stop and a rule that counts.
+// aheadCounts is the least that stands for a rule: the first one never ends the way of a packet that meets others.
 const aheadCounts = 2
 
 // keptBelow is what a lookup keeps right below a place on the stack.
@@ -118,7 +118,7 @@ func (l *lookup) countItem() {
 	if l.waits() && !l.later {
 		now := l.newLabel("now")
 		l.put(asm.LoadMem(asm.R4, asm.R10, l.kept.ahead, asm.Word), asm.JEq.Imm(asm.R4, 0, now),
-			asm.StoreMem(asm.R10, l.kept.ahead, regBest, asm.Word))
+			asm.Mov.Reg(asm.R4, regBest), asm.RSh.Imm(asm.R4, classify.RuleShift), asm.Add.Imm(asm.R4, 1), asm.StoreMem(asm.R10, l.kept.ahead, asm.R4, asm.Word))
 		l.goTo(done)
 		l.place(now)
 	}
@@ -127,7 +127,7 @@ func (l *lookup) countItem() {
 	if loops {
 		l.put(asm.StoreMem(asm.R10, stackLoop, asm.R0, asm.DWord))
 	}
-	l.put(asm.LoadMem(regVal, asm.R3, classify.AnswerOffset, asm.Word))
+	l.slot(regVal, asm.R1)
 	l.countSlot()
 	l.put(asm.LoadMem(asm.R3, asm.R10, stackItem, asm.DWord))
 	if loops {
@@ -239,7 +239,7 @@ func (l *lookup) catchUp(rule int) {
 	}
 	done, within := l.newLabel("caught"), l.newLabel("within")
 	l.put(asm.LoadMem(asm.R4, asm.R10, l.kept.ahead, asm.Word), asm.JLT.Imm(asm.R4, aheadCounts, done),
-		asm.LoadMem(asm.R2, asm.R10, l.kept.from, asm.Word), asm.Mov.Imm(asm.R3, int32(rule)),
+		asm.Sub.Imm(asm.R4, 1), asm.LoadMem(asm.R2, asm.R10, l.kept.from, asm.Word), asm.Mov.Imm(asm.R3, int32(rule)),
 		asm.JLE.Reg(asm.R3, asm.R4, within), asm.Mov.Reg(asm.R3, asm.R4))
 	l.place(within)
 	l.callNumbers(l.classifier.countFn.name, 2)

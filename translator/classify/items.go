@@ -9,8 +9,8 @@ func (b *builder) attempts() []attempt {
 
 type attempt struct{ long, rows int }
 
-// items lays out the boxes of all lists but their first ones, and is these.
-func (b *builder) items(l *layout, t *Table) (firsts []Item, err error) {
+// items lays out the boxes of all lists that are more than what stands in a cell, and is what cells have.
+func (b *builder) items(l *layout, t *Table) (firsts []first, err error) {
 	for _, a := range b.attempts() {
 		w := &writer{builder: b, attempt: a}
 		if w.write() {
@@ -24,7 +24,7 @@ func (b *builder) items(l *layout, t *Table) (firsts []Item, err error) {
 type writer struct {
 	*builder
 	attempt
-	firsts []Item // by list: the item that stands in its cells
+	firsts []first // by list
 	items  []Item
 	stage  *portStage
 	table  []uint32 // rows
@@ -37,19 +37,23 @@ func (w *writer) write() bool {
 	var long []listID
 	var boxes []box
 	n := len(w.builder.rules)
-	w.firsts = make([]Item, n+len(w.lists.all))
+	w.firsts = make([]first, n+len(w.lists.all))
 	used := w.used()
 	for id := range w.firsts {
 		if !used[id] {
 			continue
 		}
 		of := w.boxes(listID(id))
-		w.firsts[id] = w.item(of[0])
-		switch {
-		case len(of) > w.long:
+		f := &w.firsts[id]
+		f.Item = w.item(of[0])
+		if len(of) == 1 && of[0].src == anyPort {
+			continue
+		}
+		f.Answer |= IsList
+		if len(of) > w.long {
 			long, boxes = append(long, listID(id)), append(boxes, of...)
-		case len(of) > 1:
-			w.firsts[id].More = w.list(of[1:])
+		} else {
+			f.ref = w.list(of)
 		}
 	}
 	if len(long) == 0 {
@@ -60,11 +64,7 @@ func (w *writer) write() bool {
 	}
 	ids := map[string]uint32{}
 	for _, id := range long {
-		of := w.boxes(id)
-		if w.builder.rules[of[0].rule].Pass != Ends {
-			of = of[1:] // the lookup goes on when it has met the first
-		}
-		w.firsts[id].More = RowRef | w.row(of, ids)
+		w.firsts[id].ref = RowRef | w.row(w.boxes(id), ids)
 	}
 	return true
 }
@@ -91,11 +91,11 @@ func (w *writer) boxes(id listID) (out []box) {
 
 // list writes a list, and is the number of its first item.
 func (w *writer) list(boxes []box) uint32 {
-	at := uint32(itemUnits * len(w.items))
+	at := uint32(len(w.items))
 	for _, x := range boxes {
 		w.items = append(w.items, w.item(x))
 	}
-	w.items[len(w.items)-1].Last = 1
+	w.items[len(w.items)-1].Answer |= IsLast
 	w.most = max(w.most, len(boxes))
 	return at
 }
@@ -146,9 +146,9 @@ func (w *writer) distinct(boxes []box) []box {
 func (w *writer) finish(l *layout, t *Table) error {
 	t.MaxList = listLength(w.most, l.like.MaxList)
 	room := l.room(len(w.items))
-	t.Units = itemUnits * room
+	t.MaxItems = room
 	t.Items = put(l, w.items, room-len(w.items)+t.MaxList)
-	if t.Units >= RowRef || len(w.table) >= RowRef {
+	if room >= RowRef || len(w.table) >= RowRef {
 		return limit("%d rules: too many lists", len(w.builder.rules))
 	}
 	if w.stage == nil {

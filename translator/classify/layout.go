@@ -47,28 +47,42 @@ func write[T uint8 | uint16 | uint32 | uint64 | Item](order binary.ByteOrder, to
 	}
 }
 
-// Item is a box as it is compared, and what its rule answers.
+// Item is a box as it is compared, and what its rule answers. It is never in two lines of the cache.
 type Item struct {
 	SrcFrom, SrcLen, DstFrom, DstLen uint16
-	Rule                             uint32
-	More                             uint32 // of a cell: the ref of its further items, or None
-	Slot                             uint32 // from here on, 6 bytes: the answer
-	Code                             uint16
-	Pattern                          uint8
-	Last                             uint8 // 1: of its list
+	Answer                           Answer
 }
 
-// The bytes of an Item, and where in it the members behind the ports are. Refs to items count units.
-const (
-	ItemSize      = 24
-	RuleOffset    = 8
-	MoreOffset    = 12
-	AnswerOffset  = 16
-	PatternOffset = 22
-	LastOffset    = 23
+// Answer is what a rule answers, with its number in front, so that of two answers the less is that of the first rule: a number of 24 bits,
+// the rule's Slot as a signed one of 24, its Code, and a byte of the item that it stands in: IsLast, IsList, and the pattern.
+type Answer uint64
 
-	UnitShift = 3 // a unit is 8 bytes
-	itemUnits = ItemSize >> UnitShift
+// Where the parts of an Answer are, and what its lowest byte has beside the pattern.
+const (
+	RuleShift = 40
+	SlotShift = 16
+	SlotBits  = RuleShift - SlotShift
+	CodeShift = 8
+
+	IsLast      Answer = 1 << 7 // of its list
+	IsList      Answer = 1 << 6 // of a cell: a ref stands in place of ports
+	PatternMask        = 1<<6 - 1
+)
+
+// most is how many rules there may be, and what slots are below.
+const (
+	mostRules = 1<<(64-RuleShift) - 1
+	mostSlots = 1 << (SlotBits - 1)
+)
+
+// The bytes of an Item. Those of a cell are the same but for the first four, the word of the row that it belongs to, which is the owner; and
+// for the ports, in place of which a ref may stand.
+const (
+	ItemShift    = 4
+	ItemSize     = 1 << ItemShift
+	DstOffset    = 4
+	RefOffset    = 4
+	AnswerOffset = 8
 )
 
 // write writes an item to the bytes, as encoding/binary would.
@@ -76,18 +90,30 @@ func (x *Item) write(order binary.ByteOrder, to []byte) {
 	_ = to[ItemSize-1]
 	order.PutUint16(to, x.SrcFrom)
 	order.PutUint16(to[2:], x.SrcLen)
-	order.PutUint16(to[4:], x.DstFrom)
-	order.PutUint16(to[6:], x.DstLen)
-	order.PutUint32(to[RuleOffset:], x.Rule)
-	order.PutUint32(to[MoreOffset:], x.More)
-	order.PutUint32(to[AnswerOffset:], x.Slot)
-	order.PutUint16(to[AnswerOffset+4:], x.Code)
-	to[PatternOffset], to[LastOffset] = x.Pattern, x.Last
+	order.PutUint16(to[DstOffset:], x.DstFrom)
+	order.PutUint16(to[DstOffset+2:], x.DstLen)
+	order.PutUint64(to[AnswerOffset:], uint64(x.Answer))
+}
+
+// first is what the cells of a list have: its one item, which asks for no source port, or the ref of all.
+type first struct {
+	Item
+	ref uint32
+}
+
+// write writes a cell to the bytes.
+func (x *first) write(order binary.ByteOrder, to []byte, owner uint32) {
+	x.Item.write(order, to)
+	order.PutUint32(to, owner)
+	if x.Answer&IsList != 0 {
+		order.PutUint32(to[RefOffset:], x.ref)
+	}
 }
 
 // item is a box as an Item.
 func (b *builder) item(x box) Item {
 	r := &b.rules[x.rule]
+	slot := Answer(r.Slot) & (1<<SlotBits - 1)
 	return Item{SrcFrom: x.src.From, SrcLen: x.src.To - x.src.From, DstFrom: x.dst.From, DstLen: x.dst.To - x.dst.From,
-		Rule: uint32(x.rule), More: none, Slot: r.Slot, Code: r.Code, Pattern: x.pattern}
+		Answer: Answer(x.rule)<<RuleShift | slot<<SlotShift | Answer(r.Code)<<CodeShift | Answer(x.pattern)}
 }

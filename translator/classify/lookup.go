@@ -5,14 +5,14 @@ import "encoding/binary"
 // Lookup is the first rule that ends which a key meets, and false if it meets none; and all others in front of it that it meets, in whatever
 // order. It reads the table's bytes as generated code does.
 func (t *Table) Lookup(k Key, order binary.ByteOrder) (open []uint32, rule uint32, ok bool) {
-	r := &reader{Table: t, order: order, key: k, best: none}
+	r := &reader{Table: t, order: order, key: k, best: ^Answer(0)}
 	r.find()
-	return r.open, r.best, r.best != none
+	return r.open, uint32(r.best >> RuleShift), r.best != ^Answer(0)
 }
 
 // Steps is how many cells and items a lookup compares.
 func (t *Table) Steps(k Key, order binary.ByteOrder) int {
-	r := &reader{Table: t, order: order, key: k, best: none}
+	r := &reader{Table: t, order: order, key: k, best: ^Answer(0)}
 	r.find()
 	return r.steps
 }
@@ -22,17 +22,16 @@ func (r *reader) find() {
 	t, k := r.Table, r.key
 	src, dst := r.record(t.Src, k.Src), r.record(t.Dst, k.Dst)
 	for i, s := range t.Subsets {
-		if s.First >= r.best {
+		if Answer(s.First)<<RuleShift >= r.best {
 			continue
 		}
 		r.steps++
-		row, class := r.u32(src+4*i), r.u32(dst+4*i)
-		if uint64(row)+uint64(class) >= s.Size {
-			continue
-		}
-		if cell := int(row) + int(class); r.u32(s.Owners+4*cell) == row {
-			r.pass = s.Pass
-			r.cell(s.Cells + ItemSize*cell)
+		row, class := r.word(t.Src, src, i), r.word(t.Dst, dst, i)
+		if at := uint64(row) - uint64(class); at < s.Size {
+			if cell := s.Cells + ItemSize*int(at); r.u32(cell) == row {
+				r.pass = s.Pass
+				r.cell(cell)
+			}
 		}
 	}
 }
@@ -44,13 +43,21 @@ type reader struct {
 	key   Key
 	pass  Pass
 	open  []uint32
-	best  uint32
+	best  Answer
 	steps int
 }
 
 func (r *reader) u16(off int) uint16 { return r.order.Uint16(r.Data[off:]) }
 func (r *reader) u32(off int) uint32 { return r.order.Uint32(r.Data[off:]) }
 func (r *reader) u64(off int) uint64 { return r.order.Uint64(r.Data[off:]) }
+
+// word is that of a subset in a record.
+func (r *reader) word(s *Search, record, subset int) uint32 {
+	if s.Word == 2 {
+		return uint32(r.u16(record + 2*subset))
+	}
+	return r.u32(record + 4*subset)
+}
 
 // record is the offset of an address's record.
 func (r *reader) record(s *Search, a Addr) int {
@@ -111,44 +118,57 @@ func halve(from, n int, holds func(int) bool) int {
 
 // cell compares the items of a cell.
 func (r *reader) cell(off int) {
-	if r.item(off) {
+	answer := Answer(r.u64(off + AnswerOffset))
+	if answer >= r.best {
 		return
 	}
-	ref := r.u32(off + MoreOffset)
-	if ref != none && ref&RowRef != 0 {
+	if answer&IsList == 0 {
+		if r.asks(answer) && r.port(r.key.DstPort, off+DstOffset) {
+			r.meet(answer)
+		}
+		return
+	}
+	ref := r.u32(off + RefOffset)
+	if ref&RowRef != 0 {
 		p := r.Ports
 		class := r.u32(p.Combined + 4*(int(r.u16(p.Src+2*int(r.key.SrcPort)))*p.Dsts+int(r.u16(p.Dst+2*int(r.key.DstPort)))))
-		ref = r.u32(p.Rows + 4*(int(ref&^RowRef)+int(class)))
+		if ref = r.u32(p.Rows + 4*(int(ref&^RowRef)+int(class))); ref == none {
+			return
+		}
 	}
-	if ref != none {
-		r.list(ref)
-	}
+	r.list(ref)
 }
 
-// list compares the items that a ref leads to.
+// list compares the items that a ref leads to, until those behind are of no interest any more.
 func (r *reader) list(ref uint32) {
-	for off := r.Items + int(ref)<<UnitShift; !r.item(off) && r.Data[off+LastOffset] == 0; off += ItemSize {
+	for off := r.Items + ItemSize*int(ref); ; off += ItemSize {
+		answer := Answer(r.u64(off + AnswerOffset))
+		if answer >= r.best {
+			return
+		}
+		if r.asks(answer) && r.port(r.key.SrcPort, off) && r.port(r.key.DstPort, off+DstOffset) {
+			r.meet(answer)
+		}
+		if answer&IsLast != 0 {
+			return
+		}
 	}
 }
 
-// item compares one item, and reports whether those behind it are of no interest any more.
-func (r *reader) item(off int) (done bool) {
-	rule := r.u32(off + RuleOffset)
-	switch {
-	case rule >= r.best:
-		return true
-	case !r.meets(off):
-		return false
-	case r.pass == Ends:
-		r.best = rule
-		return true
-	}
-	r.open = append(r.open, rule)
-	return false
-}
-
-func (r *reader) meets(off int) bool {
+// asks reports whether the key meets the pattern.
+func (r *reader) asks(answer Answer) bool {
 	r.steps++
-	return r.key.Patterns>>r.Data[off+PatternOffset]&1 != 0 &&
-		r.key.SrcPort-r.u16(off) <= r.u16(off+2) && r.key.DstPort-r.u16(off+4) <= r.u16(off+6)
+	return r.key.Patterns>>(answer&PatternMask)&1 != 0
+}
+
+// port reports whether a port is in a range.
+func (r *reader) port(v uint16, off int) bool { return v-r.u16(off) <= r.u16(off+2) }
+
+// meet notes a rule that is met.
+func (r *reader) meet(answer Answer) {
+	if r.pass == Ends {
+		r.best = answer
+		return
+	}
+	r.open = append(r.open, uint32(answer>>RuleShift))
 }

@@ -17,9 +17,8 @@ var mutations = []struct {
 	{name: "cells are found by their place alone", table: func(t *Table) {
 		for _, s := range t.Subsets {
 			for i := range int(s.Size) {
-				if at := s.Owners + 4*i; order.Uint32(t.Data[at:]) == none && i > 0 {
-					copy(t.Data[at:at+4], t.Data[at-4:at])
-					copy(t.Data[s.Cells+ItemSize*i:][:ItemSize], t.Data[s.Cells+ItemSize*(i-1):])
+				if at := s.Cells + ItemSize*i; order.Uint32(t.Data[at:]) == none && i > 0 {
+					copy(t.Data[at:][:ItemSize], t.Data[at-ItemSize:])
 				}
 			}
 		}
@@ -41,7 +40,7 @@ var mutations = []struct {
 			return
 		}
 		for i := int(s.Starts) - 1; i > 0; i-- {
-			copy(t.Data[s.Records+s.Record*i:][:4*len(t.Subsets)], t.Data[s.Records+s.Record*(i-1):])
+			copy(t.Data[s.Records+s.Record*i:][:s.Word*len(t.Subsets)], t.Data[s.Records+s.Record*(i-1):])
 		}
 	}},
 	{name: "a subset is left out", option: func(o *Options) { o.cells = 200 }, table: func(t *Table) { t.Subsets[0].Size = 0 }},
@@ -52,8 +51,8 @@ var mutations = []struct {
 	}},
 	{name: "open rules shadow others", rule: func(r *Rule) { r.Pass = Ends }},
 	{name: "lists end after their first rule", table: func(t *Table) {
-		for i := range t.Units / itemUnits {
-			t.Data[t.Items+ItemSize*i+LastOffset] = 1
+		for i := range t.MaxItems {
+			t.Data[t.Items+ItemSize*i+AnswerOffset] |= uint8(IsLast) // the lowest byte: order is that of the test
 		}
 	}},
 }
@@ -63,7 +62,7 @@ func spoilOwners(t *Table) {
 	for _, s := range t.Subsets {
 		owner := none
 		for i := range int(s.Size) {
-			cell := s.Owners + 4*i
+			cell := s.Cells + ItemSize*i
 			if own := order.Uint32(t.Data[cell:]); own != none && i%3 == 0 {
 				owner = own
 			}

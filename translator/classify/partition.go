@@ -147,10 +147,15 @@ func (b *builder) tenth(s *subset, w *scratch) (parts [3][]int32) {
 	return parts
 }
 
-// merge joins subsets again, the cheapest two first, while all cells together stay within the budget.
+// recordsPerCell is how many words of records take about as much memory as a cell, with the room around it.
+const recordsPerCell = 4
+
+// merge joins subsets again, the cheapest two first, while all cells together stay within the budget, or take less memory than the words of
+// one more subset.
 func (b *builder) merge(list []*subset) []*subset {
 	type pair struct{ x, y *subset }
 	known := map[pair]int{} // the cells of both together
+	worth := (len(b.src.cuts) + len(b.dst.cuts)) / recordsPerCell
 	for len(list) > 1 {
 		total := 0
 		var missing []pair
@@ -164,12 +169,12 @@ func (b *builder) merge(list []*subset) []*subset {
 		}
 		joined := parallel(len(missing), func(i int, w *scratch) int {
 			x, y := missing[i].x, missing[i].y
-			return b.together(x, y, b.opt.cells-total+x.cells+y.cells, w)
+			return b.together(x, y, max(b.opt.cells, total+worth)-total+x.cells+y.cells, w)
 		})
 		for i, p := range missing {
 			known[p] = joined[i]
 		}
-		best, least := pair{}, b.opt.cells+1
+		best, least := pair{}, max(b.opt.cells, total+worth)+1
 		for i, x := range list {
 			for _, y := range list[i+1:] {
 				if n := total - x.cells - y.cells + known[pair{x, y}]; n < least {

@@ -118,32 +118,37 @@ func (m *matrix) add(cells []cell, w *worker) int32 {
 
 // packed is a matrix in one array.
 type packed struct {
-	base  []int32 // by row: where it begins
+	word  []uint32 // by row: the place of a cell is this less its class
 	cells []slot
 }
 
-// slot is a place of the array; owner is the base of the row that it belongs to, or none.
+// slot is a place of the array; owner is the word of the row that it belongs to, or none.
 type slot struct {
 	owner uint32
 	list  listID
 }
 
-// none is no row, class or list. It is larger than any array of cells, so that one comparison finds out.
-const none = ^uint32(0)
+// none is no class, list or owner; noRow no row. So large a class makes a place that there is not, and no place belongs to that word.
+const (
+	none  = ^uint32(0)
+	noRow = 0
+)
 
-// pack puts the rows into an array, the longest first, each where all of its places are free. No two begin at the same place: that
-// is what tells them apart.
+// pack puts the rows into an array, the longest first, each where all of its places are free. No two have the same word: that is what tells
+// them apart.
 func (m *matrix) pack() *packed {
-	p := &packed{base: make([]int32, len(m.rows))}
+	p := &packed{word: make([]uint32, len(m.rows))}
 	order := make([]uint64, len(m.rows))
 	for i, row := range m.rows {
 		order[i] = uint64(math.MaxUint32-len(row))<<32 | uint64(i)
 	}
 	slices.Sort(order)
 	f := &fitter{}
+	f.words.word(noRow)
+	f.words.add(noRow)
 	for _, o := range order {
 		r := uint32(o)
-		p.base[r] = int32(f.fit(m.rows[r]))
+		p.word[r] = uint32(f.fit(m.rows[r]))
 	}
 	p.cells = make([]slot, f.used)
 	for i := range p.cells {
@@ -151,7 +156,7 @@ func (m *matrix) pack() *packed {
 	}
 	for r, row := range m.rows {
 		for _, c := range row {
-			p.cells[p.base[r]+c.class] = slot{uint32(p.base[r]), c.list}
+			p.cells[p.word[r]-uint32(c.class)] = slot{p.word[r], c.list}
 		}
 	}
 	return p
@@ -160,7 +165,7 @@ func (m *matrix) pack() *packed {
 // fitter finds room for rows, the longest first.
 type fitter struct {
 	taken  places
-	bases  places // where rows begin
+	words  places // of rows
 	length int    // of the last row
 	from   int    // where to look for room for the next row of this length: in front of it there is hardly any
 	used   int    // places up to the last one that is taken
@@ -184,31 +189,39 @@ func (p *places) word(i int) uint64 {
 
 func (p places) add(i int) { p[i/64] |= 1 << (i % 64) }
 
-// fit takes the places of a row, and is where it begins: not below 0, though the first cell may be further on.
+// fit takes the places of a row, and is its word: that of the first place that its last cell can have.
 func (f *fitter) fit(row []cell) int {
 	if len(row) != f.length {
 		f.length, f.from = len(row), 0
 	}
-	for base := f.from; ; base += 64 {
-		busy := f.bases.word(base)
-		for _, c := range row {
-			if busy |= f.taken.word(base + int(c.class)); busy == ^uint64(0) {
+	last := int(row[len(row)-1].class)
+	for at := f.from; ; at += 64 {
+		busy := f.taken.word(at)
+		if busy == ^uint64(0) && at == f.from {
+			f.from += 64
+			continue
+		}
+		busy |= f.words.word(at + last)
+		for _, c := range row[:len(row)-1] {
+			if busy |= f.taken.word(at + last - int(c.class)); busy == ^uint64(0) {
 				break
 			}
 		}
 		if busy != ^uint64(0) {
-			base += bits.TrailingZeros64(^busy)
-			f.take(row, base)
-			return base
+			word := at + bits.TrailingZeros64(^busy) + last
+			f.take(row, word)
+			return word
 		}
-		f.from = base
+		if len(row) > 1 {
+			f.from = at
+		}
 	}
 }
 
-func (f *fitter) take(row []cell, base int) {
-	f.bases.add(base)
+func (f *fitter) take(row []cell, word int) {
+	f.words.add(word)
 	for _, c := range row {
-		i := base + int(c.class)
+		i := word - int(c.class)
 		f.taken.add(i)
 		f.used = max(f.used, i+1)
 	}

@@ -20,8 +20,8 @@ type Rule struct {
 	SrcPorts, DstPorts []Ports // sorted and apart; nil: all. Packets without ports count as having 0: the pattern has to tell
 	Pattern            uint8   // bit of Key.Patterns that has to be set
 
-	Slot uint32 // what a lookup that meets the rule answers
-	Code uint16
+	Slot uint32 // what a lookup that meets the rule answers: all bits set, or less than 1 << 23
+	Code uint8
 	Pass Pass
 }
 

@@ -2,6 +2,7 @@ package classify
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -22,7 +23,8 @@ type Search struct {
 	At      int    // offset: the starts, uint32 or (IPv6) uint64
 	Stride  int    // bytes from one start to the next
 	Steps   int    // halvings that the fullest window needs
-	Records int    // offset: of records, uint32 for each subset. Without Hosts each stands behind its start, in the same line of the cache mostly
+	Word    int    // bytes of a word: 2 or 4
+	Records int    // offset: of records, a word for each subset. Without Hosts each stands behind its start, in the same line of the cache mostly
 	Record  int    // bytes from one record to the next
 	Hosts   *Hosts // nil: starts are intervals
 }
@@ -70,9 +72,9 @@ func intervals(cuts []Addr, views []*view, word func(subset int, class int32) ui
 	return out
 }
 
-// search lays out intervals.
-func (l *layout) search(f Family, like *SearchShape, list []interval) *Search {
-	s := &Search{}
+// search lays out intervals, whose records have words of so many bytes.
+func (l *layout) search(f Family, like *SearchShape, list []interval, word int) *Search {
+	s := &Search{Word: word}
 	list = anchored(list)
 	first, starts := []uint32{}, []uint64{}
 	for i, v := range list {
@@ -89,45 +91,66 @@ func (l *layout) search(f Family, like *SearchShape, list []interval) *Search {
 		s.Starts += Ahead
 	}
 	s.windows(l, f, like, starts)
-	k := len(list[0].record)
+	k := word * len(list[0].record)
 	if slices.ContainsFunc(list, func(v interval) bool { return v.start.Lo != 0 }) {
 		s.Hosts = l.hosts(list, append(first, uint32(len(list))), like, int(s.Starts))
-		s.At, s.Stride = put(l, starts, int(s.Starts)-len(starts)), 8
-		var records []uint32
-		for _, v := range list {
-			records = append(records, v.record...)
-		}
-		s.Records, s.Record = put(l, records, k*(int(s.Hosts.N)-len(list))), 4*k
+		s.At, s.Stride, s.Record = put(l, starts, int(s.Starts)-len(starts)), 8, upTo(4, k)
+		s.Records = put(l, l.rows(list, 0, s.Record, word), s.Record*(int(s.Hosts.N)-len(list)))
 		return s
 	}
-	s.Stride = 4 * (1 + k)
-	if f == IPv6 {
-		s.Stride = 8 * (1 + (k+1)/2)
-	}
+	start := f.startSize()
+	s.Stride = start + upTo(start, k)
 	s.Record = s.Stride
 	end := interval{Addr{Hi: f.last()}, list[len(list)-1].record}
-	s.At = put(l, l.rows(f, append(list, slices.Repeat([]interval{end}, int(s.Starts)-len(list))...), s.Stride), 0)
-	s.Records = s.At + 4
-	if f == IPv6 {
-		s.Records = s.At + 8
-	}
+	s.At = put(l, l.rows(append(list, slices.Repeat([]interval{end}, int(s.Starts)-len(list))...), start, s.Stride, word), 0)
+	s.Records = s.At + start
 	return s
 }
 
-// rows is starts with their records behind them.
-func (l *layout) rows(f Family, list []interval, stride int) []uint8 {
+// upTo is n, or the next multiple of a power of two.
+func upTo(power, n int) int { return (n + power - 1) &^ (power - 1) }
+
+// startSize is the bytes of a start.
+func (f Family) startSize() int {
+	if f == IPv4 {
+		return 4
+	}
+	return 8
+}
+
+// wordSize is the bytes that the words of intervals need: those that they had before if they may soon need them again.
+func wordSize(list []interval, like int) int {
+	most := uint32(0)
+	for _, v := range list {
+		for _, w := range v.record {
+			if w != none {
+				most = max(most, w)
+			}
+		}
+	}
+	if most >= math.MaxUint16 || like == 4 && most > math.MaxUint16/2 {
+		return 4
+	}
+	return 2
+}
+
+// rows is intervals: the start, as far as there is room for one, and the record.
+func (l *layout) rows(list []interval, start, stride, word int) []uint8 {
 	out := make([]uint8, stride*len(list))
 	for i, v := range list {
 		row := out[stride*i:]
-		if f == IPv6 {
-			l.order.PutUint64(row, v.start.Hi)
-			row = row[8:]
-		} else {
+		switch start {
+		case 4:
 			l.order.PutUint32(row, uint32(v.start.Hi))
-			row = row[4:]
+		case 8:
+			l.order.PutUint64(row, v.start.Hi)
 		}
 		for k, w := range v.record {
-			l.order.PutUint32(row[4*k:], w)
+			if word == 2 {
+				l.order.PutUint16(row[start+2*k:], uint16(w))
+			} else {
+				l.order.PutUint32(row[start+4*k:], w)
+			}
 		}
 	}
 	return out

@@ -24,6 +24,7 @@ type SearchShape struct {
 	Windows          uint64
 	Divided          bool
 	Steps, HostSteps int
+	Word             int
 }
 
 // Shape is the table's.
@@ -39,7 +40,7 @@ func (t *Table) Shape() Shape {
 }
 
 func (s *Search) shape() SearchShape {
-	of := SearchShape{Base: s.Base, Shift: s.Shift, Windows: s.Windows, Divided: s.Divided, Steps: s.Steps}
+	of := SearchShape{Base: s.Base, Shift: s.Shift, Windows: s.Windows, Divided: s.Divided, Steps: s.Steps, Word: s.Word}
 	if s.Hosts != nil {
 		of.HostSteps = s.Hosts.Steps
 	}
@@ -57,10 +58,10 @@ func (l *layout) room(n int) int {
 	return room
 }
 
-func roomFor(n int) int { return n + n/32 + min(n/2, 1000) + 4 }
+func roomFor(n int) int { return n + n/32 + min(n, 1000) + 4 }
 
 // fits reports whether a number that is in the code already is as good as the one that is needed.
-func fits(need, has int) bool { return need <= has && has <= 2*need+16 }
+func fits(need, has int) bool { return need <= has && has <= 3*need+16 }
 
 // halvings is the steps of a search among as many.
 func halvings(most int, like int) int {
@@ -77,7 +78,7 @@ func listLength(most, like int) int {
 		return like
 	}
 	if most > 1 {
-		return (most + 3) &^ 3
+		return (most+2)&^3 + 1
 	}
 	return most
 }

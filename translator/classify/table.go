@@ -34,9 +34,9 @@ type Table struct {
 	Src, Dst *Search
 	Subsets  []Subset // in the order in which they are asked: pass by pass
 	Items    int      // offset: of Items
-	Units    int      // of 8 bytes, that Items are
+	MaxItems int      // that Items has room for
 	Ports    *Ports2  // nil: no list is long
-	MaxList  int      // items that are compared for a cell behind its first, at most
+	MaxList  int      // items that are compared for a cell that has a list, at most
 	Rules    int
 	Parts    []uint8 // by rule: the number of its subset, from 1 on
 
@@ -44,15 +44,13 @@ type Table struct {
 	memory Memory
 }
 
-// Subset is where the cells of a subset are: the words of the sources that they belong to, and their first items, which lead on to others
-// by a ref. This is the unit of the next Item to compare, or with bit 31 set what to add to the class of both ports to find that number in
-// Rows. That a cell has an item, not a ref to it, spares a packet that is not like others a wait for memory.
+// Subset is where the cells of a subset are. One either has an item, which most spares a packet another wait for memory, or a ref to a list:
+// the number of its first Item, or with bit 31 set what to add to the class of both ports to find that number in Rows.
 type Subset struct {
-	Owners int    // offset: uint32
-	Cells  int    // offset: Items
-	Size   uint64 // cells that there is room for
-	First  uint32 // no rule is in front of this one
-	Pass   Pass   // of its rules
+	Cells int    // offset: cells
+	Size  uint64 // cells that there is room for
+	First uint32 // no rule is in front of this one
+	Pass  Pass   // of its rules
 }
 
 // Ports2 is the table over both ports.
@@ -91,7 +89,10 @@ type builder struct {
 // Build makes a table of rules. Errors are *LimitError.
 func Build(rules []Rule, opt Options) (*Table, error) {
 	if opt.cells == 0 {
-		opt.cells = max(1<<16, 8*len(rules))
+		opt.cells = max(1<<14, 2*len(rules))
+	}
+	if err := numbered(rules); err != nil {
+		return nil, err
 	}
 	b := &builder{opt: opt, rules: rules, lists: lists{alone: listID(len(rules))}}
 	b.dimensions()
@@ -123,6 +124,19 @@ func (b *builder) divided() error {
 		return err
 	}
 	b.matrices = b.views(subsets)
+	return nil
+}
+
+// numbered refuses what an Answer has no room for.
+func numbered(rules []Rule) error {
+	if len(rules) > mostRules {
+		return limit("%d rules: more than %d", len(rules), mostRules)
+	}
+	for _, r := range rules {
+		if r.Slot >= mostSlots && r.Slot != none {
+			return limit("a rule answers %d: more than %d", r.Slot, mostSlots)
+		}
+	}
 	return nil
 }
 
@@ -207,17 +221,15 @@ func (b *builder) table() (*Table, error) {
 	}
 	for i, p := range arrays {
 		room := l.room(len(p.cells))
-		owners := slices.Repeat([]uint32{none}, room)
-		for i, c := range p.cells {
-			owners[i] = c.owner
-		}
-		t.Subsets = append(t.Subsets, Subset{Owners: put(l, owners, 0), Cells: put(l, []Item{}, room), Size: uint64(room),
-			First: l.firstRule(i, b.foremost(i)), Pass: b.pass(i)})
-		cells := l.data[t.Subsets[i].Cells:]
-		for i, c := range p.cells {
-			if c.owner != none {
-				firsts[c.list].write(l.order, cells[ItemSize*i:])
+		at := put(l, []uint8{}, ItemSize*room)
+		t.Subsets = append(t.Subsets, Subset{Cells: at, Size: uint64(room), First: l.firstRule(i, b.foremost(i)), Pass: b.pass(i)})
+		for k := range room {
+			cell := l.data[at+ItemSize*k:]
+			if k < len(p.cells) && p.cells[k].owner != none {
+				firsts[p.cells[k].list].write(l.order, cell, p.cells[k].owner)
+				continue
 			}
+			l.order.PutUint32(cell, none)
 		}
 	}
 	t.Data, t.rooms, t.Parts, t.memory = l.data, l.rooms, b.parts(), b.memory()
@@ -231,7 +243,7 @@ func (b *builder) table() (*Table, error) {
 func (b *builder) bytes(arrays []*packed) int {
 	n := (len(b.src.cuts) + len(b.dst.cuts)) * (12 + 4*len(arrays))
 	for _, p := range arrays {
-		n += len(p.cells) * (4 + ItemSize)
+		n += len(p.cells) * ItemSize
 	}
 	return n + n/4 + 1<<19
 }
@@ -253,9 +265,9 @@ func (b *builder) search(l *layout, t *Table, arrays []*packed) {
 		return intervals(b.src.cuts, src, func(k int, class int32) uint32 {
 			row := b.matrices[k].row[class]
 			if row < 0 {
-				return none
+				return noRow
 			}
-			return uint32(arrays[k].base[row])
+			return arrays[k].word[row]
 		})
 	}, func() []interval {
 		return intervals(b.dst.cuts, dst, func(k int, class int32) uint32 {
@@ -265,6 +277,6 @@ func (b *builder) search(l *layout, t *Table, arrays []*packed) {
 			return uint32(class)
 		})
 	})
-	t.Src = l.search(b.opt.Family, &l.like.Src, lists[0])
-	t.Dst = l.search(b.opt.Family, &l.like.Dst, lists[1])
+	t.Src = l.search(b.opt.Family, &l.like.Src, lists[0], wordSize(lists[0], l.like.Src.Word))
+	t.Dst = l.search(b.opt.Family, &l.like.Dst, lists[1], wordSize(lists[1], l.like.Dst.Word))
 }

@@ -213,7 +213,7 @@ func (b *vectorBuilder) build() (*Vectors, error) {
 			views = append(views, b.sweep(d, int32(i*b.block)))
 		}
 		list := intervals(d.cuts, views, func(_ int, row int32) uint32 { return uint32(row) })
-		v.Dims = append(v.Dims, VectorDim{By: d.by, Mask: d.mask, Search: l.search(d.family, &l.like.Src, list)})
+		v.Dims = append(v.Dims, VectorDim{By: d.by, Mask: d.mask, Search: l.search(d.family, &l.like.Src, list, 4)})
 	}
 	v.Rows, v.Units = put(l, b.words, 64), len(b.words)
 	v.Lowest = put(l, lowest(), 0)
@@ -286,7 +286,7 @@ func (b *vectorBuilder) answers() []uint64 {
 	for _, r := range b.rules {
 		var a [8]byte
 		b.opt.Order.PutUint32(a[:], r.Slot)
-		b.opt.Order.PutUint16(a[4:], r.Code)
+		b.opt.Order.PutUint16(a[4:], uint16(r.Code))
 		out = append(out, b.opt.Order.Uint64(a[:]))
 	}
 	return out
