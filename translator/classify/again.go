@@ -130,7 +130,7 @@ func (b *builder) tooLoose() bool {
 	for _, m := range b.matrices {
 		is += m.subset.cells
 	}
-	return is > max(b.opt.cells, was+was/64+creep)
+	return is > max(b.opt.cells, was+was/16+creep)
 }
 
 // memory is what the next table is told of this one.
