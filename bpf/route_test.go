@@ -107,6 +107,49 @@ func TestRouteNotesEnd(t *testing.T) {
 	}
 }
 
+// TestRouteNotesSpread: the hosts of one network do not push one another's notes out.
+func TestRouteNotesSpread(t *testing.T) {
+	const hosts, least = 200, 150
+	b := newRouter(t, classifier(t, "cfg_forwarding", "cfg_route_notes"))
+	for i := range hosts {
+		b.run("tc_ingress", ourselves, frame(peer4, netip.AddrFrom4([4]byte{203, 0, 113, byte(i + 1)}), protoUDP, udp(1, 2, 9)))
+	}
+	if n := b.notes(); n < least {
+		t.Errorf("%d of %d hosts are noted, want %d", n, hosts, least)
+	}
+}
+
+// TestGlance: what ingress lets through unread, because its destination is noted, has a header that nothing is wrong with.
+func TestGlance(t *testing.T) {
+	away4, away6 := netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("2001:db8:5::1")
+	b := newRouter(t, classifier(t, "cfg_forwarding", "cfg_route_notes"))
+	for _, c := range []struct {
+		name string
+		to   netip.Addr
+		at   int // byte of the frame that is changed
+		set  byte
+		want uint32
+	}{
+		{"IPv4", away4, 0, 0, pass},
+		{"IPv4 of another version", away4, 14, 0x55, drop},
+		{"IPv4, a header of 16 bytes", away4, 14, 0x44, drop},
+		{"IPv4, a length of more than there is", away4, 16, 9, drop},
+		{"IPv6", away6, 0, 0, pass},
+		{"IPv6 of another version", away6, 14, 0x40, drop},
+		{"IPv6, a length of more than there is", away6, 18, 9, drop},
+	} {
+		sound := frame(peerOf(c.to), c.to, protoUDP, udp(1, 2, 9))
+		b.run("tc_ingress", ourselves, sound) // so that it is noted
+		broken := slices.Clone(sound)
+		if c.at > 0 {
+			broken[c.at] = c.set
+		}
+		if got, _ := b.run("tc_ingress", ourselves, broken); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
 func peerOf(a netip.Addr) netip.Addr {
 	if a.Is4() {
 		return peer4
