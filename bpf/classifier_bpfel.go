@@ -254,7 +254,8 @@ type ClassifierFwPkt struct {
 	Synproxy   uint8
 	Cookie     uint8
 	Connected  uint8
-	Pad        [6]uint8
+	Dnat       uint8
+	Pad        [5]uint8
 	Smac       uint64
 	Uid        uint64
 	Gid        uint64
@@ -565,6 +566,7 @@ const (
 	ClassifierVarCfgCtPerSource    = "cfg_ct_per_source"
 	ClassifierVarCfgCtTimeouts     = "cfg_ct_timeouts"
 	ClassifierVarCfgDefrag         = "cfg_defrag"
+	ClassifierVarCfgDnat           = "cfg_dnat"
 	ClassifierVarCfgDry            = "cfg_dry"
 	ClassifierVarCfgExchanges      = "cfg_exchanges"
 	ClassifierVarCfgFlows          = "cfg_flows"
@@ -700,6 +702,7 @@ type ClassifierVariableSpecs struct {
 	CfgCtPerSource    *ebpf.VariableSpec `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
+	CfgDnat           *ebpf.VariableSpec `ebpf:"cfg_dnat"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgExchanges      *ebpf.VariableSpec `ebpf:"cfg_exchanges"`
 	CfgFlows          *ebpf.VariableSpec `ebpf:"cfg_flows"`
@@ -841,6 +844,7 @@ type ClassifierVariables struct {
 	CfgCtPerSource    *ebpf.Variable `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
+	CfgDnat           *ebpf.Variable `ebpf:"cfg_dnat"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgExchanges      *ebpf.Variable `ebpf:"cfg_exchanges"`
 	CfgFlows          *ebpf.Variable `ebpf:"cfg_flows"`

@@ -242,7 +242,8 @@ type ConnectFwPkt struct {
 	Synproxy   uint8
 	Cookie     uint8
 	Connected  uint8
-	Pad        [6]uint8
+	Dnat       uint8
+	Pad        [5]uint8
 	Smac       uint64
 	Uid        uint64
 	Gid        uint64
@@ -413,6 +414,7 @@ const (
 	ConnectVarCfgCtPerSource    = "cfg_ct_per_source"
 	ConnectVarCfgCtTimeouts     = "cfg_ct_timeouts"
 	ConnectVarCfgDefrag         = "cfg_defrag"
+	ConnectVarCfgDnat           = "cfg_dnat"
 	ConnectVarCfgDry            = "cfg_dry"
 	ConnectVarCfgExchanges      = "cfg_exchanges"
 	ConnectVarCfgFlows          = "cfg_flows"
@@ -542,6 +544,7 @@ type ConnectVariableSpecs struct {
 	CfgCtPerSource    *ebpf.VariableSpec `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
+	CfgDnat           *ebpf.VariableSpec `ebpf:"cfg_dnat"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgExchanges      *ebpf.VariableSpec `ebpf:"cfg_exchanges"`
 	CfgFlows          *ebpf.VariableSpec `ebpf:"cfg_flows"`
@@ -664,6 +667,7 @@ type ConnectVariables struct {
 	CfgCtPerSource    *ebpf.Variable `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
+	CfgDnat           *ebpf.Variable `ebpf:"cfg_dnat"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgExchanges      *ebpf.Variable `ebpf:"cfg_exchanges"`
 	CfgFlows          *ebpf.Variable `ebpf:"cfg_flows"`

@@ -72,7 +72,8 @@ struct fw_pkt {
 	__u8 synproxy;		/* set by SYNPROXY */
 	__u8 cookie;		/* its ACK answers a SYN cookie of ours: the handshake is over, see synproxy.h */
 	__u8 connected;		/* 1: the socket that will get it is connected to its sender */
-	__u8 pad[6];
+	__u8 dnat;		/* 1: the kernel's NAT changes the destination of its flow */
+	__u8 pad[5];
 	__u64 smac;		/* first byte most significant */
 	__u64 uid;		/* who opened the socket; FW_NO_OWNER */
 	__u64 gid;

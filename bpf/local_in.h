@@ -237,6 +237,8 @@ int nf_input(struct bpf_nf_ctx *ctx)
 			return NF_ACCEPT;
 		set_interfaces(pkt, pkt->in_ifindex, ctx->state->out->ifindex);
 	}
+	if (cfg_nat && cfg_dnat)
+		pkt->dnat = changes_destination(skb->_nfct);
 	verdict = judge_whole(pkt, carried, hook);
 	if (verdict_kind(verdict) == FW_ACCEPT)
 		return NF_ACCEPT;

@@ -42,16 +42,25 @@ struct translation {
 		(to)->code = (c)->tuplehash[i].tuple.dst.u.icmp.code; \
 	} while (0)
 
-/* Reads the kernel's entry of a packet's flow. Reports 0 if the kernel does not translate that. nfct: of the skb, see kernel.h. */
-static __always_inline int read_translation(struct translation *t, unsigned long nfct)
+/* The kernel's entry of a packet's flow; NULL without one. nfct: of the skb, see kernel.h. */
+static __always_inline const struct nf_conn *entry_of(unsigned long nfct)
 {
 	__u32 info = nfct & CTINFO_MASK;
-	const struct nf_conn *c;
 
 	nfct &= ~(unsigned long)CTINFO_MASK;
 	if (!nfct || info == CTINFO_UNTRACKED)
+		return NULL;
+	return bpf_rdonly_cast((void *)nfct, __builtin_btf_type_id(*(struct nf_conn *)0, 1));
+}
+
+/* Reads it. Reports 0 if the kernel does not translate the flow. */
+static __always_inline int read_translation(struct translation *t, unsigned long nfct)
+{
+	const struct nf_conn *c = entry_of(nfct);
+	__u32 info = nfct & CTINFO_MASK;
+
+	if (!c)
 		return 0;
-	c = bpf_rdonly_cast((void *)nfct, __builtin_btf_type_id(*(struct nf_conn *)0, 1));
 	t->status = c->status & (STATUS_SRC_NAT | STATUS_DST_NAT);
 	if (!t->status)
 		return 0;
@@ -60,6 +69,13 @@ static __always_inline int read_translation(struct translation *t, unsigned long
 	COPY_TUPLE(&t->tuples[0], c, 0);
 	COPY_TUPLE(&t->tuples[1], c, 1);
 	return 1;
+}
+
+static __always_inline int changes_destination(unsigned long nfct)
+{
+	const struct nf_conn *c = entry_of(nfct);
+
+	return c && (c->status & STATUS_DST_NAT);
 }
 
 static __always_inline int translation_of(struct __sk_buff *skb, struct translation *t)

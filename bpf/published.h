@@ -32,6 +32,7 @@ __noinline int fw_nat_view(struct __sk_buff *skb, struct fw_pkt *pkt)
 
 	if (!pkt || !cfg_nat || !translation_of(skb, &t))
 		return 0;
+	pkt->dnat = !!(t.status & STATUS_DST_NAT);
 	pkt->published = published(skb, pkt, &t);
 	if (pkt->published)
 		answer_as_asked(&t);

@@ -12,6 +12,7 @@ volatile const __u8 cfg_idle_ingress;		/* nothing is to be decided at tc ingress
 volatile const __u8 cfg_idle_egress;		/* the same at tc egress */
 volatile const __u8 cfg_named;			/* only interfaces in judged_names are judged */
 volatile const __u8 cfg_nat;			/* the kernel translates addresses: see nat.h */
+volatile const __u8 cfg_dnat;			/* a rule reads whether it changes destinations */
 volatile const __u8 cfg_published;		/* what DNAT sends on from this host is input and output, not forward: see published.h */
 volatile const __u8 cfg_prerouting;		/* there is a prerouting chain */
 volatile const __u8 cfg_raw_output;		/* there is a raw output chain */

@@ -242,7 +242,8 @@ type XdpFwPkt struct {
 	Synproxy   uint8
 	Cookie     uint8
 	Connected  uint8
-	Pad        [6]uint8
+	Dnat       uint8
+	Pad        [5]uint8
 	Smac       uint64
 	Uid        uint64
 	Gid        uint64
@@ -454,6 +455,7 @@ const (
 	XdpVarCfgCtPerSource    = "cfg_ct_per_source"
 	XdpVarCfgCtTimeouts     = "cfg_ct_timeouts"
 	XdpVarCfgDefrag         = "cfg_defrag"
+	XdpVarCfgDnat           = "cfg_dnat"
 	XdpVarCfgDry            = "cfg_dry"
 	XdpVarCfgExchanges      = "cfg_exchanges"
 	XdpVarCfgFlows          = "cfg_flows"
@@ -577,6 +579,7 @@ type XdpVariableSpecs struct {
 	CfgCtPerSource    *ebpf.VariableSpec `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.VariableSpec `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.VariableSpec `ebpf:"cfg_defrag"`
+	CfgDnat           *ebpf.VariableSpec `ebpf:"cfg_dnat"`
 	CfgDry            *ebpf.VariableSpec `ebpf:"cfg_dry"`
 	CfgExchanges      *ebpf.VariableSpec `ebpf:"cfg_exchanges"`
 	CfgFlows          *ebpf.VariableSpec `ebpf:"cfg_flows"`
@@ -700,6 +703,7 @@ type XdpVariables struct {
 	CfgCtPerSource    *ebpf.Variable `ebpf:"cfg_ct_per_source"`
 	CfgCtTimeouts     *ebpf.Variable `ebpf:"cfg_ct_timeouts"`
 	CfgDefrag         *ebpf.Variable `ebpf:"cfg_defrag"`
+	CfgDnat           *ebpf.Variable `ebpf:"cfg_dnat"`
 	CfgDry            *ebpf.Variable `ebpf:"cfg_dry"`
 	CfgExchanges      *ebpf.Variable `ebpf:"cfg_exchanges"`
 	CfgFlows          *ebpf.Variable `ebpf:"cfg_flows"`

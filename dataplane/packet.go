@@ -17,7 +17,7 @@ func decodePacket(p *bpf.Pkt) ruleset.Packet {
 		TCPFlags: number(ruleset.FieldTCPFlags, p.TcpFlags), TCPOptions: kinds(p.TcpOptions), TCPMSS: number(ruleset.FieldTCPMSS, p.TcpMss),
 		ICMPType: number(ruleset.FieldICMPType, p.IcmpType), ICMPCode: number(ruleset.FieldICMPCode, p.IcmpCode),
 		State: uint64(p.CtState), Mark: p.Mark, Length: p.Length, TTL: p.Ttl, TOS: p.Tos,
-		Fragment: p.Frag == 1, Malformed: p.Malformed == 1,
+		Fragment: p.Frag == 1, Malformed: p.Malformed == 1, DNAT: p.Dnat == 1,
 		PktType: uint64(p.PktType), SrcType: uint64(p.SrcType), DstType: uint64(p.DstType),
 	}
 	if p.Socket == 1 {

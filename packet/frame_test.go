@@ -17,7 +17,7 @@ import (
 
 // wire is what of a packet is on the wire.
 func wire(p ruleset.Packet) ruleset.Packet {
-	p.In, p.Out, p.Mark, p.State, p.SrcType, p.DstType = "", "", 0, 0, 0, 0
+	p.In, p.Out, p.Mark, p.State, p.DNAT, p.SrcType, p.DstType = "", "", 0, 0, false, 0, 0
 	p.HasMAC = true
 	p.Socket, p.Connected, p.UID, p.GID, p.Cgroup = false, false, 0, 0, ""
 	return p

@@ -72,6 +72,8 @@ var options = []option{
 		get: func(l *Literal) string {
 			return word("state "+bitName(ruleset.FieldState, l.State), l.State != ruleset.StateNew && l.State != 0)
 		}},
+	{words: "dnat", set: func(l *Literal, _ string) error { l.DNAT = true; return nil },
+		get: func(l *Literal) string { return word("dnat", l.DNAT) }},
 	{words: "mark", takes: "a number", set: number(32, func(l *Literal, v uint64) error { l.Mark = uint32(v); return nil }),
 		get: func(l *Literal) string { return fmt.Sprintf("mark %#x", l.Mark) }},
 	{words: "ttl|hoplimit", takes: "a number", set: number(8, func(l *Literal, v uint64) error { l.TTL = uint8(v); return nil }),

@@ -27,6 +27,7 @@ var conditions = []condition{
 	{row{inMatch, "sport", texts, 0, "", "source port or range", `sport = "1024-65535"`}, ruleset.FieldSrcPort, numberOperand},
 	{row{inMatch, "dport", texts, 0, "", "destination port or range", `dport = "!22"`}, ruleset.FieldDstPort, numberOperand},
 	{row{tracked, "state", texts, 0, "", `connection state: "new", "established", "related", "invalid", "untracked", "any"; if absent, "new" and "untracked" where [defaults] state is "automatic", else "any"`, `state = ["established", "related"]`}, ruleset.FieldState, bitsOperand(stateWords)},
+	{row{tracked, "dnat", isBool, 0, "", "the kernel's NAT changes the destination of the packet's flow, as it does for published ports", `dnat = true`}, ruleset.FieldDNAT, flagOperand},
 	{row{inMatch, "tcp_flags", texts, 0, "", `TCP flags that are set, of those after the slash; "syn" alone is the first packet of a connection`, `tcp_flags = "syn/fin,syn,rst,ack"`}, ruleset.FieldTCPFlags, flagsOperand},
 	{row{inMatch, "tcp_option", texts, 0, "", "number of a TCP option that is present", `tcp_option = "2"`}, ruleset.FieldTCPOption, numberOperand},
 	{row{inMatch, "mss", texts, 0, "", "TCP maximum segment size", `mss = "1-535"`}, ruleset.FieldTCPMSS, numberOperand},

@@ -100,6 +100,7 @@ var elsewhere = map[string]string{
 	"cgroup":    ofSocket,
 	"socket":    ofSocket,
 	"connected": "only a packet to this host gets to a socket here: it belongs to inbound rules",
+	"dnat":      "guard judges before addresses are translated",
 	"mac":       "what this host sends has no sender's MAC address yet",
 	"notrack":   "only guard runs before connection tracking",
 

@@ -196,7 +196,7 @@ func (d dice) operands(m *ruleset.Match, f ruleset.Family) {
 
 func (d dice) ranges(m *ruleset.Match) {
 	pools := map[ruleset.FieldID][]uint64{
-		ruleset.FieldProto: {1, 6, 17, 58, 47}, ruleset.FieldFamily: {4, 6}, ruleset.FieldFragment: {1}, ruleset.FieldSocket: {1}, ruleset.FieldConnected: {1},
+		ruleset.FieldProto: {1, 6, 17, 58, 47}, ruleset.FieldFamily: {4, 6}, ruleset.FieldFragment: {1}, ruleset.FieldSocket: {1}, ruleset.FieldConnected: {1}, ruleset.FieldDNAT: {1},
 		ruleset.FieldSrcMAC: {0x020000000001, 0x020000000002}, ruleset.FieldICMPType: {0, 3, 8, 128},
 	}
 	values := pools[m.Field]
@@ -218,7 +218,10 @@ func (d dice) packet(h ruleset.Hook) *ruleset.Packet {
 		Proto: pick[uint8](d, 1, 6, 6, 17, 17, 58, 47), SrcPort: ruleset.Absent, DstPort: ruleset.Absent, TCPFlags: ruleset.Absent,
 		TCPMSS: ruleset.Absent, ICMPType: ruleset.Absent, ICMPCode: ruleset.Absent, State: 1 << d.IntN(5), Mark: pick[uint32](d, 0, 1, 3),
 		Length: pick[uint32](d, 40, 60, 200), TTL: pick[uint8](d, 1, 64, 80), TOS: pick[uint8](d, 0, 0x10, 0xb8), PktType: 1 << d.IntN(3),
-		SrcType: 1 << d.IntN(4), DstType: 1 << d.IntN(4)}
+		SrcType: 1 << d.IntN(4), DstType: 1 << d.IntN(4), DNAT: d.one(2)}
+	if f == ruleset.FamilyIPv6 {
+		p.HasRouting, p.Routing = d.one(2), pick[uint8](d, 0, 22, 80)
+	}
 	if h != ruleset.HookOutput && h != ruleset.HookRawOutput {
 		p.In, p.HasMAC, p.SrcMAC = pick(d, ifacePool...), true, 0x020000000001
 	}

@@ -40,6 +40,7 @@ const (
 	FieldElement
 	FieldFlows
 	FieldRouting
+	FieldDNAT
 	fieldCount
 )
 
@@ -134,6 +135,7 @@ var Fields = [fieldCount]FieldInfo{
 	FieldRecent:    {"recent", KindRecent, LayerMeta, 0, "", everywhere, "list of addresses with the times of their packets (xt_recent)"},
 	FieldElement:   {"element", KindElement, LayerMeta, 0, "", everywhere, "several fields together, as elements of a set of several parts"},
 	FieldRouting:   {"routing header", KindNumber, LayerExtension, 8, "routing", everywhere, "type of the first IPv6 routing header (ip6t_rt)"},
+	FieldDNAT:      {"dnat", KindNumber, LayerMeta, 1, "dnat", tracked, "1 for packets of a flow whose destination the kernel's NAT changes (the state DNAT of xt_conntrack)"},
 	FieldFlows:     {"flows", KindFlows, LayerMeta, 0, "", tracked, "so many flows of one source at a time (xt_connlimit)"},
 }
 

@@ -16,6 +16,7 @@ type Packet struct {
 	ICMPType         int    // Absent unless ICMP or ICMPv6
 	ICMPCode         int
 	State            uint64 // one of the State bits
+	DNAT             bool   // the kernel's NAT changes the destination of its flow
 	Mark             uint32
 	Length           uint32
 	TTL              uint8
@@ -80,6 +81,10 @@ func (p *Packet) number(f FieldID) uint64 {
 		return uint64(p.ICMPCode)
 	case FieldState:
 		return p.State
+	case FieldDNAT:
+		if p.DNAT {
+			return 1
+		}
 	case FieldMark:
 		return uint64(p.Mark)
 	case FieldLength:

@@ -48,7 +48,7 @@ func Pkt(p *ruleset.Packet, h ruleset.Hook) bpf.Pkt {
 		TcpMss: value[uint32](ruleset.FieldTCPMSS, p.TCPMSS), TcpFlags: value[uint16](ruleset.FieldTCPFlags, p.TCPFlags),
 		IcmpType: value[uint16](ruleset.FieldICMPType, p.ICMPType), IcmpCode: value[uint16](ruleset.FieldICMPCode, p.ICMPCode),
 		Smac: absent(ruleset.FieldSrcMAC), Routing: uint16(absent(ruleset.FieldRouting)),
-		Uid: owner(p, p.UID), Gid: owner(p, p.GID), Socket: oneIf(p.Socket), Connected: oneIf(p.Connected), Cgroups: absent(ruleset.FieldCgroup),
+		Uid: owner(p, p.UID), Gid: owner(p, p.GID), Socket: oneIf(p.Socket), Connected: oneIf(p.Connected), Dnat: oneIf(p.DNAT), Cgroups: absent(ruleset.FieldCgroup),
 		SrcType: uint16(p.SrcType), DstType: uint16(p.DstType), PktType: uint8(p.PktType), CtState: uint8(p.State),
 		Family: uint8(p.Family), Proto: p.Proto, Ttl: p.TTL, Tos: p.TOS,
 		Frag: oneIf(p.Fragment), Malformed: oneIf(p.Malformed),

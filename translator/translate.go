@@ -182,6 +182,7 @@ func (o *Output) finish() error {
 		"cfg_ifnames":         used.Has(ruleset.FieldInIface, ruleset.FieldOutIface) || logs,
 		"cfg_addrtypes":       used.Has(ruleset.FieldSrcType, ruleset.FieldDstType),
 		"cfg_tcp_options":     used.Has(ruleset.FieldTCPOption, ruleset.FieldTCPMSS),
+		"cfg_dnat":            used.Has(ruleset.FieldDNAT),
 		"cfg_mac":             used.Has(ruleset.FieldSrcMAC) || logs,
 		"cfg_owner":           o.plan.asksSender() || logs,
 		"cfg_receiver":        used.Has(ruleset.ReceiverFields...) && rs.AsksReceiver(),

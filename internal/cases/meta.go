@@ -6,6 +6,7 @@ const (
 	inIface  = ruleset.FieldInIface
 	outIface = ruleset.FieldOutIface
 	state    = ruleset.FieldState
+	dnat     = ruleset.FieldDNAT
 	mark     = ruleset.FieldMark
 	pktType  = ruleset.FieldPktType
 	srcMAC   = ruleset.FieldSrcMAC
@@ -87,6 +88,12 @@ var metaCases = []Case{
 		Allowed: []string{"tcp -> 10.0.0.1:22"},
 		Dropped: []string{"tcp -> [::1]:22"}},
 
+	{Name: "dnat", Accept: all(is(dnat, 1)),
+		Allowed: []string{"tcp dnat", "udp 2001:db8::1 state established dnat"},
+		Dropped: []string{"tcp", "udp state established"}},
+	{Name: "dnat not", Accept: all(not(is(dnat, 1))),
+		Allowed: []string{"tcp", "udp 2001:db8::1"},
+		Dropped: []string{"tcp dnat"}},
 	{Name: "state", Accept: all(bits(state, ruleset.StateEstablished|ruleset.StateRelated)),
 		Allowed:  []string{"tcp state established", "icmp type 3 state related", "udp -> [::1]:53 state established"},
 		Dropped:  []string{"tcp state new", "tcp state invalid", "tcp state untracked"},

@@ -37,13 +37,13 @@ var matches = []extension{
 		{"icmpv6-type", kind{1, readICMPType}, inv | must, 0, icmpType, ""},
 	}},
 	{name: "conntrack", check: needsOption, lower: conntrack, options: []option{
-		{"ctstate", kind{1, readStates}, inv, 0, anyBit(ruleset.FieldState), ""},
+		{"ctstate", kind{1, readStates}, inv, 0, states, ""},
 		{"ctproto", protocolName, inv, 0, nil, ""}, {"ctorigsrc", hostMask, inv, 0, nil, ""}, {"ctorigdst", hostMask, inv, 0, nil, ""},
 		{"ctreplsrc", hostMask, inv, 0, nil, ""}, {"ctrepldst", hostMask, inv, 0, nil, ""}, {"ctorigsrcport", portRange, inv, 0, nil, ""},
 		{"ctorigdstport", portRange, inv, 0, nil, ""}, {"ctreplsrcport", portRange, inv, 0, nil, ""}, {"ctrepldstport", portRange, inv, 0, nil, ""},
 		{"ctstatus", kind{1, readStatus}, inv, 0, nil, ""}, {"ctexpire", u32range, inv, 0, nil, ""}, {"ctdir", oneOf([]string{"ORIGINAL", "REPLY"}), 0, 0, nil, ""},
 	}, why: "of conntrack only the state can be matched"},
-	{name: "state", options: []option{{"state", kind{1, readStates}, inv | must, 0, anyBit(ruleset.FieldState), ""}}},
+	{name: "state", options: []option{{"state", kind{1, readStates}, inv | must, 0, states, ""}}},
 	{name: "limit", lower: limit, options: []option{
 		{"limit", kind{1, readRate}, 0, 0, nil, ""},
 		{"limit-burst", number(0, 10000), 0, 0, nil, ""},
@@ -195,6 +195,26 @@ func conntrack(_ *lowering, m *module) (all []alternative, why string) {
 		}
 	}
 	return all, ""
+}
+
+// states is a list of states, the state DNAT among them.
+func states(u *use) []alternative {
+	of := *u
+	of.val.num &^= dnatBit
+	all := anyBit(ruleset.FieldState)(&of)
+	if u.val.num == of.val.num {
+		return all
+	}
+	dnat := ruleset.Match{Field: ruleset.FieldDNAT, Not: u.not, Ranges: []ruleset.Range{{From: 1, To: 1}}, Pos: u.pos}
+	switch {
+	case of.val.num == 0:
+		return one(dnat)
+	case u.not:
+		return product(all, one(dnat))
+	}
+	other := all[0][0]
+	other.Not = true
+	return []alternative{all[0], {other, dnat}}
 }
 
 // routing is -m rt: without an option every routing header will do.

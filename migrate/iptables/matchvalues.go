@@ -68,7 +68,10 @@ func readPortList(c *context, s string) (value, string) {
 
 var stateNames = []string{"INVALID", "NEW", "ESTABLISHED", "RELATED", "UNTRACKED", "SNAT", "DNAT"}
 
-var stateBits = []uint64{ruleset.StateInvalid, ruleset.StateNew, ruleset.StateEstablished, ruleset.StateRelated, ruleset.StateUntracked, 0, 0}
+var stateBits = []uint64{ruleset.StateInvalid, ruleset.StateNew, ruleset.StateEstablished, ruleset.StateRelated, ruleset.StateUntracked, 0, dnatBit}
+
+// dnatBit stands for the state DNAT, which a packet may have besides one of the others.
+const dnatBit = 1 << 32
 
 // readStates reads a list of states, which may be abbreviated.
 func readStates(_ *context, s string) (value, string) {
@@ -79,7 +82,7 @@ func readStates(_ *context, s string) (value, string) {
 			return v, quote(name) + " is not one of INVALID, NEW, ESTABLISHED, RELATED, UNTRACKED, SNAT, DNAT"
 		}
 		if stateBits[i] == 0 {
-			v.todo = "the state " + stateNames[i] + " tells of address translation, which is not looked at"
+			v.todo = "the state " + stateNames[i] + " is not known: sources are translated after the rules have judged"
 		}
 		v.num |= stateBits[i]
 	}
