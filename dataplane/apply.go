@@ -55,7 +55,9 @@ var applySteps = []step{
 // Returns ErrBusy, ErrNotPermitted, ErrUnsupported, ErrStateFull, *MissingInterfaceError, *MemoryError, *VerifierError, or what
 // translator.Translate says of the rules.
 func (d *Dataplane) Apply(ctx context.Context, rs *ruleset.Ruleset, meta Meta, opts Options) (*Result, error) {
-	return d.apply(ctx, &transaction{rs: rs, meta: meta, opts: opts})
+	begun := translator.Begin(rs)
+	defer begun.Wait()
+	return d.apply(ctx, &transaction{rs: rs, begun: begun, meta: meta, opts: opts})
 }
 
 func (d *Dataplane) apply(ctx context.Context, t *transaction) (res *Result, err error) {
@@ -99,7 +101,10 @@ func (t *transaction) compile() error {
 	if err != nil {
 		return err
 	}
-	out, err := translator.Options{Identified: func() { t.begin(n, t.meta.Sources) }}.Translate(t.rs, slots)
+	if t.begun == nil {
+		t.begun = translator.Begin(t.rs)
+	}
+	out, err := t.begun.Translate(translator.Options{Identified: func() { t.begin(n, t.meta.Sources) }}, slots)
 	if err != nil {
 		return err
 	}

@@ -30,11 +30,12 @@ type transaction struct {
 	tolerant bool        // of named interfaces that are not there
 	again    *Generation // the one from the disk that the next generation is once more; nil: it is new
 
-	nat  bool        // the kernel translates addresses
-	live *Generation // nil: nothing decides yet
-	next *Generation
-	out  *translator.Output
-	used *ruleset.Used // see uses
+	nat   bool        // the kernel translates addresses
+	live  *Generation // nil: nothing decides yet
+	next  *Generation
+	out   *translator.Output
+	used  *ruleset.Used     // see uses
+	begun *translator.Begun // of rs; nil: what the rules are is not known yet
 
 	draft *draft // of next
 
@@ -133,7 +134,11 @@ func (t *transaction) chooseInterfaces() (err error) {
 // uses is the fields that the rules look at, which many ask for.
 func (t *transaction) uses() ruleset.Used {
 	if t.used == nil {
-		used := t.rs.Used()
+		find := t.rs.Used
+		if t.begun != nil {
+			find = t.begun.Used
+		}
+		used := find()
 		t.used = &used
 	}
 	return *t.used

@@ -275,7 +275,7 @@ func (s *spanner) rule(static []*test) (r classify.Rule, tests []*test, never bo
 // hasPort is a test for a port, whichever. Packets without ports pass those of a classifier.
 func (s *spanner) hasPort(f ruleset.FieldID) *test {
 	if s.ports[f] == nil {
-		s.ports[f] = &test{Match: &ruleset.Match{Field: f, Ranges: []ruleset.Range{{To: 0xffff}}}}
+		s.ports[f] = &test{rare: noRare, Match: &ruleset.Match{Field: f, Ranges: []ruleset.Range{{To: 0xffff}}}}
 	}
 	return s.ports[f]
 }

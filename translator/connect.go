@@ -71,7 +71,7 @@ func (p *plan) compile(obj *object, at *layout) ([]*code, error) {
 // connectPlan is the plan of the chains that locally made packets meet, with the steps that connect() can tell. Sets have the names
 // that they have in the plan of everything, since those passes do the same there.
 func connectPlan(rs *ruleset.Ruleset, prev Slots, l limits, order binary.ByteOrder) (*plan, error) {
-	p := newPlan(rs, prev)
+	p := newPlan(rs, rs.Used(), prev)
 	p.limits, p.engine, p.order, p.atConnect = l, EngineForks, order, true
 	for _, pass := range passes {
 		if pass.name == "cheap first" {

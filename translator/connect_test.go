@@ -45,7 +45,7 @@ func sentRules(g gen) *ruleset.Ruleset {
 				r.Statements = nil
 			}
 			for i := range r.Matches {
-				if m := &r.Matches[i]; g.IntN(3) > 0 && !knownAtConnect(&test{Match: m}) {
+				if m := &r.Matches[i]; g.IntN(3) > 0 && !knownAtConnect(&test{Match: m, rare: noRare}) {
 					*m = ruleset.Match{Field: ruleset.FieldUID, Ranges: []ruleset.Range{{From: 0, To: uint64(g.IntN(1200))}}}
 				}
 			}

@@ -10,19 +10,20 @@ import (
 
 // plan is what is to be compiled, as data: chains as blocks of steps, and in the end the functions they are divided into.
 type plan struct {
-	rs        *ruleset.Ruleset
-	used      ruleset.Used // by its rules
-	slots     Slots
-	fresh     FreshSlots
-	limits    limits
-	blocks    []*block // reachable chains, each after the chains that jump to it; base chains in their order
-	functions []*function
-	counter   *function // counts rules that do not decide; nil: they do so themselves
-	sets      []*SetMap
-	live      map[string]*LiveSet // by name
-	logs      []LogPoint
-	lookups   lookups
-	cgroups   []string // by their bits in fw_pkt.cgroups
+	rs         *ruleset.Ruleset
+	used       ruleset.Used // by its rules
+	slots      Slots
+	fresh      FreshSlots
+	chainSlots map[*ruleset.Chain][]uint32 // of rules' counters, in their order
+	limits     limits
+	blocks     []*block // reachable chains, each after the chains that jump to it; base chains in their order
+	functions  []*function
+	counter    *function // counts rules that do not decide; nil: they do so themselves
+	sets       []*SetMap
+	live       map[string]*LiveSet // by name
+	logs       []LogPoint
+	lookups    lookups
+	cgroups    []string // by their bits in fw_pkt.cgroups
 
 	engine      Engine // to be used for all; EngineAuto: whichever is best
 	order       binary.ByteOrder
@@ -75,6 +76,12 @@ const (
 // test is a match, with what the plan has found out about it. The match is the rule's until own is called.
 type test struct {
 	*ruleset.Match
+	*rare
+	held held // by tables
+}
+
+// rare is what few tests have, apart, since there are many tests. The others share noRare: own it before it is written to.
+type rare struct {
 	limitSlot uint32
 	meter     uint64         // the identity of its keys' buckets
 	cgroups   uint64         // the bits of Names
@@ -83,7 +90,16 @@ type test struct {
 	live      []*LiveSet     // sets that hold more than the operands
 	parts     []ruleset.Part // of the elements of the one set, for FieldElement
 	flows     uint64         // of the places of its flows
-	held      held           // by tables
+}
+
+var noRare = &rare{}
+
+// ownRare is what a test has, which it may change.
+func (t *test) ownRare() *rare {
+	if t.rare == noRare {
+		t.rare = &rare{}
+	}
+	return t.rare
 }
 
 // held says whether a table can hold a test, once the passes before the engines are through.
@@ -128,9 +144,9 @@ func (f *function) numbers() int {
 func (f *function) piece() bool { return f.part != nil }
 
 // newPlan takes the chains that packets can reach into the plan as they are.
-func newPlan(rs *ruleset.Ruleset, prev Slots) *plan {
-	p := &plan{rs: rs, used: rs.Used(), live: liveSets(rs)}
-	p.slots, p.fresh = assignSlots(rs, prev)
+func newPlan(rs *ruleset.Ruleset, used ruleset.Used, prev Slots) *plan {
+	p := &plan{rs: rs, used: used, live: liveSets(rs)}
+	p.assignSlots(prev)
 	if p.used.Has(ruleset.FieldCgroup) {
 		p.cgroups = rs.Cgroups()
 	}
@@ -156,8 +172,9 @@ func (p *plan) add(c *ruleset.Chain, seen map[*ruleset.Chain]*block) *block {
 	seen[c] = b
 	from := newArena(c)
 	b.steps = make([]*step, 0, len(c.Rules))
-	for _, r := range c.Rules {
-		s := p.step(r, from)
+	slots := p.chainSlots[c]
+	for i, r := range c.Rules {
+		s := p.step(r, slots[i], from)
 		if s.verb == verbJump {
 			s.target = p.add(p.rs.Chain(r.Verdict.Chain, c.Family), seen)
 		}
@@ -194,14 +211,14 @@ func (a *arena) take(tests int) *step {
 }
 
 // step makes a rule's step.
-func (p *plan) step(r *ruleset.Rule, from *arena) *step {
+func (p *plan) step(r *ruleset.Rule, slot uint32, from *arena) *step {
 	s := from.take(len(r.Matches))
-	s.rule, s.slot = r, p.slots.Counters[r.ID]
+	s.rule, s.slot = r, slot
 	for i, t := range s.tests {
 		m := &r.Matches[i]
-		*t = test{Match: m, meter: meterID(r, i), flows: flowsID(r, i), cgroups: p.cgroupBits(m)}
-		if slotted(m) {
-			t.limitSlot = p.slots.Limits[LimitID(r, i)]
+		*t = test{Match: m, rare: noRare}
+		if m.Limit != nil || m.Sample != nil || m.Quota != nil || m.Flows != nil || m.Field == ruleset.FieldCgroup {
+			t.rare = p.rare(r, i)
 		}
 	}
 	for _, st := range r.Statements {
@@ -221,6 +238,16 @@ func (p *plan) step(r *ruleset.Rule, from *arena) *step {
 		s.verb, s.code = verbDecide, verdictCode(v.Kind, v.With)
 	}
 	return s
+}
+
+// rare is what a rule's i-th test has of its own from the beginning.
+func (p *plan) rare(r *ruleset.Rule, i int) *rare {
+	m := &r.Matches[i]
+	out := &rare{meter: meterID(r, i), flows: flowsID(r, i), cgroups: p.cgroupBits(m)}
+	if slotted(m) {
+		out.limitSlot = p.slots.Limits[LimitID(r, i)]
+	}
+	return out
 }
 
 // cgroupBits is the bits of the control groups that a match names.

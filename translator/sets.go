@@ -43,17 +43,22 @@ func (s *SetMap) bits() int {
 func setMaps(p *plan) error {
 	made := map[string]*SetMap{}
 	for _, b := range p.blocks {
+		never := false
 		for _, s := range b.steps {
 			for _, t := range s.tests {
 				if t.Field == ruleset.FieldElement {
 					p.resolveTuple(t, made)
+					never = never || t.empty()
 					continue
 				}
 				p.resolve(b, t)
 				p.moveAddrs(t, made)
+				never = never || t.empty()
 			}
 		}
-		dropNever(b)
+		if never {
+			dropNever(b)
+		}
 	}
 	p.addMasks()
 	return nil
@@ -71,9 +76,9 @@ func (p *plan) resolve(b *block, t *test) {
 		if set == nil {
 			continue
 		}
-		t.named = t.Set
+		t.ownRare().named = t.Set
 		if live := p.live[name]; live != nil {
-			t.live = append(t.live, live.within(b.chain.Family))
+			t.rare.live = append(t.live, live.within(b.chain.Family))
 		}
 		for _, a := range mergeAddrs(set.Members) {
 			if b.chain.Family.Covers(familyOf(a.From)) {
@@ -87,12 +92,13 @@ func (p *plan) resolve(b *block, t *test) {
 // resolveTuple puts a set of several parts in place of its name.
 func (p *plan) resolveTuple(t *test, made map[string]*SetMap) {
 	set := p.rs.Set(t.Set)
-	t.named, t.parts = set.Name, set.Parts
+	own := t.ownRare()
+	own.named, own.parts = set.Name, set.Parts
 	if live := p.live[set.Name]; live != nil {
-		t.live = append(t.live, live)
+		own.live = append(own.live, live)
 	}
 	if len(set.Tuples) > 0 {
-		t.sets = append(t.sets, p.tupleMap(set, made))
+		own.sets = append(own.sets, p.tupleMap(set, made))
 	}
 	t.own().Set = ""
 }
@@ -116,7 +122,7 @@ func (p *plan) moveAddrs(t *test, made map[string]*SetMap) {
 			continue
 		}
 		t.own().Addrs = keep
-		t.sets = append(t.sets, p.setMap(t.named, f, move, made))
+		t.ownRare().sets = append(t.sets, p.setMap(t.named, f, move, made))
 	}
 }
 
@@ -141,16 +147,21 @@ func (p *plan) setMap(name string, f ruleset.Family, members []netip.Prefix, mad
 
 // dropNever drops rules that ask for an address of an empty list, and tests that ask for an address outside of one.
 func dropNever(b *block) {
-	empty := func(t *test) bool {
-		kind := ruleset.Fields[t.Field].Kind
-		return (kind == ruleset.KindAddr || kind == ruleset.KindElement) && len(t.Addrs) == 0 && len(t.sets) == 0 && len(t.live) == 0
-	}
 	b.steps = slices.DeleteFunc(b.steps, func(s *step) bool {
-		return slices.ContainsFunc(s.tests, func(t *test) bool { return empty(t) && !t.Not })
+		return slices.ContainsFunc(s.tests, func(t *test) bool { return t.empty() && !t.Not })
 	})
 	for _, s := range b.steps {
-		s.tests = slices.DeleteFunc(s.tests, empty)
+		s.tests = slices.DeleteFunc(s.tests, (*test).empty)
 	}
+}
+
+// empty reports whether a test asks for an address of an empty list, or outside of one.
+func (t *test) empty() bool {
+	if len(t.Addrs) > 0 || len(t.sets) > 0 || len(t.live) > 0 {
+		return false
+	}
+	kind := ruleset.Fields[t.Field].Kind
+	return kind == ruleset.KindAddr || kind == ruleset.KindElement
 }
 
 // levels is the words of a key.

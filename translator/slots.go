@@ -37,13 +37,13 @@ func slotted(m *ruleset.Match) bool {
 }
 
 // assignSlots keeps the slots of identities that were there before, and gives new ones the lowest that are free.
-func assignSlots(rs *ruleset.Ruleset, prev Slots) (s Slots, fresh FreshSlots) {
-	n := len(rs.Chains)
-	for _, c := range rs.Chains {
+func (p *plan) assignSlots(prev Slots) {
+	n := len(p.rs.Chains)
+	for _, c := range p.rs.Chains {
 		n += len(c.Rules)
 	}
 	counters, limits := make([]string, 0, n), []string(nil)
-	for _, c := range rs.Chains {
+	for _, c := range p.rs.Chains {
 		if c.Hook != ruleset.HookNone {
 			counters = append(counters, c.PolicyID())
 		}
@@ -56,23 +56,30 @@ func assignSlots(rs *ruleset.Ruleset, prev Slots) (s Slots, fresh FreshSlots) {
 			}
 		}
 	}
-	s.Counters, fresh.Counters = assign(counters, prev.Counters)
-	s.Limits, fresh.Limits = assign(limits, prev.Limits)
-	return s, fresh
+	var slots []uint32
+	p.slots.Counters, slots, p.fresh.Counters = assign(counters, prev.Counters)
+	p.slots.Limits, _, p.fresh.Limits = assign(limits, prev.Limits)
+	p.chainSlots = map[*ruleset.Chain][]uint32{}
+	for _, c := range p.rs.Chains {
+		if c.Hook != ruleset.HookNone {
+			slots = slots[1:]
+		}
+		p.chainSlots[c], slots = slots[:len(c.Rules)], slots[len(c.Rules):]
+	}
 }
 
-// assign gives slots to identities. A slot that an identity gave up is free for the generation after the next only, since packets
-// still run through the programs of the previous one while its successor takes over.
-func assign(ids []string, prev map[string]uint32) (out map[string]uint32, fresh []uint32) {
+// assign gives slots to identities: by them, in their order, and those that are new. A slot that an identity gave up is free for the generation
+// after the next only, since packets still run through the programs of the previous one while its successor takes over.
+func assign(ids []string, prev map[string]uint32) (all map[string]uint32, slots, fresh []uint32) {
 	taken := make([]bool, len(prev)+len(ids)+1) // so many are never all taken
 	for _, slot := range prev {
 		if int(slot) < len(taken) {
 			taken[slot] = true
 		}
 	}
-	out = make(map[string]uint32, len(ids))
+	slots = make([]uint32, len(ids))
 	next := uint32(0)
-	for _, id := range ids {
+	for i, id := range ids {
 		slot, ok := prev[id]
 		for ; !ok && taken[next]; next++ {
 		}
@@ -81,9 +88,16 @@ func assign(ids []string, prev map[string]uint32) (out map[string]uint32, fresh 
 			taken[slot] = true
 			fresh = append(fresh, slot)
 		}
-		out[id] = slot
+		slots[i] = slot
 	}
-	return out, fresh
+	if len(fresh) == 0 && len(ids) == len(prev) {
+		return maps.Clone(prev), slots, nil
+	}
+	all = make(map[string]uint32, len(ids))
+	for i, id := range ids {
+		all[id] = slots[i]
+	}
+	return all, slots, fresh
 }
 
 // mapSize is the number of entries of a map that has all the slots: a power of two, so that small edits fit into the map that is there.

@@ -21,7 +21,7 @@ func TestAssign(t *testing.T) {
 		{"a slot just given up is not reused", []string{"x"}, map[string]uint32{"x": 2}, []uint32{2}},
 		{"none", nil, map[string]uint32{}, nil},
 	} {
-		got, fresh := assign(test.ids, prev)
+		got, _, fresh := assign(test.ids, prev)
 		if diff := cmp.Diff(test.want, got) + cmp.Diff(test.new, fresh); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}

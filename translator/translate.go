@@ -65,16 +65,42 @@ func Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
 // Translate compiles a ruleset, which it checks and whose rules it gives identities. Slots of prev are kept.
 // Errors are a ruleset.ErrorList for rules without a meaning, or a *LimitError for what the kernel would refuse.
 func (o Options) Translate(rs *ruleset.Ruleset, prev Slots) (*Output, error) {
-	reading := beside(readClassifier)
-	if err := rs.Check(); err != nil {
+	return Begin(rs).Translate(o, prev)
+}
+
+// Begun is a ruleset that is being compiled as far as that needs no slots, beside whatever else the caller does.
+type Begun struct {
+	Used    func() ruleset.Used // what Ruleset.Used is, found once
+	rs      *ruleset.Ruleset
+	reading func() read
+	checked func() error
+}
+
+// Begin begins to compile a ruleset, whose rules nobody may change from here on.
+func Begin(rs *ruleset.Ruleset) *Begun {
+	return &Begun{Used: sync.OnceValue(rs.Used), rs: rs, reading: beside(readClassifier), checked: beside(func() error {
+		err := rs.Check()
+		if err == nil {
+			rs.AssignIDs()
+		}
+		return err
+	})}
+}
+
+// Wait waits until the rules are not looked at any more, for who gives up.
+func (b *Begun) Wait() { _ = b.checked() }
+
+// Translate goes on, as Options.Translate does.
+func (b *Begun) Translate(o Options, prev Slots) (*Output, error) {
+	if err := b.checked(); err != nil {
 		return nil, err
 	}
-	rs.AssignIDs()
 	if o.Identified != nil {
 		o.Identified()
 	}
-	p := newPlan(rs, prev)
-	c := reading()
+	rs := b.rs
+	p := newPlan(rs, b.Used(), prev)
+	c := b.reading()
 	if c.err != nil {
 		return nil, c.err
 	}
