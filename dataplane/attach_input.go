@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -26,6 +27,16 @@ var netfilterHooks = []netfilterHook{
 	{"LOCAL_IN, ipv6", "input-ipv6", link.NetfilterProtoIPv6, link.NetfilterInetLocalIn},
 	{"FORWARD, ipv4", "forward-ipv4", link.NetfilterProtoIPv4, link.NetfilterInetForward},
 	{"FORWARD, ipv6", "forward-ipv6", link.NetfilterProtoIPv6, link.NetfilterInetForward},
+}
+
+// hooksFor are those of netfilter's that a generation needs: beside NAT, what passes through is judged at egress alone.
+func hooksFor(g *Generation) (needed []netfilterHook) {
+	for _, h := range netfilterHooks {
+		if g.Defrag || g.NAT && h.hook == link.NetfilterInetLocalIn {
+			needed = append(needed, h)
+		}
+	}
+	return needed
 }
 
 // defragment is BPF_F_NETFILTER_IP_DEFRAG: the hook sees whole datagrams.
@@ -80,7 +91,7 @@ func (t *transaction) attachNetfilter() error {
 	if err := makeDirs(t.d.at.links); err != nil {
 		return err
 	}
-	for _, h := range netfilterHooks {
+	for _, h := range hooksFor(t.next) {
 		if err := t.attachHook(h, p); err != nil {
 			return fmt.Errorf("%s: %w", h.name, errKernel(err))
 		}
@@ -113,16 +124,13 @@ func (t *transaction) attachHook(h netfilterHook, p *ebpf.Program) error {
 // inFlight is longer than a packet is on its way from ingress to netfilter's hooks.
 const inFlight = 50 * time.Millisecond
 
-// detachNetfilter detaches from netfilter if the generation does not need it: as long as a link is there, the kernel puts fragments
+// detachNetfilter detaches from netfilter's hooks that the generation does not need: as long as a link is there, the kernel puts fragments
 // together before rules see them. Until then what the generation before left to the hooks finds an empty slot there, and is dropped.
 func (t *transaction) detachNetfilter() {
-	if t.next.atNetfilter() {
-		return
-	}
-	waited := false
+	needed, waited := hooksFor(t.next), false
 	for _, h := range netfilterHooks {
 		pin := t.d.at.netfilterPin(h)
-		if _, err := os.Stat(pin); err != nil {
+		if _, err := os.Stat(pin); err != nil || slices.Contains(needed, h) {
 			continue
 		}
 		if !waited {
@@ -143,10 +151,7 @@ func (d *Dataplane) netfilterStatus(s *Status) (hooks []Hook) {
 	if text := s.Generation.fragments(); text != "" {
 		s.warn(text)
 	}
-	if !s.Generation.atNetfilter() {
-		return nil
-	}
-	for _, h := range netfilterHooks {
+	for _, h := range hooksFor(s.Generation) {
 		l, err := link.LoadPinnedLink(d.at.netfilterPin(h), nil)
 		hooks = append(hooks, Hook{Direction: h.name, Mode: ModeNetfilter, Attached: err == nil})
 		if err != nil {

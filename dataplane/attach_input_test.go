@@ -53,6 +53,26 @@ func TestDefragmentsForConntrackOnly(t *testing.T) {
 	}
 }
 
+// TestHooksBesideNAT: what passes through does not pay for a hook that has nothing to judge there.
+func TestHooksBesideNAT(t *testing.T) {
+	w := newWorld(t)
+	d := w.open()
+	for _, nat := range []bool{false, true, false} {
+		w.apply(statefulRules(), Options{BesideNAT: nat})
+		for _, h := range netfilterHooks {
+			_, err := os.Stat(d.at.netfilterPin(h))
+			if attached, want := err == nil, !nat || h.hook == link.NetfilterInetLocalIn; attached != want {
+				t.Errorf("beside NAT %t, %s: attached %t", nat, h.name, attached)
+			}
+		}
+		s, err := d.Status()
+		must(t, err)
+		if len(s.Warnings) != 0 {
+			t.Errorf("beside NAT %t: warnings %q", nat, s.Warnings)
+		}
+	}
+}
+
 // Where the kernel cannot put fragments together for programs, the apply does without, and says so. Before Linux 6.6 it cannot at all;
 // here it finds no room at the hook.
 func TestFragmentsWithoutDefragmentation(t *testing.T) {
