@@ -28,7 +28,6 @@ type (
 	RecentKey  = ClassifierRecentKey
 	CgroupPath = WatchCgroupPath
 	RouteEpoch = ClassifierRouteEpoch
-	RouteNote  = ClassifierRouteNote
 	OwnAddr    = ConnectOwnAddr
 )
 

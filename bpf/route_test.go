@@ -161,7 +161,7 @@ func peerOf(a netip.Addr) netip.Addr {
 func (b *bench) notes() (n int) {
 	b.Helper()
 	var slot uint32
-	var cpus []RouteNote
+	var cpus []ClassifierRouteNote
 	all := b.Maps["route_notes"].Iterate()
 	for all.Next(&slot, &cpus) {
 		for _, note := range cpus {

@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -61,6 +62,33 @@ var composites = map[string][]string{
 	"nfs":           {"tcp/2049"},
 	"tftp":          {"udp/69"},
 	"traceroute":    {"udp/33434-33534"},
+}
+
+// Service is a service that everybody has, and what it is made of.
+type Service struct {
+	Name  string   `json:"name"`
+	Ports []string `json:"ports"` // literals, as policies have them
+}
+
+// Services are the services that everybody has, by name.
+func Services() []Service {
+	var out []Service
+	for name, parts := range composites {
+		out = append(out, Service{name, parts})
+	}
+	for _, name := range services.Names() {
+		if composites[name] != nil {
+			continue
+		}
+		s := Service{Name: name}
+		for _, transport := range services.Transports(name) {
+			port, _ := services.Port(name, transport)
+			s.Ports = append(s.Ports, fmt.Sprintf("%s/%d", transport, port))
+		}
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b Service) int { return strings.Compare(a.Name, b.Name) })
+	return out
 }
 
 // icmpTypes are the names of the types of ICMP (RFC 792, 1256, 950) and ICMPv6 (RFC 4443, 2710, 4861, 3810).

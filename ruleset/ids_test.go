@@ -94,14 +94,17 @@ func TestReach(t *testing.T) {
 	rs := set(base(ruleset.HookInput, ruleset.Drop, rule(to(ruleset.Jump, "a"))), base(ruleset.HookOutput, ruleset.Drop, rule(to(ruleset.Goto, "b"))),
 		chain("a", rule(to(ruleset.Jump, "b"))), chain("b"), chain("c", rule(to(ruleset.Jump, "b"))))
 	want := map[string]string{"INPUT": "input", "OUTPUT": "output", "a": "input", "b": "input output", "c": ""}
+	got := map[string]string{}
 	for _, c := range rs.Chains {
-		var got []string
-		for _, h := range rs.Reach(c) {
-			got = append(got, h.String())
+		got[c.Name] = ""
+	}
+	for _, h := range ruleset.Hooks {
+		for _, c := range rs.ReachedFrom(h) {
+			got[c.Name] = strings.TrimSpace(got[c.Name] + " " + h.String())
 		}
-		if s := strings.Join(got, " "); s != want[c.Name] {
-			t.Errorf("%s: got %q, want %q", c.Name, s, want[c.Name])
-		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

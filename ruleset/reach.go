@@ -51,18 +51,6 @@ func (index chainIndex) target(c *Chain, r *Rule) *Chain {
 	return index[chainKey{r.Verdict.Chain, c.Family}]
 }
 
-// Reach lists the hooks from which a chain can be reached, in order; none for a chain that nothing jumps to.
-func (rs *Ruleset) Reach(c *Chain) []Hook {
-	var out []Hook
-	set := rs.reach()[c]
-	for _, h := range Hooks {
-		if set&(1<<h) != 0 {
-			out = append(out, h)
-		}
-	}
-	return out
-}
-
 // ReachedFrom lists the chains that packets of a hook may get into: its base chains and those that they lead to.
 func (rs *Ruleset) ReachedFrom(h Hook) []*Chain {
 	var out []*Chain

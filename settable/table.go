@@ -56,17 +56,6 @@ func Until(second uint64) Cell {
 	return tagUntil<<TagShift | Cell(second)
 }
 
-// Holds reports whether the cell, which is not a node, is in the set at a second of the monotonic clock.
-func (c Cell) Holds(second uint64) bool {
-	switch c >> TagShift {
-	case tagUntil:
-		return second < uint64(c&(1<<TagShift-1))
-	case TagNode:
-		return false
-	}
-	return c != Out
-}
-
 func (c Cell) isNode() bool { return c>>TagShift == TagNode }
 
 // class and offset are a node's size class and place in bytes.

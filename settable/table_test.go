@@ -170,21 +170,6 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-func TestHolds(t *testing.T) {
-	for _, test := range []struct {
-		cell settable.Cell
-		at   uint64
-		want bool
-	}{
-		{settable.Out, 0, false}, {settable.Forever, 1 << 40, true}, {settable.Until(10), 9, true}, {settable.Until(10), 10, false},
-		{settable.Until(1 << 40), 1 << 41, true},
-	} {
-		if got := test.cell.Holds(test.at); got != test.want {
-			t.Errorf("%x at %d: %t", test.cell, test.at, got)
-		}
-	}
-}
-
 // TestGrowing inserts entries that make nodes larger and larger, in a table that has little more room than they need.
 func TestGrowing(t *testing.T) {
 	table, err := settable.Open(make([]byte, 1<<17), func() {})

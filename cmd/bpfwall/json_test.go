@@ -77,6 +77,8 @@ func TestJSON(t *testing.T) {
 		{"forget --all", 0, "forget"},
 		{"show code", 0, "show-code"},
 		{"show services ssh", 0, "show-services"},
+		{"show examples", 0, "show-examples"},
+		{"show examples nosuch", exitUsage, "show-examples"},
 		{"history", 0, "history"},
 		{"confirm", 0, "confirm"},
 		{"rollback", 1, "rollback"},

@@ -1,32 +1,27 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/bpfwall/bpfwall/services"
+	"github.com/bpfwall/bpfwall/policies"
 )
 
 func (a *app) showServices() *cobra.Command {
-	type service struct {
-		Name  string   `json:"name"`
-		Ports []string `json:"ports"`
-	}
 	return &cobra.Command{
 		Use:   "services [NAME]...",
-		Short: "The built-in names of ports; with names, only those that contain one of them",
+		Short: "The services that policies can name without defining them; with names, only those that contain one of them",
 		RunE: func(_ *cobra.Command, words []string) error {
-			list := []service{}
-			for _, name := range services.Names() {
-				if wanted(name, words) {
-					list = append(list, service{name, ports(name)})
+			list := []policies.Service{}
+			for _, s := range policies.Services() {
+				if wanted(s.Name, words) {
+					list = append(list, s)
 				}
 			}
 			return a.emit(struct {
 				schema
-				Services []service `json:"services"`
+				Services []policies.Service `json:"services"`
 			}{schemaOf("show-services"), list}, func() {
 				var rows [][]string
 				for _, s := range list {
@@ -46,13 +41,4 @@ func wanted(name string, words []string) bool {
 		}
 	}
 	return len(words) == 0
-}
-
-func ports(name string) []string {
-	var out []string
-	for _, proto := range services.Transports(name) {
-		port, _ := services.Port(name, proto)
-		out = append(out, fmt.Sprintf("%s/%d", proto, port))
-	}
-	return out
 }
