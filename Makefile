@@ -35,7 +35,7 @@ FLOODLEAST ?= 75000
 KILLS ?= 500
 KERNELS ?= 5.10 6.1 6.12 new
 JOBS ?= job
-CORPUS ?= ../shared/corpus
+CORPUS ?=
 CLASSBENCH ?=
 
 .PHONY: help
@@ -162,7 +162,8 @@ kernels: ## tests on Debian's other kernels, in virtual machines; KERNELS="5.10 
 	$(GO) run ./test/kernels $(if $(JOBS),-jobs $(JOBS)) $(KERNELS)
 
 .PHONY: corpus
-corpus: ## import every ruleset below CORPUS, write it as a policy, and say how much was lost
+corpus: ## import every ruleset below the folder CORPUS, write it as a policy, and say how much was lost
+	@[ -n "$(CORPUS)" ] || { echo "CORPUS: name a folder with dev/iptables, dev/ip6tables and conformance"; exit 1; }
 	$(GO) test -count=1 -run TestCorpus -v ./migrate/iptables -corpus $(abspath $(CORPUS))/dev | grep -E '^ok|FAIL|DISAGREES|files:'
 	$(GO) test -count=1 -run TestCorpus -v ./policies -corpus $(abspath $(CORPUS))/dev | grep -E '^ok|FAIL|files,'
 	@# Some of the real tool's refusals come from the kernel that the lines were tried on, so that this one only informs.

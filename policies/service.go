@@ -168,7 +168,7 @@ func (p *parser) unknownService(v text) {
 	}
 	e := p.fail(v.pos, "unknown service %q", v.s)
 	e.Hint = suggest(v.s, names)
-	e.Help = "define your own under [services], or write it out, as in tcp/8080"
+	e.Help = "`bpfwall show services` lists them; define your own under [services], or write it out, as in tcp/8080"
 	switch _, isNegated := v.negated(); {
 	case isNegated:
 		e.Help = "services cannot be negated; use protocol and dport"
