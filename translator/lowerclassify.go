@@ -313,11 +313,8 @@ func (l *lookup) subset(i int, s classify.Subset) {
 
 // word loads the word of a subset from a record.
 func (l *lookup) word(to, record asm.Register, s *classify.Search, subset int) asm.Instruction {
-	size := asm.Word
-	if s.Word == 2 {
-		size = asm.Half
-	}
-	return asm.LoadMem(to, record, int16(s.Word*subset), size)
+	w := s.Word[subset]
+	return asm.LoadMem(to, record, int16(w.At), loadSizes[w.Size])
 }
 
 // list compares the items that the cell at R3 leads to.

@@ -3,7 +3,6 @@ package translator
 import (
 	"fmt"
 	"maps"
-	"math/bits"
 
 	"github.com/bpfwall/bpfwall/ruleset"
 	"github.com/bpfwall/bpfwall/translator/classify"
@@ -100,11 +99,11 @@ func assign(ids []string, prev map[string]uint32) (all map[string]uint32, slots,
 	return all, slots, fresh
 }
 
-// mapSize is the number of entries of a map that has all the slots: a power of two, so that small edits fit into the map that is there.
+// mapSize is the number of entries of a map that has all the slots, and an eighth more, so that small edits fit into the map that is there.
 func mapSize(slots map[string]uint32) int {
-	top := uint32(63)
+	n := 64
 	for slot := range maps.Values(slots) {
-		top = max(top, slot)
+		n = max(n, int(slot)+1)
 	}
-	return 1 << bits.Len32(top)
+	return (n + n/8 + 63) &^ 63
 }

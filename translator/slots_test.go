@@ -29,7 +29,7 @@ func TestAssign(t *testing.T) {
 }
 
 func TestMapSize(t *testing.T) {
-	for top, want := range map[uint32]int{0: 64, 63: 64, 64: 128, 1000: 1024, 1023: 1024, 1024: 2048} {
+	for top, want := range map[uint32]int{0: 128, 63: 128, 64: 128, 1000: 1152, 1023: 1152, 1024: 1216} {
 		if got := mapSize(map[string]uint32{"x": top}); got != want {
 			t.Errorf("slots up to %d: %d entries, want %d", top, got, want)
 		}

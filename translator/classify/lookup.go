@@ -53,10 +53,11 @@ func (r *reader) u64(off int) uint64 { return r.order.Uint64(r.Data[off:]) }
 
 // word is that of a subset in a record.
 func (r *reader) word(s *Search, record, subset int) uint32 {
-	if s.Word == 2 {
-		return uint32(r.u16(record + 2*subset))
+	w := s.Word[subset]
+	if w.Size == 2 {
+		return uint32(r.u16(record + w.At))
 	}
-	return r.u32(record + 4*subset)
+	return r.u32(record + w.At)
 }
 
 // record is the offset of an address's record.

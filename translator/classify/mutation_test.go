@@ -40,7 +40,7 @@ var mutations = []struct {
 			return
 		}
 		for i := int(s.Starts) - 1; i > 0; i-- {
-			copy(t.Data[s.Records+s.Record*i:][:s.Word*len(t.Subsets)], t.Data[s.Records+s.Record*(i-1):])
+			copy(t.Data[s.Records+s.Record*i:][:s.Record-(s.Records-s.At)], t.Data[s.Records+s.Record*(i-1):])
 		}
 	}},
 	{name: "a subset is left out", option: func(o *Options) { o.cells = 200 }, table: func(t *Table) { t.Subsets[0].Size = 0 }},

@@ -23,11 +23,14 @@ type Search struct {
 	At      int    // offset: the starts, uint32 or (IPv6) uint64
 	Stride  int    // bytes from one start to the next
 	Steps   int    // halvings that the fullest window needs
-	Word    int    // bytes of a word: 2 or 4
-	Records int    // offset: of records, a word for each subset. Without Hosts each stands behind its start, in the same line of the cache mostly
+	Word    []Word // of a record, by subset
+	Records int    // offset: of records. Without Hosts each stands behind its start, in the same line of the cache mostly
 	Record  int    // bytes from one record to the next
 	Hosts   *Hosts // nil: starts are intervals
 }
+
+// Word is where in a record a word is, and its bytes: 2 or 4.
+type Word struct{ At, Size int }
 
 // Hosts is how the lower halves of IPv6 addresses are searched.
 type Hosts struct {
@@ -72,9 +75,10 @@ func intervals(cuts []Addr, views []*view, word func(subset int, class int32) ui
 	return out
 }
 
-// search lays out intervals, whose records have words of so many bytes.
-func (l *layout) search(f Family, like *SearchShape, list []interval, word int) *Search {
-	s := &Search{Word: word}
+// search lays out intervals, whose records have words of these sizes.
+func (l *layout) search(f Family, like *SearchShape, list []interval, sizes []int) *Search {
+	words, k := placed(sizes)
+	s := &Search{Word: words}
 	list = anchored(list)
 	first, starts := []uint32{}, []uint64{}
 	for i, v := range list {
@@ -91,18 +95,17 @@ func (l *layout) search(f Family, like *SearchShape, list []interval, word int) 
 		s.Starts += Ahead
 	}
 	s.windows(l, f, like, starts)
-	k := word * len(list[0].record)
 	if slices.ContainsFunc(list, func(v interval) bool { return v.start.Lo != 0 }) {
 		s.Hosts = l.hosts(list, append(first, uint32(len(list))), like, int(s.Starts))
 		s.At, s.Stride, s.Record = put(l, starts, int(s.Starts)-len(starts)), 8, upTo(4, k)
-		s.Records = put(l, l.rows(list, 0, s.Record, word), s.Record*(int(s.Hosts.N)-len(list)))
+		s.Records = put(l, l.rows(list, 0, s), s.Record*(int(s.Hosts.N)-len(list)))
 		return s
 	}
 	start := f.startSize()
 	s.Stride = start + upTo(start, k)
 	s.Record = s.Stride
 	end := interval{Addr{Hi: f.last()}, list[len(list)-1].record}
-	s.At = put(l, l.rows(append(list, slices.Repeat([]interval{end}, int(s.Starts)-len(list))...), start, s.Stride, word), 0)
+	s.At = put(l, l.rows(append(list, slices.Repeat([]interval{end}, int(s.Starts)-len(list))...), start, s), 0)
 	s.Records = s.At + start
 	return s
 }
@@ -118,27 +121,45 @@ func (f Family) startSize() int {
 	return 8
 }
 
-// wordSize is the bytes that the words of intervals need: those that they had before if they may soon need them again.
-func wordSize(list []interval, like int) int {
-	most := uint32(0)
+// wordSizes is the bytes that the word of each subset needs: those that it had before if it may soon need them again.
+func wordSizes(list []interval, like []int) []int {
+	most := make([]uint32, len(list[0].record))
 	for _, v := range list {
-		for _, w := range v.record {
+		for k, w := range v.record {
 			if w != none {
-				most = max(most, w)
+				most[k] = max(most[k], w)
 			}
 		}
 	}
-	if most >= math.MaxUint16 || like == 4 && most > math.MaxUint16/2 {
-		return 4
+	sizes := make([]int, len(most))
+	for k, m := range most {
+		sizes[k] = 2
+		if m >= math.MaxUint16 || m > math.MaxUint16/2 && k < len(like) && like[k] == 4 {
+			sizes[k] = 4
+		}
 	}
-	return 2
+	return sizes
+}
+
+// placed is where words of these sizes are in a record, the large ones first, and the bytes of them all.
+func placed(sizes []int) (words []Word, end int) {
+	words = make([]Word, len(sizes))
+	for _, size := range []int{4, 2} {
+		for k := range sizes {
+			if sizes[k] == size {
+				words[k] = Word{end, size}
+				end += size
+			}
+		}
+	}
+	return words, end
 }
 
 // rows is intervals: the start, as far as there is room for one, and the record.
-func (l *layout) rows(list []interval, start, stride, word int) []uint8 {
-	out := make([]uint8, stride*len(list))
+func (l *layout) rows(list []interval, start int, s *Search) []uint8 {
+	out := make([]uint8, s.Record*len(list))
 	for i, v := range list {
-		row := out[stride*i:]
+		row := out[s.Record*i:]
 		switch start {
 		case 4:
 			l.order.PutUint32(row, uint32(v.start.Hi))
@@ -146,10 +167,10 @@ func (l *layout) rows(list []interval, start, stride, word int) []uint8 {
 			l.order.PutUint64(row, v.start.Hi)
 		}
 		for k, w := range v.record {
-			if word == 2 {
-				l.order.PutUint16(row[start+2*k:], uint16(w))
+			if to := row[start+s.Word[k].At:]; s.Word[k].Size == 2 {
+				l.order.PutUint16(to, uint16(w))
 			} else {
-				l.order.PutUint32(row[start+4*k:], w)
+				l.order.PutUint32(to, w)
 			}
 		}
 	}
@@ -185,9 +206,11 @@ const Ahead = 4
 // few is how many starts a window may have that is not divided; perStart how many windows a start gets in one that is; maxWindows how many
 // there are at most beside those.
 const (
-	few        = 3
-	perStart   = 2
-	maxWindows = 1 << 18
+	few      = 4
+	perStart = 2
+
+	startsPerWindow = 4 // on average, of those that are not divided
+	maxWindows      = 1 << 18
 )
 
 // grid is windows of equal width, 1 << shift, from base on.
@@ -209,7 +232,7 @@ func gridOver(from, to, fewer uint64) grid {
 
 // windows makes the index: as the table before has it, if that is about as good.
 func (s *Search) windows(l *layout, f Family, like *SearchShape, starts []uint64) {
-	begin, want := starts[min(1, len(starts)-1)], uint64(min(max(len(starts), 16), maxWindows))
+	begin, want := starts[min(1, len(starts)-1)], uint64(min(max(len(starts)/startsPerWindow, 16), maxWindows))
 	if like.Windows > 0 && like.Base <= begin && like.Windows <= 2*want && like.Windows >= want/8 {
 		index, fullest := grid{like.Base, like.Shift, like.Windows}.index(l.order, f, starts)
 		divided := len(index) > int(like.Windows)
@@ -220,6 +243,9 @@ func (s *Search) windows(l *layout, f Family, like *SearchShape, starts []uint64
 		}
 	}
 	g := gridOver(begin, starts[len(starts)-1], want)
+	if (f.last()-g.base)>>g.shift >= g.n {
+		g.n++ // one behind all, where an address far from them does not crowd the last one
+	}
 	index, fullest := g.index(l.order, f, starts)
 	s.Base, s.Shift, s.Windows = g.base, g.shift, g.n
 	s.Steps, s.Divided = halvings(fullest, like.Steps), len(index) > int(g.n)

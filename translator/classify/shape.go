@@ -24,7 +24,7 @@ type SearchShape struct {
 	Windows          uint64
 	Divided          bool
 	Steps, HostSteps int
-	Word             int
+	Sizes            []int // of words
 }
 
 // Shape is the table's.
@@ -40,7 +40,10 @@ func (t *Table) Shape() Shape {
 }
 
 func (s *Search) shape() SearchShape {
-	of := SearchShape{Base: s.Base, Shift: s.Shift, Windows: s.Windows, Divided: s.Divided, Steps: s.Steps, Word: s.Word}
+	of := SearchShape{Base: s.Base, Shift: s.Shift, Windows: s.Windows, Divided: s.Divided, Steps: s.Steps}
+	for _, w := range s.Word {
+		of.Sizes = append(of.Sizes, w.Size)
+	}
 	if s.Hosts != nil {
 		of.HostSteps = s.Hosts.Steps
 	}

@@ -277,6 +277,6 @@ func (b *builder) search(l *layout, t *Table, arrays []*packed) {
 			return uint32(class)
 		})
 	})
-	t.Src = l.search(b.opt.Family, &l.like.Src, lists[0], wordSize(lists[0], l.like.Src.Word))
-	t.Dst = l.search(b.opt.Family, &l.like.Dst, lists[1], wordSize(lists[1], l.like.Dst.Word))
+	t.Src = l.search(b.opt.Family, &l.like.Src, lists[0], wordSizes(lists[0], l.like.Src.Sizes))
+	t.Dst = l.search(b.opt.Family, &l.like.Dst, lists[1], wordSizes(lists[1], l.like.Dst.Sizes))
 }

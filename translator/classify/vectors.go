@@ -213,7 +213,7 @@ func (b *vectorBuilder) build() (*Vectors, error) {
 			views = append(views, b.sweep(d, int32(i*b.block)))
 		}
 		list := intervals(d.cuts, views, func(_ int, row int32) uint32 { return uint32(row) })
-		v.Dims = append(v.Dims, VectorDim{By: d.by, Mask: d.mask, Search: l.search(d.family, &l.like.Src, list, 4)})
+		v.Dims = append(v.Dims, VectorDim{By: d.by, Mask: d.mask, Search: l.search(d.family, &l.like.Src, list, slices.Repeat([]int{4}, len(list[0].record)))})
 	}
 	v.Rows, v.Units = put(l, b.words, 64), len(b.words)
 	v.Lowest = put(l, lowest(), 0)
