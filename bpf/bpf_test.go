@@ -139,9 +139,9 @@ func TestLayout(t *testing.T) {
 		name      string
 		got, want uintptr
 	}{
-		{"fw_pkt", unsafe.Sizeof(Pkt{}), 240},
+		{"fw_pkt", unsafe.Sizeof(Pkt{}), 248},
 		{"fw_counter", unsafe.Sizeof(Counter{}), 16},
-		{"fw_event", unsafe.Sizeof(Event{}), 256},
+		{"fw_event", unsafe.Sizeof(Event{}), 264},
 		{"iface", unsafe.Sizeof(Iface{}), 32},
 		{"addr_key", unsafe.Sizeof(AddrKey{}), 24},
 		{"ct_key", unsafe.Sizeof(CtKey{}), 40},

@@ -32,7 +32,8 @@ func (a *app) apply() *cobra.Command {
 		Long: `Put rules in force on every hook at once. Connections stay, and so do the counters of rules that do not change.
 
 The rules are compiled and verified aside; if anything is wrong with them, those in force stay. With --confirm, or a policy that says
-confirm under [safety], the generation before comes back unless you confirm in time, here or with "bpfwall confirm" elsewhere.`,
+confirm under [safety], the generation before comes back unless you confirm in time, here or with "bpfwall confirm" elsewhere; also if
+this process is killed meanwhile.`,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			files = a.filesOr(files)
 			go dataplane.Prepare()

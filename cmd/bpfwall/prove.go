@@ -16,6 +16,7 @@ func (a *app) prove(ctx context.Context, fw *dataplane.Dataplane, res *dataplane
 		_, err := fw.Confirm(context.WithoutCancel(ctx)) // it is in force already
 		return err
 	}
+	a.startGuard(res.Generation, wait)
 	interrupted := ctx.Done()
 	ctx = context.WithoutCancel(ctx) // going back is not to be interrupted
 	fmt.Fprintf(a.stderr, "confirm within %s or %s. Other window: bpfwall confirm\n", wait, comesBack(res))
@@ -71,6 +72,9 @@ func settled(fw *dataplane.Dataplane, generation uint32) (bool, error) {
 
 // goBack brings the generation before back, or switches off what was the first.
 func (a *app) goBack(ctx context.Context, fw *dataplane.Dataplane, res *dataplane.Result, why string) error {
+	if done, err := settled(fw, res.Generation); done { // since the last look
+		return err
+	}
 	if res.Previous == 0 {
 		if err := fw.Disable(ctx); err != nil {
 			return err
