@@ -96,10 +96,7 @@ func lacks(n need) bool { return errors.Is(running.has(n), ebpf.ErrNotSupported)
 // inPlace is a spec whose functions the verifier follows where they are called, with what their callers know. Before Linux 5.12 it takes
 // none that is handed a pointer for a function of its own.
 func inPlace(spec *ebpf.CollectionSpec) *ebpf.CollectionSpec {
-	one := *spec
-	one.Programs = map[string]*ebpf.ProgramSpec{}
-	for name, p := range spec.Programs {
-		p = p.Copy()
+	return otherwise(spec, func(p *ebpf.ProgramSpec) {
 		for i := range p.Instructions {
 			fn := btf.FuncMetadata(&p.Instructions[i])
 			if fn == nil || i == 0 || fn.Linkage != btf.GlobalFunc {
@@ -109,21 +106,24 @@ func inPlace(spec *ebpf.CollectionSpec) *ebpf.CollectionSpec {
 			static.Linkage = btf.StaticFunc
 			p.Instructions[i] = btf.WithFuncMetadata(p.Instructions[i], &static)
 		}
-		one.Programs[name] = p
-	}
-	return &one
+	})
 }
 
-// inOneBuffer takes from XDP programs what says that they can do with frames in several buffers.
+// inOneBuffer is a spec whose XDP programs do not say that they can do with frames in several buffers.
 func inOneBuffer(spec *ebpf.CollectionSpec) *ebpf.CollectionSpec {
-	one := *spec
-	one.Programs = map[string]*ebpf.ProgramSpec{}
+	return otherwise(spec, func(p *ebpf.ProgramSpec) { p.Flags &^= unix.BPF_F_XDP_HAS_FRAGS })
+}
+
+// otherwise is a spec with other programs; the one that it is made of stays as it was.
+func otherwise(spec *ebpf.CollectionSpec, change func(*ebpf.ProgramSpec)) *ebpf.CollectionSpec {
+	other := *spec
+	other.Programs = map[string]*ebpf.ProgramSpec{}
 	for name, p := range spec.Programs {
 		p = p.Copy()
-		p.Flags &^= unix.BPF_F_XDP_HAS_FRAGS
-		one.Programs[name] = p
+		change(p)
+		other.Programs[name] = p
 	}
-	return &one
+	return &other
 }
 
 func probeCasts() error {

@@ -41,7 +41,6 @@ type need struct {
 var needs = []need{
 	{"tc programs", "4.1", func() error { return features.HaveProgramType(ebpf.SchedCLS) }},
 	{"bounded loops", "5.3", features.HaveBoundedLoops},
-	{"programs of a million instructions", "5.2", features.HaveLargeInstructions},
 	{"LRU hash maps", "4.10", func() error { return features.HaveMapType(ebpf.LRUHash) }},
 	{"ring buffers", "5.8", func() error { return features.HaveMapType(ebpf.RingBuf) }},
 	{"spin locks in maps", "5.1", func() error { return features.HaveProgramHelper(ebpf.SchedCLS, asm.FnSpinLock) }},
