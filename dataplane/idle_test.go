@@ -115,6 +115,9 @@ func (w *world) attachedHooks() (dirs []string) {
 
 // TestIdleHooks: hooks without work have no program, whatever was in force before, and get one when there is work.
 func TestIdleHooks(t *testing.T) {
+	if !canCast() {
+		t.Skip("before Linux 6.2 ingress has work wherever egress judges")
+	}
 	for _, mode := range hookModes() {
 		w := newWorld(t)
 		w.serve(80)
