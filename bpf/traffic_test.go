@@ -99,6 +99,10 @@ func up(dev string) error {
 // protect attaches a generation to interfaces of the namespace that the thread is in.
 func (w *world) protect(coll *ebpf.Collection, devs ...string) {
 	w.Helper()
+	if _, err := link.QueryPrograms(link.QueryOptions{Target: 1, Attach: ebpf.AttachTCXIngress}); err != nil {
+		w.protectOld(coll, devs...)
+		return
+	}
 	for _, dev := range devs {
 		l, err := netlink.LinkByName(dev)
 		if err != nil {
@@ -108,7 +112,7 @@ func (w *world) protect(coll *ebpf.Collection, devs ...string) {
 		for prog, at := range map[string]ebpf.AttachType{"tc_ingress": ebpf.AttachTCXIngress, "tc_egress": ebpf.AttachTCXEgress} {
 			tcx, err := link.AttachTCX(link.TCXOptions{Interface: l.Attrs().Index, Program: coll.Programs[prog], Attach: at})
 			if err != nil {
-				w.Skipf("tcx: %s", err)
+				w.Fatalf("tcx: %s", err)
 			}
 			w.Cleanup(func() { tcx.Close() })
 		}

@@ -28,6 +28,14 @@ func hasNo(names ...string) func(*kernel) {
 	}
 }
 
+func needTimers(t *testing.T) {
+	t.Helper()
+	needRoot(t)
+	if lacks(timers) {
+		t.Skip("this kernel has no timers")
+	}
+}
+
 // fewFlows lets a source have three flows.
 func fewFlows() ruleset.Match {
 	return ruleset.Match{Field: ruleset.FieldFlows, Flows: &ruleset.Flows{Max: 3, Bits: ruleset.KeyBits{IPv4: 32, IPv6: 64}}}
@@ -99,6 +107,9 @@ func TestReapedByRefresh(t *testing.T) {
 // TestFollowedInPlace: what an older verifier refuses apart is loaded if it passes where it is called.
 func TestFollowedInPlace(t *testing.T) {
 	needRoot(t)
+	if lacks(apart) {
+		t.Skip("this kernel follows every function where it is called")
+	}
 	number := &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}
 	fn := func(name string, args ...btf.FuncParam) *btf.Func {
 		return &btf.Func{Name: name, Linkage: btf.GlobalFunc, Type: &btf.FuncProto{Return: number, Params: args}}

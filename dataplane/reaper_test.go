@@ -11,6 +11,7 @@ import (
 
 // TestReaper puts flows that are over into the map and waits for the kernel to clear them away, with both ways of doing it.
 func TestReaper(t *testing.T) {
+	needTimers(t)
 	w := newWorld(t)
 	w.apply(stateful(80), Options{})
 	d := w.open()

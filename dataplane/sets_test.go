@@ -285,6 +285,7 @@ func TestNobodyIsLeftOut(t *testing.T) {
 
 // TestSetReaper: elements whose time is over leave the map with no process running, so that rules find room for others.
 func TestSetReaper(t *testing.T) {
+	needTimers(t)
 	w := newWorld(t)
 	d := w.open()
 	d.reapEvery = 200 * time.Millisecond
