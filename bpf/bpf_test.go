@@ -2,13 +2,19 @@ package bpf
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"os"
+	"regexp"
 	"testing"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/rlimit"
+
+	"github.com/bpfwall/bpfwall/bpf/prune"
 )
 
 // needRoot skips a test that loads programs.
@@ -26,8 +32,12 @@ func needRoot(tb testing.TB) {
 func load(tb testing.TB, spec *ebpf.CollectionSpec) *ebpf.Collection {
 	tb.Helper()
 	needRoot(tb)
+	fit(spec)
 	coll, err := ebpf.NewCollection(spec)
 	if err != nil {
+		if isOld() && lackingRE.MatchString(fmt.Sprintf("%+v", err)) {
+			tb.Skipf("this kernel lacks what the program needs: %s", err)
+		}
 		var v *ebpf.VerifierError
 		if errors.As(err, &v) {
 			tb.Fatalf("%-40v", v)
@@ -36,6 +46,21 @@ func load(tb testing.TB, spec *ebpf.CollectionSpec) *ebpf.Collection {
 	}
 	tb.Cleanup(coll.Close)
 	return coll
+}
+
+// isOld reports whether the kernel has no netfilter programs (before Linux 6.4).
+func isOld() bool { return errors.Is(features.HaveProgramType(ebpf.Netfilter), ebpf.ErrNotSupported) }
+
+// lackingRE is what verifiers say of functions of the kernel, and before Linux 5.12 of ours and of numbers that are exchanged.
+var lackingRE = regexp.MustCompile(`unknown kfunc|type PTR in .* is not supported yet|BPF_STX uses reserved fields`)
+
+// fit leaves out of a spec what an old kernel does not take, as the data plane does.
+func fit(spec *ebpf.CollectionSpec) {
+	if !isOld() {
+		return
+	}
+	maps.DeleteFunc(spec.Programs, func(_ string, p *ebpf.ProgramSpec) bool { return p.Type == ebpf.Netfilter })
+	prune.Spec(spec)
 }
 
 // classifier is the spec of a generation with some switches on.

@@ -129,11 +129,11 @@ func (w *world) protectOld(coll *ebpf.Collection, devs ...string) {
 		}
 		w.note(coll, l)
 		at := netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}
-		if err := netlink.QdiscAdd(&netlink.GenericQdisc{QdiscAttrs: at, QdiscType: "clsact"}); err != nil {
+		if err := netlink.QdiscAdd(&netlink.GenericQdisc{QdiscAttrs: at, QdiscType: "clsact"}); err != nil && !errors.Is(err, unix.EEXIST) {
 			w.Skipf("clsact: %s", err)
 		}
 		for prog, parent := range map[string]uint32{"tc_ingress": netlink.HANDLE_MIN_INGRESS, "tc_egress": netlink.HANDLE_MIN_EGRESS} {
-			err := netlink.FilterAdd(&netlink.BpfFilter{
+			err := netlink.FilterReplace(&netlink.BpfFilter{
 				FilterAttrs:  netlink.FilterAttrs{LinkIndex: l.Attrs().Index, Parent: parent, Handle: 1, Protocol: unix.ETH_P_ALL, Priority: 1},
 				Fd:           coll.Programs[prog].FD(),
 				Name:         prog,
