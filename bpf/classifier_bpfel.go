@@ -74,9 +74,9 @@ type ClassifierCtFlow struct {
 	LastDir   uint8
 	LastScale uint8
 	Retrans   uint8
-	Created   uint64
 	Packets   [2]uint64
 	Bytes     [2]uint64
+	Created   uint64
 	Side      [2]struct {
 		_      structs.HostLayout
 		End    uint32

@@ -37,14 +37,15 @@ static __always_inline __u64 clock(struct ct_work *w)
 	return w->now;
 }
 
-/* Seconds that a flow without TCP states lives on. */
+/* Seconds that a flow without TCP states lives on. UDP that is assured has been a stream, which saves a look at when it began. */
 static __always_inline __u32 plain_timeout(const struct ct_flow *f, const struct fw_pkt *pkt, __u64 now)
 {
 	int replied = f->flags & CT_FLOW_SEEN_REPLY;
 
 	switch (pkt->proto) {
 	case IPPROTO_UDP: case IPPROTO_UDPLITE:
-		return seconds(replied && now > f->created + 2 * SECOND ? CT_TIME_UDP_STREAM : CT_TIME_UDP);
+		replied = replied && (f->flags & CT_FLOW_ASSURED || now > f->created + 2 * SECOND);
+		return seconds(replied ? CT_TIME_UDP_STREAM : CT_TIME_UDP);
 	case IPPROTO_GRE:
 		return seconds(replied ? CT_TIME_GRE_STREAM : CT_TIME_GRE);
 	case IPPROTO_ICMP: case IPPROTO_ICMPV6:

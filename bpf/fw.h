@@ -280,9 +280,9 @@ struct ct_flow {
 	__u8 low_is_orig;	/* 1: the key's lower end is the originator */
 	__u8 tcp_state;		/* enum ct_tcp_state; SCTP: enum ct_sctp_state */
 	__u8 last_index, last_dir, last_scale, retrans;
-	__u64 created;
 	__u64 packets[2];
 	__u64 bytes[2];
+	__u64 created;
 	struct ct_side side[2];
 	__u32 last_seq, last_ack, last_end, last_win;	/* of the last segment, for retransmissions and ignored ones */
 	__u32 mark;		/* room for a connection mark */
