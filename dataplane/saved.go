@@ -104,7 +104,11 @@ func (l layout) read(n uint32, name string, v any, decode func(io.Reader, any) e
 		return fmt.Errorf("generation %d: %w", n, errDisk(err))
 	}
 	defer f.Close()
-	if err := decode(bufio.NewReaderSize(f, 1<<16), v); err != nil {
+	size := 1 << 12
+	if name != metaFile {
+		size = 1 << 16
+	}
+	if err := decode(bufio.NewReaderSize(f, size), v); err != nil {
 		return fmt.Errorf("generation %d: %s: %s", n, name, err)
 	}
 	return nil

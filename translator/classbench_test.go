@@ -102,6 +102,14 @@ func exact(t *testing.T, filters []classbench.Filter, engines ...Engine) {
 	}
 	headers := append(classbench.Headers(filters, classbench.Uniform, n/2, *seed), classbench.Headers(filters, classbench.Mixed, n/2, *seed)...)
 	rs := classbench.Ruleset("filters", filters)
+	want := counted(rs, filters, headers)
+	for _, e := range engines {
+		exactUnder(t, rs, e, Slots{}, headers, want)
+	}
+}
+
+// counted is what the counters of rules that say what filters do have to be, by their identities.
+func counted(rs *ruleset.Ruleset, filters []classbench.Filter, headers []classbench.Header) map[string]uint64 {
 	rs.AssignIDs()
 	want := map[string]uint64{}
 	for _, h := range headers {
@@ -111,15 +119,13 @@ func exact(t *testing.T, filters []classbench.Filter, engines ...Engine) {
 		}
 		want[id]++
 	}
-	for _, e := range engines {
-		exactUnder(t, rs, e, headers, want)
-	}
+	return want
 }
 
 // exactUnder compares the counters of rules, by their identities, under one engine.
-func exactUnder(t *testing.T, rs *ruleset.Ruleset, e Engine, headers []classbench.Header, want map[string]uint64) {
+func exactUnder(t *testing.T, rs *ruleset.Ruleset, e Engine, prev Slots, headers []classbench.Header, want map[string]uint64) *Output {
 	t.Helper()
-	o, err := Options{Engine: e}.Translate(rs, Slots{})
+	o, err := Options{Engine: e}.Translate(rs, prev)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,4 +144,5 @@ func exactUnder(t *testing.T, rs *ruleset.Ruleset, e Engine, headers []classbenc
 		}
 	}
 	t.Logf("%s: %d packets, %d counters wrong", engineNames[e], len(headers), wrong)
+	return o
 }

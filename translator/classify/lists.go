@@ -24,10 +24,19 @@ func (l *lists) of(rules []int32) listID {
 	}
 	id, fresh := l.ids.of(hash, func(k int32) bool { return slices.Equal(l.all[k], rules) })
 	if fresh {
-		l.flat = append(l.flat, rules...)
+		l.flat = append(roomy(l.flat, len(rules)), rules...)
 		l.all = append(l.all, l.flat[len(l.flat)-len(rules):])
 	}
 	return l.alone + listID(id)
+}
+
+// roomy is a slice with room for so many more elements: another one, if this has none, where others use it bit by bit and need not have it
+// in one piece.
+func roomy[T any](flat []T, more int) []T {
+	if cap(flat)-len(flat) >= more {
+		return flat
+	}
+	return make([]T, 0, max(more, min(2*cap(flat), 1<<14), 256))
 }
 
 // rules is the rules of a list.

@@ -109,6 +109,7 @@ func (m *matrix) add(cells []cell, w *worker) int32 {
 	}
 	id, fresh := w.ids.of(hash, func(k int32) bool { return slices.Equal(m.rows[k], cells) })
 	if fresh {
+		w.flat = roomy(w.flat, len(cells))
 		w.flat = append(w.flat, cells...)
 		m.rows = append(m.rows, w.flat[len(w.flat)-len(cells):])
 		m.size += len(cells)

@@ -80,7 +80,7 @@ func (l *layout) search(f Family, like *SearchShape, list []interval, sizes []in
 	words, k := placed(sizes)
 	s := &Search{Word: words}
 	list = anchored(list)
-	first, starts := []uint32{}, []uint64{}
+	first, starts := make([]uint32, 0, len(list)+1), make([]uint64, 0, len(list))
 	for i, v := range list {
 		if i == 0 || v.start.Hi != starts[len(starts)-1] {
 			starts, first = append(starts, v.start.Hi), append(first, uint32(i))
@@ -98,14 +98,17 @@ func (l *layout) search(f Family, like *SearchShape, list []interval, sizes []in
 	if slices.ContainsFunc(list, func(v interval) bool { return v.start.Lo != 0 }) {
 		s.Hosts = l.hosts(list, append(first, uint32(len(list))), like, int(s.Starts))
 		s.At, s.Stride, s.Record = put(l, starts, int(s.Starts)-len(starts)), 8, upTo(4, k)
-		s.Records = put(l, l.rows(list, 0, s), s.Record*(int(s.Hosts.N)-len(list)))
+		s.Records = put(l, []uint8{}, s.Record*int(s.Hosts.N))
+		l.rows(l.data[s.Records:], list, 0, s)
 		return s
 	}
 	start := f.startSize()
 	s.Stride = start + upTo(start, k)
 	s.Record = s.Stride
 	end := interval{Addr{Hi: f.last()}, list[len(list)-1].record}
-	s.At = put(l, l.rows(append(list, slices.Repeat([]interval{end}, int(s.Starts)-len(list))...), start, s), 0)
+	s.At = put(l, []uint8{}, s.Stride*int(s.Starts))
+	l.rows(l.data[s.At:], list, start, s)
+	l.rows(l.data[s.At+s.Stride*len(list):], slices.Repeat([]interval{end}, int(s.Starts)-len(list)), start, s)
 	s.Records = s.At + start
 	return s
 }
@@ -155,9 +158,8 @@ func placed(sizes []int) (words []Word, end int) {
 	return words, end
 }
 
-// rows is intervals: the start, as far as there is room for one, and the record.
-func (l *layout) rows(list []interval, start int, s *Search) []uint8 {
-	out := make([]uint8, s.Record*len(list))
+// rows writes intervals: the start, as far as there is room for one, and the record.
+func (l *layout) rows(out []uint8, list []interval, start int, s *Search) {
 	for i, v := range list {
 		row := out[s.Record*i:]
 		switch start {
@@ -174,7 +176,6 @@ func (l *layout) rows(list []interval, start int, s *Search) []uint8 {
 			}
 		}
 	}
-	return out
 }
 
 // anchored begins an interval with every upper half: a lower half is searched from there on.

@@ -148,7 +148,7 @@ func (s *sweep) view(d *dimension, events []event) *view {
 	s.second = s.second[:0]
 	s.classes.reset(len(events))
 	s.class() // 0: no operand
-	v := &view{from: []int32{0, 0}, runs: []run{{}}}
+	v := &view{from: append(make([]int32, 0, len(events)/2+2), 0, 0), runs: append(make([]run, 0, len(events)+1), run{}), ops: make([]int32, 0, len(events))}
 	for len(events) > 0 {
 		cut := events[0].cut()
 		events = s.step(events)
