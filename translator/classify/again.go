@@ -58,6 +58,9 @@ func (b *builder) groups(was []uint8, subsets int) (groups [][]int32, fresh [pas
 // crossing is what it costs if rules share cells with another one, which become lists for which packets wait once more, in cells.
 const crossing = 8
 
+// early is what it costs if a rule comes in front of all that the code asks a subset for, so that the code has to change.
+const early = 1 << 20
+
 // place adds rules to the subset of their pass that they cost least in: cells that become more, and rules that they cross. False: there is none that can take them.
 func (b *builder) place(rules *subset, pass Pass, list []*subset, cells []int) bool {
 	costs := parallel(len(list), func(i int, w *scratch) int {
@@ -65,7 +68,11 @@ func (b *builder) place(rules *subset, pass Pass, list []*subset, cells []int) b
 			return tooMany
 		}
 		sum, crossed := b.with(list[i], rules, w)
-		return sum - cells[i] + crossing*crossed
+		cost := sum - cells[i] + crossing*crossed
+		if first := b.opt.Like.First; i < len(first) && uint32(rules.rules[0]) < first[i] {
+			cost += early
+		}
+		return cost
 	})
 	best := 0
 	for i := range list {
