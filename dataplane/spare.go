@@ -8,9 +8,9 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// largestSpare is how large the tables of rules may be that are held ready a second time, bytes: those of some 15,000 rules. With more,
-// what the verifier takes is little beside everything else of a change.
-const largestSpare = 16 << 20
+// largestSpare is how large the tables of rules may be that are held ready a second time, bytes: those of some 100,000 rules, which then take
+// 32 MB with their counters. With more, what the verifier takes is little beside everything else of a change.
+const largestSpare = 13 << 20
 
 // keepSpare sees to it that the next apply finds programs that it need not have verified, if its rules differ in what is in their tables
 // only: where the generation before has none, they are loaded now, when nobody waits for them. What goes wrong here costs time later.

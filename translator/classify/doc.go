@@ -6,14 +6,14 @@
 // The rules are divided into a few subsets. In each of them the source addresses fall into classes, one for every combination of the
 // subset's rules that ask for an address of the class, and the destination addresses too. A packet's two addresses are searched once,
 // which gives their classes in all subsets. A pair of classes has a cell with the rules that are left, seldom more than one or two: their
-// ports and their pattern (what else rules ask for, as one bit of 64) are compared one after the other. The first stands in the cell
-// itself; if the others are many, a table over the classes of both ports says which of them to compare. The first rule of all subsets
+// ports and their pattern (what else rules ask for, as one bit of 64) are compared one after the other. One that is alone stands in the cell
+// itself, unless it asks for a source port; if there are many, a table over the classes of both ports says which of them to compare. The first rule of all subsets
 // wins. Rules that do not end the packet's way through the rules are in subsets of their own, which are asked when the winner is known: all that
 // the packet meets of them in front of it count.
 //
-// Cells are the elements of a sparse matrix, packed by row displacement: the class of the source says where its row begins, the class of
-// the destination how far from there the cell is, and the cell says which row it belongs to. So a subset costs a packet one probe,
-// whatever the packet is, and nobody can choose addresses that collide.
+// Cells are the elements of a sparse matrix, packed by row displacement: the class of the source says where its row ends, the class of
+// the destination how far in front of that the cell is, and the cell says which row it belongs to. So a subset costs a packet one probe,
+// of one line of the cache, whatever the packet is, and nobody can choose addresses that collide.
 //
 // # What bounds the size
 //

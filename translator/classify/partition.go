@@ -147,8 +147,8 @@ func (b *builder) tenth(s *subset, w *scratch) (parts [3][]int32) {
 	return parts
 }
 
-// recordsPerCell is how many words of records take about as much memory as a cell, with the room around it.
-const recordsPerCell = 4
+// recordsPerCell is how many records' words are about as much memory as a pair of classes: a cell or an item of a list, with the room around it.
+const recordsPerCell = 16
 
 // merge joins subsets again, the cheapest two first, while all cells together stay within the budget, or take less memory than the words of
 // one more subset.

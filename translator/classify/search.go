@@ -8,7 +8,7 @@ import (
 )
 
 // Search says how to find the record of an address. Records hold a word for each subset: for a source the place where the row of its
-// class begins, for a destination how far from there the cell is. They belong to intervals, which begin at starts; the first one
+// class ends, for a destination how far in front of that the cell is. They belong to intervals, which begin at starts; the first one
 // begins at 0. The starts (the upper halves of IPv6 addresses) are divided into windows of equal width, so that only those in the
 // window of an address have to be searched. As starts come in clusters, a window with more than a few is divided once more, between the
 // first and the last of its starts.
