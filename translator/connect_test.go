@@ -79,7 +79,7 @@ func connectRandom(t *testing.T, g gen) (refused int) {
 	return refused
 }
 
-var leaveVerdict = ruleset.Verdict{Kind: ruleset.Reject, With: 0xff}.String()
+var leaveVerdict = ruleset.Verdict{Kind: ruleset.VerdictKind(leaveToTC & 0xff), With: ruleset.RejectWith(leaveToTC >> 8)}.String()
 
 // connectJudge loads the rules for connect() in place of those for packets.
 func connectJudge(t *testing.T, rs *ruleset.Ruleset) *judge {
