@@ -129,6 +129,9 @@ static __always_inline int step_extension(FRAME *skb, struct fw_pkt *pkt, struct
 	return !pkt->frag;
 }
 
+/* The same at netfilter's hooks. A function, so that clang keeps the count of steps where the verifier of Linux 6.12 sees it. */
+__noinline int fw_head_extension(struct fw_pkt *pkt, struct cursor *c) { return pkt && c ? step_extension(NULL, pkt, c) : 0; }
+
 /* Walks the extension headers from off on, and leaves l4_off behind them. end: of the packet. Reports an enum parse. */
 static __always_inline int walk_extensions(FRAME *skb, struct fw_pkt *pkt, __u32 off, __u32 end)
 {
@@ -138,7 +141,7 @@ static __always_inline int walk_extensions(FRAME *skb, struct fw_pkt *pkt, __u32
 	if (!pkt)
 		return PARSE_INTERNAL;
 	for (i = 0; i <= MAX_EXTENSIONS; i++)
-		if (!step_extension(skb, pkt, &c)) {
+		if (!(is_head(skb) ? fw_head_extension(pkt, &c) : step_extension(skb, pkt, &c))) {
 			pkt->l4_off = c.off;
 			return PARSE_OK;
 		}
