@@ -122,20 +122,25 @@ const flowBatch = 4096 // entries read by one system call
 // eachOf makes a function that goes through a map with values of type V.
 func eachOf[V any](flow func(*V) *bpf.CtFlow) func(*ebpf.Map, func(*bpf.CtKey, *bpf.CtFlow) bool) error {
 	return func(m *ebpf.Map, fn func(*bpf.CtKey, *bpf.CtFlow) bool) error {
-		keys, values := make([]bpf.CtKey, flowBatch), make([]V, flowBatch)
-		for at := new(ebpf.MapBatchCursor); ; {
-			n, err := m.BatchLookup(at, keys, values, nil)
-			for i := range n {
-				if !fn(&keys[i], flow(&values[i])) {
-					return nil
-				}
+		return eachBatch(m, func(k *bpf.CtKey, v *V) bool { return fn(k, flow(v)) })
+	}
+}
+
+// eachBatch goes through the entries of a map, many by each system call, until fn returns false.
+func eachBatch[K, V any](m *ebpf.Map, fn func(*K, *V) bool) error {
+	keys, values := make([]K, flowBatch), make([]V, flowBatch)
+	for at := new(ebpf.MapBatchCursor); ; {
+		n, err := m.BatchLookup(at, keys, values, nil)
+		for i := range n {
+			if !fn(&keys[i], &values[i]) {
+				return nil
 			}
-			if errors.Is(err, ebpf.ErrKeyNotExist) {
-				return nil // that was the last batch
-			}
-			if err != nil {
-				return err
-			}
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return nil // that was the last batch
+		}
+		if err != nil {
+			return err
 		}
 	}
 }

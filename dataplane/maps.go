@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -110,7 +111,8 @@ func (t *transaction) openMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	if !resized(spec, old) {
 		spec.MaxEntries = max(spec.MaxEntries, old.MaxEntries())
 	}
-	err = spec.Compatible(old)
+	layout := sameLayout(spec, old)
+	err = cmp.Or(spec.Compatible(old), layout)
 	if err == nil {
 		return old, nil
 	}
@@ -121,11 +123,14 @@ func (t *transaction) openMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	t.staged[spec.Name] = old
 	size := spec.MaxEntries
 	spec.MaxEntries = old.MaxEntries()
-	sameShape := spec.Compatible(old) == nil
+	sameShape := cmp.Or(spec.Compatible(old), layout) == nil
 	spec.MaxEntries = size
 	switch {
-	case sameShape && flowTables[spec.Name] != nil:
-		t.bringFlows(spec.Name, m, old)
+	case flowTables[spec.Name] != nil && old.KeySize() == spec.KeySize:
+		t.bringFlows(spec, m, old)
+		err = nil
+	case layout != nil:
+		t.startsEmpty(spec.Name, layout)
 		err = nil
 	case spec.MaxEntries > old.MaxEntries() && spec.Name == "counters":
 		t.copied, err = copyEntries[[]bpf.Counter](m, old)
@@ -136,12 +141,16 @@ func (t *transaction) openMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	case spec.Name == "recents" && old.KeySize() == spec.KeySize:
 		err = copyRecents(m, old)
 	default:
-		if !slices.Contains(refilled, spec.Name) {
-			t.warn("map %s: of another shape than this version's (%s); it starts empty", spec.Name, err)
-		}
+		t.startsEmpty(spec.Name, err)
 		err = nil
 	}
 	return m, err
+}
+
+func (t *transaction) startsEmpty(name string, why error) {
+	if !slices.Contains(refilled, name) {
+		t.warn("map %s: of another shape than this version's (%s); it starts empty", name, why)
+	}
 }
 
 // refilled are the maps whose contents describeHost knows anyway, and those that fill again by themselves.
@@ -230,8 +239,8 @@ func (t *transaction) promote() {
 		if name == "counters" {
 			t.addLateCounts(old)
 		}
-		if flowTables[name] != nil && old.ValueSize() == t.shared[name].ValueSize() {
-			_, _ = flowTables[name](t.shared[name], old) // what has happened since the copy
+		if flowTables[name] != nil && old.KeySize() == t.shared[name].KeySize() {
+			_, _ = flowTables[name](t.shared[name], old, t.out.Spec.Maps[name]) // what has happened since the copy
 		}
 		pin := t.d.at.mapPin(name)
 		if err := os.Rename(pin+nextSuffix, pin); err != nil {

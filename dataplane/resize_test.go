@@ -2,10 +2,13 @@ package dataplane
 
 import (
 	"context"
+	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 
 	"github.com/bpfwall/bpfwall/bpf"
 	"github.com/bpfwall/bpfwall/ruleset"
@@ -73,4 +76,61 @@ func TestFlowTableShrinks(t *testing.T) {
 	if len(flows) != 40 {
 		t.Errorf("%d flows, want 40", len(flows))
 	}
+}
+
+// An older version may have had the fields of a flow elsewhere: the flow goes on, by the names of its fields.
+func TestFlowsOfAnotherVersion(t *testing.T) {
+	w := newWorld(t)
+	w.echo(80)
+	w.apply(stateful(80), Options{})
+	c := w.dial("80")
+	d := w.open()
+	ct, err := ebpf.LoadPinnedMap(d.at.mapPin("ct"), nil)
+	must(t, err)
+	defer ct.Close()
+	older := olderFlows(t, ct)
+	defer older.Close()
+	must(t, os.Remove(d.at.mapPin("ct")))
+	must(t, older.Pin(d.at.mapPin("ct")))
+
+	r := w.apply(stateful(), Options{}) // no rule lets a new connection in
+	if len(r.Warnings) != 0 {
+		t.Errorf("warnings %q", r.Warnings)
+	}
+	flows, err := d.Flows()
+	must(t, err)
+	if len(flows) != 1 || flows[0].State != "established" || flows[0].Age > time.Minute || flows[0].Timeout < time.Hour {
+		t.Errorf("%+v", flows)
+	}
+	if !talks(c) {
+		t.Error("the connection was cut")
+	}
+}
+
+// olderFlows has the entries of a table of flows, in values where the end of a flow and its beginning have changed places.
+func olderFlows(t *testing.T, ct *ebpf.Map) *ebpf.Map {
+	t.Helper()
+	all, err := bpf.LoadClassifier()
+	must(t, err)
+	spec := all.Maps["ct"].Copy()
+	for _, m := range spec.Value.(*btf.Struct).Members {
+		if flow, ok := m.Type.(*btf.Struct); ok && m.Name == "flow" {
+			for i := range flow.Members {
+				switch f := &flow.Members[i]; f.Name {
+				case "expires":
+					f.Name = "created"
+				case "created":
+					f.Name = "expires"
+				}
+			}
+		}
+	}
+	older, err := ebpf.NewMap(spec)
+	must(t, err)
+	must(t, eachBatch(ct, func(k *bpf.CtKey, v *bpf.CtAssured) bool {
+		v.Flow.Expires, v.Flow.Created = v.Flow.Created, v.Flow.Expires
+		must(t, older.Put(*k, *v))
+		return true
+	}))
+	return older
 }
