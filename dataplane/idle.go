@@ -37,7 +37,7 @@ var reasons = []reason{
 	{"connection tracking", both, func(t task) bool { return t.used.Tracks(t.Conntrack) }},
 	{"the kernel's NAT", both, func(t task) bool { return t.nat }},
 	{"fragments, which netfilter's hooks judge", both, func(t task) bool { return t.defrag }},
-	{"source MACs of forwarded packets", incoming, task.AsksForwardedMAC},
+	{"source MACs of forwarded packets", incoming, func(t task) bool { return (t.used.Has(ruleset.FieldSrcMAC) || t.Logs()) && t.AsksForwardedMAC() }},
 	// What egress cannot tell by itself is whether this host has made a fragment of IPv6, or forwards it (unmarked in bpf/frag.h).
 	{"a kernel before Linux 6.2", incoming, func(t task) bool { return t.old && t.leaves() }},
 	{"forwarded IPv6 fragments, which the kernel puts together", incoming, func(t task) bool { return t.reassembles && t.leaves() }},
