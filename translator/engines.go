@@ -146,7 +146,7 @@ func (e *engines) held(f ruleset.Family, run []*step, before []*classifier) ([]*
 		return e.parts(f, slices.Collect(slices.Chunk(run, classify.MaxVectorRules)), before, asVectors, 0)
 	}
 	tables, refused := e.parts(f, [][]*step{run}, before, asFewPairs, 0)
-	if refused == nil && sum(tables) <= len(tables)*cheapTable {
+	if refused == nil && (sum(tables) <= len(tables)*cheapTable || chosenBefore(tables)) {
 		return tables, nil
 	}
 	vectors, err := e.parts(f, slices.Collect(slices.Chunk(run, classify.MaxVectorRules)), before, asVectors, 0)
@@ -170,6 +170,12 @@ func (e *engines) held(f ruleset.Family, run []*step, before []*classifier) ([]*
 		c.instead = refused.Error()
 	}
 	return vectors, nil
+}
+
+// chosenBefore reports whether tables take the place of others that differ in few rules: whether bit vectors would be better, which takes long to
+// find out, was found out then.
+func chosenBefore(tables []*classifier) bool {
+	return !slices.ContainsFunc(tables, func(c *classifier) bool { return !c.table.Again })
 }
 
 // sum is what lookups in all of some classifiers take.

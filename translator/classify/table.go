@@ -39,6 +39,7 @@ type Table struct {
 	MaxList  int      // items that are compared for a cell that has a list, at most
 	Rules    int
 	Parts    []uint8 // by rule: the number of its subset, from 1 on
+	Again    bool    // the rules are divided as in the table before (Memory)
 
 	rooms  []int
 	memory Memory
@@ -84,6 +85,7 @@ type builder struct {
 	lists    lists
 	matrices []*matrix
 	drift    int // see Memory
+	again    bool
 }
 
 // Build makes a table of rules. Errors are *LimitError.
@@ -111,7 +113,7 @@ func Build(rules []Rule, opt Options) (*Table, error) {
 func (b *builder) divided() error {
 	if subsets := b.asBefore(); subsets != nil {
 		b.matrices = b.views(subsets)
-		if !b.tooLoose() && b.check(subsets) == nil {
+		if b.again = !b.tooLoose() && b.check(subsets) == nil; b.again {
 			return nil
 		}
 	}
@@ -232,7 +234,7 @@ func (b *builder) table() (*Table, error) {
 			l.order.PutUint32(cell, none)
 		}
 	}
-	t.Data, t.rooms, t.Parts, t.memory = l.data, l.rooms, b.parts(), b.memory()
+	t.Data, t.rooms, t.Parts, t.memory, t.Again = l.data, l.rooms, b.parts(), b.memory(), b.again
 	if len(t.Data) > b.opt.MaxBytes {
 		return nil, limit("%d rules: their table is %d bytes, more than %d", len(b.rules), len(t.Data), b.opt.MaxBytes)
 	}
