@@ -43,6 +43,7 @@ var extensions = []extension{
 	{name: "length", forms: []func(*generator) condition{length}},
 	{name: "ttl", four: true, forms: []func(*generator) condition{ttl}},
 	{name: "hl", six: true, forms: []func(*generator) condition{ttl}},
+	{name: "rt", six: true, forms: []func(*generator) condition{routingType}},
 	{name: "tos", forms: []func(*generator) condition{tos}},
 	{name: "dscp", forms: []func(*generator) condition{dscp, dscpClass}},
 	{name: "pkttype", forms: []func(*generator) condition{packetType}},
@@ -224,6 +225,16 @@ func ttl(g *generator) condition {
 		return condition{fmt.Sprintf(" --%s-lt %d", name, v), func(_ *generator, p *probe) { p.pkt.TTL = v - 1 }}
 	}
 	return condition{fmt.Sprintf(" --%s-gt %d", name, v), func(_ *generator, p *probe) { p.pkt.TTL = v + 1 }}
+}
+
+// routingType asks for a routing header, with which nothing is left to do: the stack would refuse most others.
+func routingType(g *generator) condition {
+	kind := []uint8{0, 1, 5, 200}[g.rng.IntN(4)]
+	return condition{fmt.Sprintf("%s --rt-type %d", g.not(), kind), func(g *generator, p *probe) {
+		if len(p.pkt.Extensions) < 6 {
+			p.pkt.Extensions = append(p.pkt.Extensions, lab.Header{Proto: unix.IPPROTO_ROUTING, Body: []byte{kind, 0, 0, 0, 0, 0}})
+		}
+	}}
 }
 
 func tos(g *generator) condition {

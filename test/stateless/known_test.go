@@ -84,7 +84,7 @@ func parseProbe(frames []string, at place) (*probe, error) {
 	case 6:
 		p.pkt.ID, p.pkt.Proto = uint32(binary.BigEndian.Uint16(ip[2:])), ip[6]
 		p.pkt.Src, p.pkt.Dst = netip.AddrFrom16([16]byte(ip[8:])), netip.AddrFrom16([16]byte(ip[24:]))
-		for l4 = ip[40:]; p.pkt.Proto == 60; l4 = l4[8+8*int(l4[1]):] {
+		for l4 = ip[40:]; p.pkt.Proto == 60 || p.pkt.Proto == 43; l4 = l4[8+8*int(l4[1]):] {
 			p.pkt.Proto = l4[0]
 		}
 	default:
