@@ -4,9 +4,9 @@
  * fw_track gives a packet its state and moves the flow on, once a packet and direction, by the hook that decides; fw_confirm
  * makes the entry of a first packet after it was accepted.
  *
- * An entry of ct_new is copied, changed and put back: an LRU map may have given its memory to another flow meanwhile. Those of ct have a
- * lock. Only what most packets change, and what would do another flow no harm, is changed in place without: renew(). Times are bpf_ktime_get_boot_ns: a host that slept has lost its idle flows, as
- * their other ends have.
+ * An entry of ct_new is copied, changed and put back: an LRU map may have given its memory to another flow meanwhile. Those of ct
+ * have a lock. Only what most packets change, and what would do another flow no harm, is changed in place without: renew().
+ * Times are bpf_ktime_get_boot_ns: a host that slept has lost its idle flows, as their other ends have.
  */
 #ifndef BPFWALL_CONNTRACK_H
 #define BPFWALL_CONNTRACK_H

@@ -88,21 +88,35 @@ func sameLayout(spec *ebpf.MapSpec, pinned *ebpf.Map) error {
 		if was == nil {
 			continue
 		}
-		is := map[string]field{}
-		addFields(is, "", t, 0)
-		if !maps.Equal(is, was) {
+		if !maps.Equal(fieldsOf(t), was) {
 			return errLayout
 		}
 	}
 	return nil
 }
 
+// fieldsOf is the layout of a type of this version.
+func fieldsOf(t btf.Type) map[string]field {
+	out := map[string]field{}
+	addFields(out, "", t, 0)
+	return out
+}
+
+// holds reports whether a layout has every field of a type, as large.
+func holds(was map[string]field, t btf.Type) bool {
+	for name, f := range fieldsOf(t) {
+		if was[name].size != f.size {
+			return false
+		}
+	}
+	return true
+}
+
 // reshape makes a value of this version's type of one with other fields: those of the same name and size go on, others are zero.
 func reshape(old []byte, was map[string]field, to btf.Type) []byte {
 	size, _ := btf.Sizeof(to)
-	out, is := make([]byte, size), map[string]field{}
-	addFields(is, "", to, 0)
-	for name, f := range is {
+	out := make([]byte, size)
+	for name, f := range fieldsOf(to) {
 		if w, ok := was[name]; ok && w.size == f.size && int(w.offset+w.size) <= len(old) {
 			copy(out[f.offset:], old[w.offset:w.offset+w.size])
 		}

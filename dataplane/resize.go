@@ -32,11 +32,13 @@ func copyFlows[V any](flow func(*V) *bpf.CtFlow) func(to, from *ebpf.Map, spec *
 			}
 			return true
 		}
-		switch sameLayout(spec, from) {
+		switch other := sameLayout(spec, from); other {
 		case nil:
 			err = eachBatch(from, bring)
 		case errLayout:
 			err = eachReshaped(from, spec, bring)
+		default:
+			err = other
 		}
 		return lost, err
 	}
@@ -47,6 +49,9 @@ func eachReshaped[K, V any](m *ebpf.Map, spec *ebpf.MapSpec, fn func(*K, *V) boo
 	keys, values, err := layoutsOf(m, spec.Key, spec.Value)
 	if err != nil {
 		return err
+	}
+	if !holds(keys, spec.Key) {
+		return errLayout // without all of its key it would be another flow
 	}
 	var rawKey, rawValue []byte
 	entries := m.Iterate()

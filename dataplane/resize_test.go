@@ -134,3 +134,28 @@ func olderFlows(t *testing.T, ct *ebpf.Map) *ebpf.Map {
 	}))
 	return older
 }
+
+// Of a table whose keys lack a field no flow is taken: it would be another one.
+func TestFlowsWithoutTheirKeys(t *testing.T) {
+	w := newWorld(t)
+	w.apply(stateful(80), Options{})
+	all, err := bpf.LoadClassifier()
+	must(t, err)
+	spec := all.Maps["ct"].Copy()
+	spec.Key.(*btf.Struct).Members[0].Name = "another"
+	older, err := ebpf.NewMap(spec)
+	must(t, err)
+	defer older.Close()
+	must(t, older.Put(bpf.CtKey{Family: 4, Proto: 17, LoPort: 7}, bpf.CtAssured{Flow: bpf.CtFlow{Expires: bootTime() + 1e12}}))
+	d := w.open()
+	must(t, os.Remove(d.at.mapPin("ct")))
+	must(t, older.Pin(d.at.mapPin("ct")))
+
+	r := w.apply(stateful(80), Options{})
+	if want := []string{"map ct: its fields are elsewhere; it starts without some flows"}; !slices.Equal(r.Warnings, want) {
+		t.Errorf("warnings %q, want %q", r.Warnings, want)
+	}
+	if flows, err := d.Flows(); err != nil || len(flows) != 0 {
+		t.Errorf("%+v, %v", flows, err)
+	}
+}

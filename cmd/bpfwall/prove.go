@@ -16,7 +16,7 @@ func (a *app) prove(ctx context.Context, fw *dataplane.Dataplane, res *dataplane
 		_, err := fw.Confirm(context.WithoutCancel(ctx)) // it is in force already
 		return err
 	}
-	a.startGuard(res.Generation, wait)
+	a.startSentinel(res.Generation, wait)
 	interrupted := ctx.Done()
 	ctx = context.WithoutCancel(ctx) // going back is not to be interrupted
 	fmt.Fprintf(a.stderr, "confirm within %s or %s. Other window: bpfwall confirm\n", wait, comesBack(res))

@@ -69,19 +69,26 @@ func TestQuestions(t *testing.T) {
 	at("status").want(t, 0, "generation 2, confirmed")
 }
 
+// waiting starts an apply that is to be confirmed within a second; said is what it says of that.
+func waiting(t *testing.T, netns, policy string) (cmd *exec.Cmd, said io.ReadCloser) {
+	t.Helper()
+	cmd = exec.Command(program(t), "--netns", netns, "apply", "--yes", "--confirm", "1s", policy)
+	said, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cmd, said
+}
+
 // The terminal of an apply that waits for its confirmation goes away, and with it everybody who could answer.
 func TestHangup(t *testing.T) {
 	w, at := host(t)
 	policy := write(t, "p.toml", "version = 1\n")
 	at("apply", "--yes", policy).want(t, 0)
-	cmd := exec.Command(program(t), "--netns", w.DUT.Name, "apply", "--yes", "--confirm", "1s", policy)
-	said, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd, said := waiting(t, w.DUT.Name, policy)
 	if _, err := said.Read(make([]byte, 16)); err != nil { // "confirm within …"
 		t.Fatal(err)
 	}
@@ -97,23 +104,16 @@ func TestKilledWhileWaiting(t *testing.T) {
 	w, at := host(t)
 	policy := write(t, "p.toml", "version = 1\n")
 	at("apply", "--yes", policy).want(t, 0)
-	cmd := exec.Command(program(t), "--netns", w.DUT.Name, "apply", "--yes", "--confirm", "1s", policy)
-	said, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	guarded := false
-	for range 1000 { // until "confirm within …", and its guard is there
-		if guarded = childOf(cmd.Process.Pid); guarded {
+	cmd, said := waiting(t, w.DUT.Name, policy)
+	watched := false
+	for range 1000 { // until "confirm within …", and its sentinel is there
+		if watched = childOf(cmd.Process.Pid); watched {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	if !guarded {
-		t.Fatal("nobody stands guard")
+	if !watched {
+		t.Fatal("it has no sentinel")
 	}
 	_ = cmd.Process.Kill()
 	_ = said.Close()

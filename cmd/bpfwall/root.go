@@ -125,7 +125,7 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 func (a *app) verbs() []*cobra.Command {
 	return []*cobra.Command{
 		a.check(), a.importing(), a.plan(), a.apply(), a.confirming(), a.rollback(), a.history(), a.status(), a.show(), a.set(), a.explain(),
-		a.test(), a.watch(), a.forget(), a.refresh(), a.boot(), a.disable(), a.version(), a.guard(),
+		a.test(), a.watch(), a.forget(), a.refresh(), a.boot(), a.disable(), a.version(), a.sentinel(),
 	}
 }
 

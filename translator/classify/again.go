@@ -61,7 +61,8 @@ const crossing = 8
 // early is what it costs if a rule comes in front of all that the code asks a subset for, so that the code has to change.
 const early = 1 << 20
 
-// place adds rules to the subset of their pass that they cost least in: cells that become more, and rules that they cross. False: there is none that can take them.
+// place adds rules to the subset of their pass that they cost least in: cells that become more, and rules that they cross. False: there is
+// none that can take them.
 func (b *builder) place(rules *subset, pass Pass, list []*subset, cells []int) bool {
 	costs := parallel(len(list), func(i int, w *scratch) int {
 		if b.rules[list[i].rules[0]].Pass != pass {

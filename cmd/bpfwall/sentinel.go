@@ -14,27 +14,27 @@ import (
 	"github.com/bpfwall/bpfwall/dataplane"
 )
 
-// late is how much longer than the apply the guard waits: it is to find nothing left to do.
+// late is how much longer than the apply the sentinel waits: it is to find nothing left to do.
 const late = 2 * time.Second
 
-// startGuard starts a process that goes back in place of this one, should this one be killed while it waits for a confirmation. Without
-// the guard the wait is as good as it was, so that errors do not matter.
-func (a *app) startGuard(generation uint32, wait time.Duration) {
+// startSentinel starts a process that goes back in place of this one, should this one be killed while it waits for a confirmation. Without
+// the sentinel the wait is as good as it was, so that errors do not matter.
+func (a *app) startSentinel(generation uint32, wait time.Duration) {
 	self, err := os.Executable()
 	if err != nil {
 		return
 	}
-	cmd := exec.Command(self, "--netns="+a.netns, "--root="+a.root, "guard", strconv.FormatUint(uint64(generation), 10), (wait + late).String())
+	cmd := exec.Command(self, "--netns="+a.netns, "--root="+a.root, "sentinel", strconv.FormatUint(uint64(generation), 10), (wait + late).String())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // what ends the terminal's processes does not end it
 	if cmd.Start() == nil {
 		go func() { _ = cmd.Wait() }()
 	}
 }
 
-// guard waits in the background for what an apply waits for.
-func (a *app) guard() *cobra.Command {
+// sentinel waits in the background for what an apply waits for.
+func (a *app) sentinel() *cobra.Command {
 	return &cobra.Command{
-		Use:    "guard GENERATION TIME",
+		Use:    "sentinel GENERATION TIME",
 		Short:  "Go back in place of an apply that was killed while it waited for its confirmation",
 		Hidden: true,
 		Args:   cobra.ExactArgs(2),
@@ -48,12 +48,12 @@ func (a *app) guard() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.standGuard(cmd.Context(), fw, uint32(n), wait)
+			return a.keepWatch(cmd.Context(), fw, uint32(n), wait)
 		},
 	}
 }
 
-func (a *app) standGuard(ctx context.Context, fw *dataplane.Dataplane, generation uint32, wait time.Duration) error {
+func (a *app) keepWatch(ctx context.Context, fw *dataplane.Dataplane, generation uint32, wait time.Duration) error {
 	live, _, err := fw.Live()
 	if err != nil || live.Number != generation {
 		return err
